@@ -1,0 +1,200 @@
+//! What can go wrong. Every message says where, what was expected, what was found, and the cure where there is one.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::kernels::Level;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Every failure of this crate.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused to read or write.
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done, as in "read the model".
+        doing: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The bytes are not a valid model file.
+    Model {
+        /// The file, when there is one.
+        path: Option<PathBuf>,
+        /// The section at fault: `header`, `section table`, or a section's name.
+        section: &'static str,
+        /// What the format demands there.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+    /// A line of a data file can't be read.
+    Data {
+        /// The file, or `-` for standard input.
+        source: String,
+        /// The line, counted from 1.
+        line: u64,
+        /// The column in bytes, counted from 1; 0 when the whole line is meant.
+        column: u64,
+        /// What was expected there.
+        expected: String,
+        /// What was found.
+        found: String,
+    },
+    /// There is nothing to learn from, or nothing to measure on.
+    NoData {
+        /// Which data is empty and why.
+        what: String,
+        /// What to do about it.
+        cure: &'static str,
+    },
+    /// An option's value is out of its range, or does not go with another option.
+    Config {
+        /// The option.
+        option: &'static str,
+        /// The values it takes.
+        expected: &'static str,
+        /// The value given.
+        found: String,
+    },
+    /// This machine, or this build, cannot run kernels of that level.
+    UnsupportedLevel {
+        /// The level asked for.
+        wanted: Level,
+        /// The best level that it can run.
+        best: Level,
+    },
+    /// A keyword id that the model does not have.
+    KeywordOutOfRange {
+        /// The id.
+        id: u32,
+        /// The number of keywords; ids are below it.
+        keywords: usize,
+    },
+    /// A slice has the wrong length.
+    Length {
+        /// Which slice.
+        what: &'static str,
+        /// The length it must have.
+        expected: usize,
+        /// The length it has.
+        found: usize,
+    },
+    /// A sum or size exceeds what the machine or the format can hold.
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// The largest that can be held.
+        limit: u64,
+    },
+    /// A tag cannot be trained: it has no positive or no negative item.
+    UntrainableTag {
+        /// The tag.
+        tag: String,
+        /// Its positive items.
+        positives: usize,
+        /// Items without it.
+        negatives: usize,
+    },
+    /// A loss, gradient or weight is not finite, or is about to overflow. Nothing was changed by the step that found it.
+    NonFinite {
+        /// What is not finite.
+        what: &'static str,
+        /// The tag at fault, when one can be named.
+        tag: Option<String>,
+        /// The epoch, counted from 1; 0 for a step outside an epoch.
+        epoch: u32,
+        /// The step, counted from 1; 0 when no step is to blame.
+        step: u64,
+        /// The learning rate in force.
+        lr: f64,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, doing: &'static str, source: std::io::Error) -> Self {
+        Error::Io { path: path.to_owned(), doing, source }
+    }
+
+    pub(crate) fn model(section: &'static str, expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Error::Model { path: None, section, expected: expected.into(), found: found.into() }
+    }
+
+    /// The same error with the file's name, if it is about a file's content and has none yet.
+    pub(crate) fn in_file(self, file: &Path) -> Self {
+        match self {
+            Error::Model { path: None, section, expected, found } => {
+                Error::Model { path: Some(file.to_owned()), section, expected, found }
+            }
+            other => other,
+        }
+    }
+
+    /// Fails unless a slice has the expected length.
+    pub(crate) fn check_length(what: &'static str, expected: usize, found: usize) -> Result<()> {
+        if expected == found { Ok(()) } else { Err(Error::Length { what, expected, found }) }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Io { path, doing, source } => write!(f, "cannot {doing}: {}: {source}", path.display()),
+            Error::Model { path, section, expected, found } => {
+                match path {
+                    Some(path) => write!(f, "{}: not a valid model", path.display())?,
+                    None => write!(f, "not a valid model")?,
+                }
+                write!(
+                    f,
+                    ": {section}: expected {expected}, found {found} (restore the file from a good copy, or train it again)"
+                )
+            }
+            Error::Data { source, line, column, expected, found } => {
+                write!(f, "{source}:{line}")?;
+                if *column > 0 {
+                    write!(f, ":{column}")?;
+                }
+                write!(f, ": expected {expected}, found {found}")
+            }
+            Error::NoData { what, cure } => write!(f, "{what}: {cure}"),
+            Error::Config { option, expected, found } => write!(f, "{option}: expected {expected}, found {found}"),
+            Error::UnsupportedLevel { wanted, best } => {
+                write!(f, "kernel level {wanted}: not available on this machine; the best here is {best}")
+            }
+            Error::KeywordOutOfRange { id, keywords } => {
+                write!(f, "keyword id {id}: expected an id below the model's {keywords} keywords")
+            }
+            Error::Length { what, expected, found } => write!(f, "{what}: expected length {expected}, found {found}"),
+            Error::TooLarge { what, limit } => write!(f, "{what}: too large; at most {limit}"),
+            Error::UntrainableTag { tag, positives, negatives } => write!(
+                f,
+                "tag {tag:?} cannot be trained: expected positive and negative items, found {positives} positive and \
+                 {negatives} negative (add items, or leave the tag out)"
+            ),
+            Error::NonFinite { what, tag, epoch, step, lr } => {
+                write!(f, "{what} is not finite")?;
+                if let Some(tag) = tag {
+                    write!(f, " for tag {tag:?}")?;
+                }
+                if *step > 0 {
+                    write!(f, " in epoch {epoch}, step {step}, at learning rate {lr}; the weights are those before this step")?;
+                }
+                write!(f, " (lower the learning rate, or check the initial weights)")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

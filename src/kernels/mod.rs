@@ -1,0 +1,4 @@
+//! Arithmetic on slices.
+mod level;
+
+pub use level::Level;

@@ -1,0 +1,2 @@
+//! The `tagomatic` program.
+fn main() {}

@@ -1,0 +1,301 @@
+//! The one network: its sizes, how its parameters are laid out, and a borrowed view of them.
+//!
+//! ```text
+//! a = b1 + Σ_{k∈S} W1[k]      embedding bag over the set S of a sample's keyword ids
+//! h = act(a)
+//! z = b2 + Σ_j h_j · W2[j]    output layer
+//! p = clamp(σ(z), ε, 1−ε)
+//! ```
+//!
+//! A network has one or more *groups*. Group g owns `hidden` units and its own tags; all groups read the same keywords, so a row
+//! of W1 is the rows of all groups side by side. A shared network is one group; a bank of single-tag networks is one group a tag.
+
+use std::ops::Range;
+
+use crate::aligned::{Block, LANES, blocks_for};
+use crate::error::{Error, Result};
+
+/// Tags that one register tile of the output layer holds.
+pub const PANEL: usize = 64;
+
+/// Blocks in a panel of [`PANEL`] tags.
+pub(crate) const PANEL_BLOCKS: usize = PANEL / LANES;
+
+/// The nonlinearity of the hidden units.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Activation {
+    /// `a` if `a > 0`, else `+0.0`.
+    Relu,
+}
+
+/// How the output weights are stored. It fixes the order in which a logit is summed, so it belongs to a model for life, whatever
+/// tags are added to it later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputLayout {
+    /// One row of hidden weights a tag. A logit is a dot product: 16 partial sums (unit index mod 16), then a fixed tree, then
+    /// the bias. Best for few tags.
+    TagMajor,
+    /// Panels of [`PANEL`] tags, one row of tag weights a hidden unit inside each panel. A logit is the bias, then the units in
+    /// ascending order; units that are zero are skipped, which changes no bit.
+    Panels,
+}
+
+impl OutputLayout {
+    /// The faster layout for groups of `tags` tags.
+    #[must_use]
+    pub const fn for_tags(tags: usize) -> Self {
+        if tags < 8 { OutputLayout::TagMajor } else { OutputLayout::Panels }
+    }
+}
+
+/// Sizes and storage layout of a network.
+///
+/// *Slots* are the positions of tags in logit and bias vectors. With [`OutputLayout::TagMajor`] the slot of a tag is its index;
+/// with [`OutputLayout::Panels`] every group starts at a multiple of 16.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    keywords: usize,
+    hidden: usize,
+    tags: usize,
+    slots: usize,
+    layout: OutputLayout,
+    groups: Vec<Group>,
+    w2_blocks: usize,
+}
+
+/// One group of a [`Shape`]: which parts of the network it owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its blocks in a row of W1, in b1 and in the hidden vector.
+    pub hidden: Range<usize>,
+    /// Its tags.
+    pub tags: Range<usize>,
+    /// Its slots; as many as its tags.
+    pub slots: Range<usize>,
+    /// Its blocks in W2.
+    pub w2: Range<usize>,
+}
+
+impl Shape {
+    /// The largest number of keywords, hidden units (over all groups) or tags.
+    pub const MAX_DIMENSION: usize = 1 << 31;
+
+    /// The shape with `keywords` keywords, `hidden` units in each group, and `group_tags[g]` tags in group g.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if a dimension exceeds [`Shape::MAX_DIMENSION`] or the weights exceed the address space;
+    /// [`Error::Length`] without any group.
+    pub fn new(keywords: usize, hidden: usize, group_tags: &[usize], layout: OutputLayout) -> Result<Self> {
+        if group_tags.is_empty() {
+            return Err(Error::Length { what: "groups", expected: 1, found: 0 });
+        }
+        let too_large = |what| Error::TooLarge { what, limit: Self::MAX_DIMENSION as u64 };
+        let hidden_blocks = blocks_for(hidden);
+        let mut groups = Vec::with_capacity(group_tags.len());
+        let (mut tags, mut slots, mut w2_blocks) = (0usize, 0usize, 0usize);
+        for (g, &count) in group_tags.iter().enumerate() {
+            if count > Self::MAX_DIMENSION {
+                return Err(too_large("tags"));
+            }
+            let blocks = match layout {
+                OutputLayout::TagMajor => count.checked_mul(hidden_blocks),
+                OutputLayout::Panels => hidden.checked_mul(blocks_for(count)),
+            }
+            .and_then(|blocks| blocks.checked_add(w2_blocks))
+            .ok_or_else(|| too_large("output weights"))?;
+            groups.push(Group {
+                hidden: g * hidden_blocks..(g + 1) * hidden_blocks,
+                tags: tags..tags + count,
+                slots: slots..slots + count,
+                w2: w2_blocks..blocks,
+            });
+            w2_blocks = blocks;
+            tags += count;
+            slots = match layout {
+                OutputLayout::TagMajor => tags,
+                OutputLayout::Panels => slots + count.next_multiple_of(LANES),
+            };
+            if slots > Self::MAX_DIMENSION {
+                return Err(too_large("tags"));
+            }
+        }
+        let row = hidden_blocks * groups.len();
+        let fits = |blocks: Option<usize>| {
+            blocks.and_then(|b| b.checked_mul(size_of::<Block>())).is_some_and(|b| b < isize::MAX as usize)
+        };
+        if keywords > Self::MAX_DIMENSION {
+            return Err(too_large("keywords"));
+        }
+        if hidden > Self::MAX_DIMENSION || row > Self::MAX_DIMENSION / LANES || !fits(keywords.checked_mul(row)) {
+            return Err(too_large("hidden units"));
+        }
+        if !fits(Some(w2_blocks)) {
+            return Err(too_large("output weights"));
+        }
+        Ok(Shape { keywords, hidden, tags, slots: slots.next_multiple_of(LANES), layout, groups, w2_blocks })
+    }
+
+    /// Keywords K.
+    #[must_use]
+    pub fn keywords(&self) -> usize {
+        self.keywords
+    }
+
+    /// Hidden units of one group, H.
+    #[must_use]
+    pub fn hidden(&self) -> usize {
+        self.hidden
+    }
+
+    /// Tags T of all groups.
+    #[must_use]
+    pub fn tags(&self) -> usize {
+        self.tags
+    }
+
+    /// The groups, in order.
+    #[must_use]
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// How W2 is stored.
+    #[must_use]
+    pub fn layout(&self) -> OutputLayout {
+        self.layout
+    }
+
+    /// Blocks of one row of W1, of b1, and of the hidden vector: all groups side by side.
+    #[must_use]
+    pub fn row_blocks(&self) -> usize {
+        blocks_for(self.hidden) * self.groups.len()
+    }
+
+    /// Blocks of a vector with one float a tag slot: b2, logits, scores.
+    #[must_use]
+    pub fn slot_blocks(&self) -> usize {
+        self.slots / LANES
+    }
+
+    /// Blocks of W1.
+    #[must_use]
+    pub fn w1_blocks(&self) -> usize {
+        self.keywords * self.row_blocks()
+    }
+
+    /// Blocks of W2.
+    #[must_use]
+    pub fn w2_blocks(&self) -> usize {
+        self.w2_blocks
+    }
+
+    /// The slot of a tag.
+    #[must_use]
+    pub fn slot(&self, tag: usize) -> usize {
+        match self.layout {
+            OutputLayout::TagMajor => tag,
+            OutputLayout::Panels => {
+                let group = &self.groups[self.groups.partition_point(|g| g.tags.end <= tag)];
+                group.slots.start + (tag - group.tags.start)
+            }
+        }
+    }
+
+    /// Where the weight from hidden unit `unit` of `group` to the group's tag number `tag` stands among the floats of W2.
+    #[must_use]
+    pub fn w2_index(&self, group: &Group, unit: usize, tag: usize) -> usize {
+        let within = match self.layout {
+            OutputLayout::TagMajor => tag * group.hidden.len() * LANES + unit,
+            OutputLayout::Panels => {
+                let panel = tag / PANEL;
+                let width = (group.tags.len().next_multiple_of(LANES) - panel * PANEL).min(PANEL);
+                self.hidden * panel * PANEL + unit * width + tag % PANEL
+            }
+        };
+        group.w2.start * LANES + within
+    }
+
+    /// Copies `source`, one float a tag slot, to `scores`, one float a tag.
+    pub(crate) fn gather_slots(&self, source: &[Block], scores: &mut [f32]) {
+        let floats = crate::aligned::as_floats(source);
+        for group in &self.groups {
+            scores[group.tags.clone()].copy_from_slice(&floats[group.slots.clone()]);
+        }
+    }
+}
+
+/// A network without its parameters: sizes and nonlinearities.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// Sizes and layout.
+    pub shape: Shape,
+    /// The hidden units' nonlinearity.
+    pub activation: Activation,
+    /// Scores are clamped to `[eps, 1 - eps]`; `0 <= eps < 0.5`, 0 clamps nothing.
+    pub eps: f32,
+}
+
+/// A borrowed view of all parameters of a network. Padding is zero.
+#[derive(Clone, Copy, Debug)]
+pub struct Weights<'a> {
+    /// First layer: [`Shape::keywords`] rows of [`Shape::row_blocks`] blocks.
+    pub w1: &'a [Block],
+    /// Hidden bias: [`Shape::row_blocks`] blocks.
+    pub b1: &'a [Block],
+    /// Output layer: [`Shape::w2_blocks`] blocks, group by group, as [`Shape::layout`] says.
+    pub w2: &'a [Block],
+    /// Output bias: [`Shape::slot_blocks`] blocks.
+    pub b2: &'a [Block],
+}
+
+impl Weights<'_> {
+    /// Fails unless every part has the length that `shape` gives it.
+    ///
+    /// # Errors
+    /// [`Error::Length`].
+    pub fn check(&self, shape: &Shape) -> Result<()> {
+        Error::check_length("W1 blocks", shape.w1_blocks(), self.w1.len())?;
+        Error::check_length("b1 blocks", shape.row_blocks(), self.b1.len())?;
+        Error::check_length("W2 blocks", shape.w2_blocks(), self.w2.len())?;
+        Error::check_length("b2 blocks", shape.slot_blocks(), self.b2.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_output_weight_has_its_own_place() {
+        for layout in [OutputLayout::TagMajor, OutputLayout::Panels] {
+            for (hidden, group_tags) in [(1, vec![1]), (17, vec![70, 3]), (5, vec![64, 130, 1]), (0, vec![4]), (3, vec![0, 2])]
+            {
+                let shape = Shape::new(2, hidden, &group_tags, layout).unwrap();
+                let mut seen = vec![false; shape.w2_blocks() * LANES];
+                let mut slots = std::collections::HashSet::new();
+                for group in shape.groups() {
+                    for tag in 0..group.tags.len() {
+                        assert!(slots.insert(shape.slot(group.tags.start + tag)));
+                        for unit in 0..hidden {
+                            let index = shape.w2_index(group, unit, tag);
+                            assert!(!std::mem::replace(&mut seen[index], true), "{layout:?} {hidden} {group_tags:?}");
+                        }
+                    }
+                }
+                assert!(slots.iter().all(|&slot| slot < shape.slot_blocks() * LANES));
+            }
+        }
+    }
+
+    #[test]
+    fn absurd_sizes_are_errors() {
+        let max = usize::MAX;
+        for (k, h, t) in [(max, 1, 1), (1, max, 1), (1, 1, max), (1 << 31, 1 << 31, 1), (1, 1 << 31, 1 << 31)] {
+            for layout in [OutputLayout::TagMajor, OutputLayout::Panels] {
+                assert!(matches!(Shape::new(k, h, &[t], layout), Err(Error::TooLarge { .. })), "{k} {h} {t}");
+            }
+        }
+        assert!(Shape::new(0, 0, &[0], OutputLayout::Panels).is_ok());
+    }
+}

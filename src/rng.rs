@@ -1,0 +1,162 @@
+//! Random numbers that depend on *what* they decide, never on when or on which thread: Philox4x32-10.
+//!
+//! Source: Salmon, Moraes, Dror, Shaw, *Parallel random numbers: as easy as 1, 2, 3*, SC 2011. The key is the seed, the counter
+//! names the decision (stream, item, epoch or step), so there is no state to share, to save or to get out of step.
+
+/// The seed of all random decisions of one training, and the functions that make them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Philox {
+    key: [u32; 2],
+}
+
+/// What a random number decides: the last word of the counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+enum Stream {
+    Initial = 0,
+    InputDropout = 1,
+    HiddenDropout = 2,
+    Negatives = 3,
+    Shuffle = 4,
+    Split = 7,
+}
+
+/// The parameter whose initial values are drawn; part of the counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Parameter {
+    /// First-layer weights, one row per keyword.
+    W1 = 0,
+    /// Output weights.
+    W2 = 1,
+}
+
+/// Which layer drops its units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropoutLayer {
+    /// Keywords of a sample.
+    Input,
+    /// Hidden units.
+    Hidden,
+}
+
+impl Philox {
+    /// The generator with this seed.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Philox { key: [low(seed), high(seed)] }
+    }
+
+    /// The block of four random words at `counter`.
+    #[must_use]
+    pub fn block(self, counter: [u32; 4]) -> [u32; 4] {
+        let [mut c0, mut c1, mut c2, mut c3] = counter;
+        let [mut k0, mut k1] = self.key;
+        for _ in 0..10 {
+            let p0 = u64::from(c0) * 0xD251_1F53;
+            let p1 = u64::from(c2) * 0xCD9E_8D57;
+            (c0, c1, c2, c3) = (high(p1) ^ c1 ^ k0, low(p1), high(p0) ^ c3 ^ k1, low(p0));
+            k0 = k0.wrapping_add(0x9E37_79B9);
+            k1 = k1.wrapping_add(0xBB67_AE85);
+        }
+        [c0, c1, c2, c3]
+    }
+
+    /// Initial values: element `i` of `parameter` is uniform in `[-radius, radius)`.
+    pub fn uniform(self, parameter: Parameter, radius: f32, first: u64, values: &mut [f32]) {
+        let mut block = [0; 4];
+        let mut held = None;
+        for (i, value) in (first..).zip(values) {
+            if held != Some(i / 4) {
+                held = Some(i / 4);
+                block = self.block([low(i / 4), high(i / 4), parameter as u32, Stream::Initial as u32]);
+            }
+            *value = radius * (2.0 * unit(block[(i % 4) as usize]) - 1.0);
+        }
+    }
+
+    /// Whether dropout at rate `threshold / 2^32` keeps each of `items` (keyword ids or unit numbers, best in ascending order)
+    /// of `sample` in `step`; `keep(position, kept)` is called for each.
+    pub fn dropout(
+        self,
+        layer: DropoutLayer,
+        sample: u32,
+        step: u32,
+        threshold: u32,
+        items: impl IntoIterator<Item = u32>,
+        mut keep: impl FnMut(usize, bool),
+    ) {
+        let stream = match layer {
+            DropoutLayer::Input => Stream::InputDropout,
+            DropoutLayer::Hidden => Stream::HiddenDropout,
+        };
+        let mut block = [0; 4];
+        let mut held = None;
+        for (position, item) in items.into_iter().enumerate() {
+            if held != Some(item / 4) {
+                held = Some(item / 4);
+                block = self.block([item / 4, sample, step, stream as u32]);
+            }
+            keep(position, block[(item % 4) as usize] >= threshold);
+        }
+    }
+
+    /// The 64-bit key that orders `item` among the negatives of `tag` in `epoch`.
+    #[must_use]
+    pub fn negative_key(self, item: u32, tag: u32, epoch: u32) -> u64 {
+        self.key64([item, tag, epoch, Stream::Negatives as u32])
+    }
+
+    /// A permutation of `0..n` for `epoch`: items by ascending key.
+    #[must_use]
+    pub fn permutation(self, n: u32, epoch: u32) -> Vec<u32> {
+        let mut keyed: Vec<(u64, u32)> =
+            (0..n).map(|item| (self.key64([item, 0, epoch, Stream::Shuffle as u32]), item)).collect();
+        keyed.sort_unstable();
+        keyed.into_iter().map(|(_, item)| item).collect()
+    }
+
+    /// A number in `[0, 1)` that decides on which side of a split `sample` falls.
+    #[must_use]
+    pub fn split(self, sample: u32) -> f32 {
+        unit(self.block([sample, 0, 0, Stream::Split as u32])[0])
+    }
+
+    fn key64(self, counter: [u32; 4]) -> u64 {
+        let [low, high, ..] = self.block(counter);
+        u64::from(low) | u64::from(high) << 32
+    }
+}
+
+/// The `m` of `items` with the smallest keys (ties: the smaller item), in ascending order of items: a sample without replacement.
+#[must_use]
+pub fn without_replacement(items: impl Iterator<Item = u32>, m: usize, key: impl Fn(u32) -> u64) -> Vec<u32> {
+    let mut keyed: Vec<(u64, u32)> = items.map(|item| (key(item), item)).collect();
+    if m < keyed.len() {
+        keyed.select_nth_unstable(m);
+        keyed.truncate(m);
+    }
+    let mut chosen: Vec<u32> = keyed.into_iter().map(|(_, item)| item).collect();
+    chosen.sort_unstable();
+    chosen
+}
+
+/// The threshold of [`Philox::dropout`] for rate `q` in `[0, 1)`: `floor(q * 2^32)`.
+#[must_use]
+pub fn dropout_threshold(q: f64) -> u32 {
+    (q * 4_294_967_296.0) as u32
+}
+
+/// A word as a number in `[0, 1)`: its upper 24 bits.
+#[must_use]
+pub fn unit(word: u32) -> f32 {
+    (word >> 8) as f32 * (1.0 / 16_777_216.0)
+}
+
+const fn low(x: u64) -> u32 {
+    (x & 0xFFFF_FFFF) as u32
+}
+
+const fn high(x: u64) -> u32 {
+    (x >> 32) as u32
+}
