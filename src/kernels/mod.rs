@@ -1,4 +1,284 @@
-//! Arithmetic on slices.
-mod level;
+//! All arithmetic on slices, at a [`Level`] chosen once.
+//!
+//! [`Kernels`] is a handle to one table of functions. Its methods check lengths and indices, so they are safe and never panic.
+//!
+//! **Same bits on every level.** Products are rounded before they are added; there is no fused multiply-add anywhere. Sums run in
+//! the order that each method states. Sums across lanes keep 16 partial sums (index mod 16) and end in [`tree_sum`].
+//! Square root and division are the IEEE ones. `exp` and `log1p` are our own, not the platform's.
+//!
+//! Each operation's body is written once, over the small vocabulary in `simd/`, and compiled for each level; [`Level::Scalar`]
+//! is a second, naive text that the others are tested against.
 
+#![allow(unsafe_code, reason = "calls into functions that need a level's instructions, see `Kernels`")]
+
+mod adagrad;
+mod level;
+mod rows;
+mod scalar;
+mod sigmoid;
+mod simd;
+
+pub use adagrad::{AdaGradStep, Shrink};
 pub use level::Level;
+pub use rows::{Rows, tree_sum};
+pub use sigmoid::{LogLoss, LossInputs, LossKind};
+
+use crate::aligned::{Block, LANES};
+use crate::error::{Error, Result};
+
+/// The kernels of one level that this machine has.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernels {
+    // Invariant: the machine has the table's level. That is what every call through the table relies on.
+    table: &'static Table,
+}
+
+/// One level's functions. They may use instructions that only that level has, hence `unsafe`.
+#[derive(Debug)]
+struct Table {
+    level: Level,
+    sum_rows: unsafe fn(Rows<'_>, &[Block], &[u32], &mut [Block]),
+    weighted_sum_rows: unsafe fn(Rows<'_>, &[Block], &[u32], &[f32], &mut [Block]),
+    dot_rows: unsafe fn(Rows<'_>, &[u32], &[Block], &mut [Block]),
+    relu: unsafe fn(&[Block], &mut [Block], &mut [u32]) -> usize,
+    sigmoid: unsafe fn(f32, &mut [Block]),
+    log_loss: unsafe fn(&LogLoss, LossInputs<'_>, &mut [Block]) -> f64,
+    adagrad: unsafe fn(&AdaGradStep, &[Block], &mut [Block], &mut [Block]),
+    shrink: unsafe fn(&Shrink, &mut [Block]),
+    magnitude: unsafe fn(&[Block]) -> f32,
+}
+
+static SCALAR: Table = Table {
+    level: Level::Scalar,
+    sum_rows: scalar::sum_rows,
+    weighted_sum_rows: scalar::weighted_sum_rows,
+    dot_rows: scalar::dot_rows,
+    relu: scalar::relu,
+    sigmoid: scalar::sigmoid,
+    log_loss: scalar::log_loss,
+    adagrad: scalar::adagrad,
+    shrink: scalar::shrink,
+    magnitude: scalar::magnitude,
+};
+
+/// Compiles every body for one level and puts the results in a table.
+macro_rules! level {
+    ($table:ident, $level:expr, $token:expr $(, #[$features:meta])?) => {
+        static $table: Table = {
+            $(#[$features])?
+            fn sum_rows(rows: Rows<'_>, init: &[Block], ids: &[u32], out: &mut [Block]) {
+                rows::sum($token, rows, init, ids, rows::Ones, out);
+            }
+            $(#[$features])?
+            fn weighted_sum_rows(rows: Rows<'_>, init: &[Block], ids: &[u32], weights: &[f32], out: &mut [Block]) {
+                rows::sum($token, rows, init, ids, weights, out);
+            }
+            $(#[$features])?
+            fn dot_rows(rows: Rows<'_>, ids: &[u32], x: &[Block], partial_sums: &mut [Block]) {
+                rows::dot($token, rows, ids, x, partial_sums);
+            }
+            $(#[$features])?
+            fn relu(a: &[Block], h: &mut [Block], active: &mut [u32]) -> usize {
+                sigmoid::relu($token, a, h, active)
+            }
+            $(#[$features])?
+            fn sigmoid(eps: f32, x: &mut [Block]) {
+                sigmoid::sigmoid($token, eps, x);
+            }
+            $(#[$features])?
+            fn log_loss(loss: &LogLoss, inputs: LossInputs<'_>, gradient: &mut [Block]) -> f64 {
+                sigmoid::log_loss($token, loss, inputs, gradient)
+            }
+            $(#[$features])?
+            fn adagrad(step: &AdaGradStep, gradients: &[Block], weights: &mut [Block], squares: &mut [Block]) {
+                adagrad::adagrad($token, step, gradients, weights, squares);
+            }
+            $(#[$features])?
+            fn shrink(shrink: &Shrink, weights: &mut [Block]) {
+                adagrad::shrink($token, shrink, weights);
+            }
+            $(#[$features])?
+            fn magnitude(x: &[Block]) -> f32 {
+                adagrad::magnitude(x)
+            }
+            Table { level: $level, sum_rows, weighted_sum_rows, dot_rows, relu, sigmoid, log_loss, adagrad, shrink, magnitude }
+        };
+    };
+}
+
+level!(PORTABLE, Level::Portable, simd::portable::Portable);
+#[cfg(target_arch = "x86_64")]
+level!(AVX2, Level::Avx2, simd::avx2::Avx2::new(), #[target_feature(enable = "avx2")]);
+#[cfg(target_arch = "x86_64")]
+level!(
+    AVX512,
+    Level::Avx512,
+    simd::avx512::Avx512::new(),
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+);
+
+impl Kernels {
+    /// The fastest kernels of this machine.
+    #[must_use]
+    pub fn best() -> Self {
+        Self::at(Level::best()).unwrap_or(Kernels { table: &SCALAR })
+    }
+
+    /// The kernels of `level`.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedLevel`] if this machine lacks the level.
+    pub fn at(level: Level) -> Result<Self> {
+        if !level.is_available() {
+            return Err(Error::UnsupportedLevel { wanted: level, best: Level::best() });
+        }
+        let table = match level {
+            Level::Scalar => &SCALAR,
+            Level::Portable => &PORTABLE,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => &AVX2,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => &AVX512,
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => return Err(Error::UnsupportedLevel { wanted: level, best: Level::best() }),
+        };
+        Ok(Kernels { table })
+    }
+
+    /// The level in use.
+    #[must_use]
+    pub fn level(self) -> Level {
+        self.table.level
+    }
+
+    /// Embedding bag: `out = init + Σ_n rows[ids[n]]`, added in the order of `ids`.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `init` and `out` differ in length; [`Error::KeywordOutOfRange`] if an id has no row.
+    pub fn sum_rows(self, rows: Rows<'_>, init: &[Block], ids: &[u32], out: &mut [Block]) -> Result<()> {
+        Error::check_length("sum", init.len(), out.len())?;
+        check_ids(rows.count(out.len()), ids)?;
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.sum_rows)(rows, init, ids, out) };
+        Ok(())
+    }
+
+    /// `out = init + Σ_n weights[n] · rows[ids[n]]`, added in the order of `ids`. A term with weight 0 changes no bit, so it may
+    /// as well be left out.
+    ///
+    /// # Errors
+    /// As [`Kernels::sum_rows`]; [`Error::Length`] also if `ids` and `weights` differ in length.
+    pub fn weighted_sum_rows(
+        self,
+        rows: Rows<'_>,
+        init: &[Block],
+        ids: &[u32],
+        weights: &[f32],
+        out: &mut [Block],
+    ) -> Result<()> {
+        Error::check_length("sum", init.len(), out.len())?;
+        Error::check_length("row weights", ids.len(), weights.len())?;
+        check_ids(rows.count(out.len()), ids)?;
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.weighted_sum_rows)(rows, init, ids, weights, out) };
+        Ok(())
+    }
+
+    /// Dot products of rows with `x`, left as 16 partial sums each: lane l of `partial_sums[n]` gains the products of the floats
+    /// of `rows[ids[n]]` and `x` whose index is l mod 16, in ascending order. [`tree_sum`] finishes a dot product.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `ids` and `partial_sums` differ in length; [`Error::KeywordOutOfRange`] if an id has no row.
+    pub fn dot_rows(self, rows: Rows<'_>, ids: &[u32], x: &[Block], partial_sums: &mut [Block]) -> Result<()> {
+        Error::check_length("partial sums", ids.len(), partial_sums.len())?;
+        check_ids(rows.count(x.len()), ids)?;
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.dot_rows)(rows, ids, x, partial_sums) };
+        Ok(())
+    }
+
+    /// `h = a` where `a > 0`, else `+0.0`; NaN stays NaN. Writes the indices of the units that are not zero to `active`, ascending,
+    /// and returns how many there are.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `a` and `h` differ in length or `active` has no room for every unit.
+    pub fn relu(self, a: &[Block], h: &mut [Block], active: &mut [u32]) -> Result<usize> {
+        Error::check_length("hidden units", a.len(), h.len())?;
+        if active.len() < a.len() * LANES {
+            return Err(Error::Length { what: "active units", expected: a.len() * LANES, found: active.len() });
+        }
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        Ok(unsafe { (self.table.relu)(a, h, active) })
+    }
+
+    /// `x = clamp(σ(x), eps, 1 − eps)`; NaN stays NaN.
+    pub fn sigmoid(self, eps: f32, x: &mut [Block]) {
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.sigmoid)(eps, x) };
+    }
+
+    /// Log-loss of the pairs of one sample, and its gradient by the logits.
+    ///
+    /// With u = z − ln π, target y, positive weight w and pair weight m (`math`: σ and softplus in their stable forms):
+    ///
+    /// ```text
+    /// value    Σ m · (w·y·C(softplus(−u)) + (1−y)·C(softplus(u)))     C clamps to `bounds`, or not (`Logit`)
+    /// gradient m · scale · ((1−y)·σ(u) − w·y·σ(−u))                   0 outside (eps, 1−eps) for `ClampTorch`
+    /// ```
+    ///
+    /// The value is summed in f64, 16 partial sums. A pair with m = 0 contributes exactly 0 to both.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if the slices differ in length.
+    pub fn log_loss(self, loss: &LogLoss, inputs: LossInputs<'_>, gradient: &mut [Block]) -> Result<f64> {
+        let LossInputs { logits, targets, weights, positive_weights, offsets } = inputs;
+        for (what, slice) in [
+            ("logits", logits),
+            ("targets", targets),
+            ("pair weights", weights),
+            ("positive weights", positive_weights),
+            ("logit offsets", offsets),
+        ] {
+            Error::check_length(what, gradient.len(), slice.len())?;
+        }
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        Ok(unsafe { (self.table.log_loss)(loss, inputs, gradient) })
+    }
+
+    /// One AdaGrad step on each float: `G += g²; w ← shrink(w·factor − γ·g / (√G + ε))`. With g = 0 and no decay nothing changes.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if the slices differ in length.
+    pub fn adagrad(self, step: &AdaGradStep, gradients: &[Block], weights: &mut [Block], squares: &mut [Block]) -> Result<()> {
+        Error::check_length("gradients", weights.len(), gradients.len())?;
+        Error::check_length("squared-gradient sums", weights.len(), squares.len())?;
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.adagrad)(step, gradients, weights, squares) };
+        Ok(())
+    }
+
+    /// Decays weights, see [`Shrink`].
+    pub fn shrink(self, shrink: &Shrink, weights: &mut [Block]) {
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.shrink)(shrink, weights) };
+    }
+
+    /// The largest |x|: infinite if any is infinite, NaN if any is NaN, 0 for an empty slice.
+    #[must_use]
+    pub fn magnitude(self, x: &[Block]) -> f32 {
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.magnitude)(x) }
+    }
+}
+
+fn check_ids(rows: usize, ids: &[u32]) -> Result<()> {
+    let largest = ids.iter().copied().fold(0, u32::max);
+    if ids.is_empty() || (largest as usize) < rows {
+        Ok(())
+    } else {
+        Err(Error::KeywordOutOfRange { id: largest, keywords: rows })
+    }
+}
+
+#[cfg(test)]
+mod tests;

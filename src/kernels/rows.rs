@@ -1,0 +1,132 @@
+//! Weighted sums of table rows, and dot products with table rows.
+//!
+//! The sum is the embedding bag (weights 1), the zero-skipping output layer (weights h_j) and every gradient that is summed over
+//! samples. A tile of columns stays in registers while the ids run in the inner loop; each row's tile is read once.
+
+use super::simd::Simd;
+use crate::aligned::{Block, LANES};
+
+/// A matrix of blocks: row r is `blocks[r * stride + first ..]`, as wide as the other operand of a kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// The storage.
+    pub blocks: &'a [Block],
+    /// Blocks from one row to the next.
+    pub stride: usize,
+    /// Blocks to skip at the start of every row.
+    pub first: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Rows of `stride` blocks without anything between them.
+    #[must_use]
+    pub fn new(blocks: &'a [Block], stride: usize) -> Self {
+        Rows { blocks, stride, first: 0 }
+    }
+
+    /// How many rows of `width` blocks there are.
+    pub(super) fn count(&self, width: usize) -> usize {
+        match self.blocks.len().checked_sub(self.first.saturating_add(width)) {
+            _ if width == 0 => usize::MAX,
+            None => 0,
+            Some(0) => 1,
+            Some(rest) => rest.checked_div(self.stride).unwrap_or(usize::MAX - 1) + 1,
+        }
+    }
+}
+
+/// The weight of each row of a sum.
+pub(super) trait RowWeights: Copy {
+    fn apply<S: Simd>(self, s: S, n: usize, row: S::F) -> S::F;
+}
+
+/// Every weight is 1.
+#[derive(Clone, Copy)]
+pub(super) struct Ones;
+
+impl RowWeights for Ones {
+    #[inline(always)]
+    fn apply<S: Simd>(self, _: S, _: usize, row: S::F) -> S::F {
+        row
+    }
+}
+
+impl RowWeights for &[f32] {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, n: usize, row: S::F) -> S::F {
+        s.mul(s.splat(self[n]), row)
+    }
+}
+
+/// See [`super::Kernels::sum_rows`]. Every id is below `rows.count(out.len())`, and there is a weight for each.
+#[inline(always)]
+pub(super) fn sum<S: Simd, W: RowWeights>(s: S, rows: Rows<'_>, init: &[Block], ids: &[u32], weights: W, out: &mut [Block]) {
+    let mut column = 0;
+    if S::WIDE_TILES {
+        while out.len() - column >= 4 {
+            sum_tile::<S, W, 4>(s, rows, init, ids, weights, out, column);
+            column += 4;
+        }
+    }
+    while out.len() - column >= 2 {
+        sum_tile::<S, W, 2>(s, rows, init, ids, weights, out, column);
+        column += 2;
+    }
+    if column < out.len() {
+        sum_tile::<S, W, 1>(s, rows, init, ids, weights, out, column);
+    }
+}
+
+#[inline(always)]
+fn sum_tile<S: Simd, W: RowWeights, const N: usize>(
+    s: S,
+    rows: Rows<'_>,
+    init: &[Block],
+    ids: &[u32],
+    weights: W,
+    out: &mut [Block],
+    column: usize,
+) {
+    // Adding +0.0 turns -0.0 into +0.0. From then on no term can make a sum -0.0, so skipping zero terms changes no bit.
+    let mut sums = [s.splat(0.0); N];
+    for (sum, block) in sums.iter_mut().zip(&init[column..column + N]) {
+        *sum = s.add(s.load(block), *sum);
+    }
+    for (n, &id) in ids.iter().enumerate() {
+        let start = id as usize * rows.stride + rows.first + column;
+        for (sum, block) in sums.iter_mut().zip(&rows.blocks[start..start + N]) {
+            *sum = s.add(*sum, weights.apply(s, n, s.load(block)));
+        }
+    }
+    for (sum, block) in sums.iter().zip(&mut out[column..column + N]) {
+        s.store(*sum, block);
+    }
+}
+
+/// See [`super::Kernels::dot_rows`]. Every id is below `rows.count(x.len())`; there is a sum for each.
+#[inline(always)]
+pub(super) fn dot<S: Simd>(s: S, rows: Rows<'_>, ids: &[u32], x: &[Block], partial_sums: &mut [Block]) {
+    for (&id, sums) in ids.iter().zip(partial_sums) {
+        let start = id as usize * rows.stride + rows.first;
+        let mut sum = s.load(sums);
+        for (a, b) in rows.blocks[start..start + x.len()].iter().zip(x) {
+            sum = s.add(sum, s.mul(s.load(a), s.load(b)));
+        }
+        s.store(sum, sums);
+    }
+}
+
+/// The sum of a block's floats in the fixed order that every cross-lane sum uses: halves are added until one float is left.
+#[inline(always)]
+#[must_use]
+pub fn tree_sum(block: &Block) -> f32 {
+    let mut sums = block.0;
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            sums[i] += sums[i + half];
+        }
+        half /= 2;
+    }
+    sums[0]
+}

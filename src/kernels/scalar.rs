@@ -1,0 +1,159 @@
+//! The scalar level: every kernel again as a plain loop over floats, the reference for the others.
+//!
+//! It shares nothing with the bodies but the constants of the polynomials. Read it to know what a kernel computes, in which order.
+
+use super::adagrad::{AdaGradStep, Shrink};
+use super::rows::Rows;
+use super::sigmoid::{ATANH_POLY, EXP_POLY, EXP_UNDERFLOW, LN2_HIGH, LN2_LOW, LogLoss, LossInputs, LossKind};
+use super::simd::EXPONENT_SHIFT;
+use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
+
+pub(super) fn sum_rows(rows: Rows<'_>, init: &[Block], ids: &[u32], out: &mut [Block]) {
+    let table = as_floats(rows.blocks);
+    for (column, (init, out)) in as_floats(init).iter().zip(as_floats_mut(out)).enumerate() {
+        let mut sum = init + 0.0;
+        for &id in ids {
+            sum += table[(id as usize * rows.stride + rows.first) * LANES + column];
+        }
+        *out = sum;
+    }
+}
+
+pub(super) fn weighted_sum_rows(rows: Rows<'_>, init: &[Block], ids: &[u32], weights: &[f32], out: &mut [Block]) {
+    let table = as_floats(rows.blocks);
+    for (column, (init, out)) in as_floats(init).iter().zip(as_floats_mut(out)).enumerate() {
+        let mut sum = init + 0.0;
+        for (&id, weight) in ids.iter().zip(weights) {
+            sum += weight * table[(id as usize * rows.stride + rows.first) * LANES + column];
+        }
+        *out = sum;
+    }
+}
+
+pub(super) fn dot_rows(rows: Rows<'_>, ids: &[u32], x: &[Block], partial_sums: &mut [Block]) {
+    let table = as_floats(rows.blocks);
+    for (&id, sums) in ids.iter().zip(partial_sums) {
+        let start = (id as usize * rows.stride + rows.first) * LANES;
+        for (i, x) in as_floats(x).iter().enumerate() {
+            sums.0[i % LANES] += table[start + i] * x;
+        }
+    }
+}
+
+fn exp_negative(x: f32) -> f32 {
+    if x < EXP_UNDERFLOW {
+        return 0.0;
+    }
+    let shifted = x * std::f32::consts::LOG2_E + EXPONENT_SHIFT;
+    let n = shifted - EXPONENT_SHIFT;
+    let r = x - n * LN2_HIGH - n * LN2_LOW;
+    let poly = EXP_POLY.iter().skip(1).fold(EXP_POLY[0], |sum, c| sum * r + c);
+    let e = poly * r * r + r + 1.0;
+    e * f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0_f32.to_bits()))
+}
+
+fn log1p_unit(e: f32) -> f32 {
+    let ratio = e / (e + 2.0);
+    let poly = ATANH_POLY.iter().skip(1).fold(ATANH_POLY[0], |sum, c| sum * (ratio * ratio) + c);
+    (ratio + ratio) * poly
+}
+
+fn sigma(x: f32) -> f32 {
+    let e = exp_negative(-x.abs());
+    (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
+}
+
+fn sigma_of_minus(x: f32) -> f32 {
+    let e = exp_negative(-x.abs());
+    (if x < 0.0 { 1.0 } else { e }) / (1.0 + e)
+}
+
+fn softplus(x: f32) -> f32 {
+    (if x < 0.0 { 0.0 } else { x }) + log1p_unit(exp_negative(-x.abs()))
+}
+
+fn softplus_of_minus(x: f32) -> f32 {
+    (if x < 0.0 { -x } else { 0.0 }) + log1p_unit(exp_negative(-x.abs()))
+}
+
+fn clamp(x: f32, low: f32, high: f32) -> f32 {
+    if x < low {
+        low
+    } else if high < x {
+        high
+    } else {
+        x
+    }
+}
+
+pub(super) fn sigmoid(eps: f32, x: &mut [Block]) {
+    for x in as_floats_mut(x) {
+        *x = clamp(sigma(*x), eps, 1.0 - eps);
+    }
+}
+
+pub(super) fn log_loss(loss: &LogLoss, x: LossInputs<'_>, gradient: &mut [Block]) -> f64 {
+    let [low, high] = loss.bounds;
+    let mut sums = [0.0_f64; LANES];
+    for (i, gradient) in as_floats_mut(gradient).iter_mut().enumerate() {
+        let at = |blocks| as_floats(blocks)[i];
+        let (u, y, weight) = (at(x.logits) - at(x.offsets), at(x.targets), at(x.weights));
+        let (positive, negative) = (at(x.positive_weights) * y, 1.0 - y);
+        *gradient = 0.0;
+        let unscored = weight <= 0.0 || weight.is_nan();
+        if unscored {
+            continue;
+        }
+        let clamped = |value| if loss.kind == LossKind::Logit { value } else { clamp(value, low, high) };
+        let mut value = 0.0;
+        if positive != 0.0 {
+            value += positive * clamped(softplus_of_minus(u));
+        }
+        if negative != 0.0 {
+            value += negative * clamped(softplus(u));
+        }
+        sums[i % LANES] += f64::from(weight * value);
+        let inside = loss.eps < sigma(u) && sigma(u) < 1.0 - loss.eps;
+        if loss.kind != LossKind::ClampTorch || inside {
+            *gradient = (negative * sigma(u) - positive * sigma_of_minus(u)) * weight * loss.scale;
+        }
+    }
+    super::sigmoid::tree_sum_f64(sums)
+}
+
+pub(super) fn relu(a: &[Block], h: &mut [Block], active: &mut [u32]) -> usize {
+    let mut count = 0;
+    for (unit, (&a, h)) in as_floats(a).iter().zip(as_floats_mut(h)).enumerate() {
+        *h = if a <= 0.0 { 0.0 } else { a };
+        if *h != 0.0 {
+            active[count] = unit as u32;
+            count += 1;
+        }
+    }
+    count
+}
+
+pub(super) fn adagrad(step: &AdaGradStep, gradients: &[Block], weights: &mut [Block], squares: &mut [Block]) {
+    for ((g, w), sum) in as_floats(gradients).iter().zip(as_floats_mut(weights)).zip(as_floats_mut(squares)) {
+        *sum += g * g;
+        *w = *w * step.shrink.factor - step.lr * g / (sum.sqrt() + step.epsilon);
+        if step.shrink != Shrink::NONE {
+            *w = soft_threshold(*w, step.shrink.offset);
+        }
+    }
+}
+
+pub(super) fn shrink(shrink: &Shrink, weights: &mut [Block]) {
+    for w in as_floats_mut(weights) {
+        *w = soft_threshold(*w * shrink.factor, shrink.offset);
+    }
+}
+
+fn soft_threshold(w: f32, offset: f32) -> f32 {
+    let magnitude = w.abs() - offset;
+    if magnitude < f32::MIN_POSITIVE { 0.0 } else { magnitude.copysign(w) }
+}
+
+pub(super) fn magnitude(x: &[Block]) -> f32 {
+    f32::from_bits(as_floats(x).iter().map(|x| x.abs().to_bits()).max().unwrap_or(0))
+}

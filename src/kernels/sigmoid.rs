@@ -1,0 +1,196 @@
+//! Activations, sigmoid, and the log-loss with its gradient.
+//!
+//! `exp` is Cephes' `expf` (Moshier): argument reduction by ln 2 in two parts, a polynomial of degree 5, at most 1.1 ulp.
+//! `log1p` on [0, 1] is `2 atanh(x / (2 + x))` by its series, at most 2.5 ulp. The tests below hold both to these bounds.
+
+use super::simd::{EXPONENT_SHIFT, Simd};
+use crate::aligned::{Block, LANES};
+
+/// Coefficients of e^r on [-ln 2 / 2, ln 2 / 2], highest power first: e^r ≈ 1 + r + r²·poly(r).
+pub(super) const EXP_POLY: [f32; 6] =
+    [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1];
+/// ln 2 in two parts; the first has few enough bits that its multiples are exact.
+pub(super) const LN2_HIGH: f32 = 0.693_359_4;
+pub(super) const LN2_LOW: f32 = -2.121_944_4e-4;
+/// Below this, e^x is flushed to 0: it would not be a normal number.
+pub(super) const EXP_UNDERFLOW: f32 = -87.0;
+/// Coefficients of atanh(s) / s in s², highest power first: 1/17, 1/15, ..., 1/3, 1.
+pub(super) const ATANH_POLY: [f32; 9] =
+    [1.0 / 17.0, 1.0 / 15.0, 1.0 / 13.0, 1.0 / 11.0, 1.0 / 9.0, 1.0 / 7.0, 1.0 / 5.0, 1.0 / 3.0, 1.0];
+
+/// Which log-loss, see [`super::Kernels::log_loss`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LossKind {
+    /// The value of the clamped loss with the gradient of the unclamped one ("straight through"): bounded values, and a
+    /// confidently wrong score is still corrected.
+    ClampSte,
+    /// The unclamped loss on the logit.
+    Logit,
+    /// The clamped loss with its true gradient, which is 0 where the clamp acts.
+    ClampTorch,
+}
+
+/// Constants of [`super::Kernels::log_loss`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogLoss {
+    /// Which loss.
+    pub kind: LossKind,
+    /// The clamp of probabilities, `[eps, 1 - eps]`.
+    pub eps: f32,
+    /// Bounds of -ln p for the clamped p: `-ln(1 - eps)` and `-ln(eps)`.
+    pub bounds: [f32; 2],
+    /// Factor on the gradient (the loss's reduction); the returned loss is not scaled.
+    pub scale: f32,
+}
+
+/// The operands of [`super::Kernels::log_loss`], equally long; one float a tag slot.
+#[derive(Clone, Copy, Debug)]
+pub struct LossInputs<'a> {
+    /// Logits.
+    pub logits: &'a [Block],
+    /// Targets in [0, 1].
+    pub targets: &'a [Block],
+    /// Pair weights, at least 0; 0 leaves the pair out.
+    pub weights: &'a [Block],
+    /// Weights of positives.
+    pub positive_weights: &'a [Block],
+    /// ln π, subtracted from the logits.
+    pub offsets: &'a [Block],
+}
+
+/// e^x for x <= 0; 0 below [`EXP_UNDERFLOW`].
+#[inline(always)]
+fn exp_negative<S: Simd>(s: S, x: S::F) -> S::F {
+    let shifted = s.add(s.mul(x, s.splat(std::f32::consts::LOG2_E)), s.splat(EXPONENT_SHIFT));
+    let n = s.sub(shifted, s.splat(EXPONENT_SHIFT));
+    let r = s.sub(s.sub(x, s.mul(n, s.splat(LN2_HIGH))), s.mul(n, s.splat(LN2_LOW)));
+    let poly = horner(s, &EXP_POLY, r);
+    let e = s.add(s.add(s.mul(s.mul(poly, r), r), r), s.splat(1.0));
+    s.select(s.less(x, s.splat(EXP_UNDERFLOW)), s.splat(0.0), s.mul(e, s.exp2_shifted(shifted)))
+}
+
+#[inline(always)]
+fn horner<S: Simd, const N: usize>(s: S, coefficients: &[f32; N], x: S::F) -> S::F {
+    let mut sum = s.splat(coefficients[0]);
+    for &c in &coefficients[1..] {
+        sum = s.add(s.mul(sum, x), s.splat(c));
+    }
+    sum
+}
+
+/// ln(1 + e) for e in [0, 1].
+#[inline(always)]
+fn log1p_unit<S: Simd>(s: S, e: S::F) -> S::F {
+    let ratio = s.div(e, s.add(e, s.splat(2.0)));
+    let poly = horner(s, &ATANH_POLY, s.mul(ratio, ratio));
+    s.mul(s.add(ratio, ratio), poly)
+}
+
+/// σ(x) and σ(-x), given e = exp(-|x|); neither is computed as 1 minus the other.
+#[inline(always)]
+fn sigmoid_pair<S: Simd>(s: S, x: S::F, e: S::F) -> (S::F, S::F) {
+    let one = s.splat(1.0);
+    let denominator = s.add(one, e);
+    let negative = s.less(x, s.splat(0.0));
+    let large = s.div(one, denominator);
+    let small = s.div(e, denominator);
+    (s.select(negative, small, large), s.select(negative, large, small))
+}
+
+/// `x` within bounds; NaN stays.
+#[inline(always)]
+fn clamp<S: Simd>(s: S, x: S::F, low: S::F, high: S::F) -> S::F {
+    let x = s.select(s.less(x, low), low, x);
+    s.select(s.less(high, x), high, x)
+}
+
+/// See [`super::Kernels::sigmoid`].
+#[inline(always)]
+pub(super) fn sigmoid<S: Simd>(s: S, eps: f32, x: &mut [Block]) {
+    for block in x {
+        let z = s.load(block);
+        let e = exp_negative(s, s.sub(s.splat(0.0), s.abs(z)));
+        let numerator = s.select(s.less(z, s.splat(0.0)), e, s.splat(1.0));
+        let p = s.div(numerator, s.add(s.splat(1.0), e));
+        s.store(clamp(s, p, s.splat(eps), s.splat(1.0 - eps)), block);
+    }
+}
+
+/// See [`super::Kernels::log_loss`]. All slices are equally long.
+#[inline(always)]
+pub(super) fn log_loss<S: Simd>(s: S, loss: &LogLoss, x: LossInputs<'_>, gradient: &mut [Block]) -> f64 {
+    let (zero, one) = (s.splat(0.0), s.splat(1.0));
+    let [low, high] = loss.bounds.map(|bound| s.splat(bound));
+    let mut sums = [0.0_f64; LANES];
+    for (i, gradient) in gradient.iter_mut().enumerate() {
+        let u = s.sub(s.load(&x.logits[i]), s.load(&x.offsets[i]));
+        let y = s.load(&x.targets[i]);
+        let weight = s.load(&x.weights[i]);
+        let positive = s.mul(s.load(&x.positive_weights[i]), y);
+        let negative = s.sub(one, y);
+
+        let e = exp_negative(s, s.sub(zero, s.abs(u)));
+        let (sigma, sigma_of_minus) = sigmoid_pair(s, u, e);
+        let log1p = log1p_unit(s, e);
+        let is_negative = s.less(u, zero);
+        // -ln σ(u) and -ln σ(-u): softplus(-u) and softplus(u).
+        let mut loss_of_one = s.add(s.select(is_negative, s.sub(zero, u), zero), log1p);
+        let mut loss_of_zero = s.add(s.select(is_negative, zero, u), log1p);
+        let mut g = s.sub(s.mul(negative, sigma), s.mul(positive, sigma_of_minus));
+        if loss.kind != LossKind::Logit {
+            loss_of_one = clamp(s, loss_of_one, low, high);
+            loss_of_zero = clamp(s, loss_of_zero, low, high);
+        }
+        if loss.kind == LossKind::ClampTorch {
+            g = s.select(s.less(s.splat(loss.eps), sigma), g, zero);
+            g = s.select(s.less(sigma, s.splat(1.0 - loss.eps)), g, zero);
+        }
+        // A term with coefficient 0 is left out, even where its factor is infinite.
+        let of_one = s.select(s.equal(positive, zero), zero, s.mul(positive, loss_of_one));
+        let of_zero = s.select(s.equal(negative, zero), zero, s.mul(negative, loss_of_zero));
+        let scored = s.less(zero, weight);
+        let value = s.select(scored, s.mul(weight, s.add(of_one, of_zero)), zero);
+        g = s.select(scored, s.mul(s.mul(g, weight), s.splat(loss.scale)), zero);
+
+        s.store(g, gradient);
+        let mut values = Block::ZERO;
+        s.store(value, &mut values);
+        for (sum, value) in sums.iter_mut().zip(values.0) {
+            *sum += f64::from(value);
+        }
+    }
+    tree_sum_f64(sums)
+}
+
+/// Like [`super::tree_sum`], in f64.
+#[inline(always)]
+pub(super) fn tree_sum_f64(mut sums: [f64; LANES]) -> f64 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            sums[i] += sums[i + half];
+        }
+        half /= 2;
+    }
+    sums[0]
+}
+
+/// See [`super::Kernels::relu`]. `active` has room for every unit.
+#[inline(always)]
+pub(super) fn relu<S: Simd>(s: S, a: &[Block], h: &mut [Block], active: &mut [u32]) -> usize {
+    let zero = s.splat(0.0);
+    let mut count = 0;
+    for (i, (a, h)) in a.iter().zip(h).enumerate() {
+        let x = s.load(a);
+        let off = s.less_or_equal(x, zero);
+        s.store(s.select(off, zero, x), h);
+        let mut on = !s.bits(off) & 0xFFFF;
+        while on != 0 {
+            active[count] = i as u32 * LANES as u32 + on.trailing_zeros();
+            count += 1;
+            on &= on - 1;
+        }
+    }
+    count
+}

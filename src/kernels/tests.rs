@@ -1,0 +1,254 @@
+//! Every level against the scalar one, bit for bit; and the scalar one against f64.
+
+use super::*;
+use crate::aligned::{as_floats, as_floats_mut, zeroed};
+use crate::rng::{Philox, unit};
+
+const WIDTHS: [usize; 11] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13];
+
+/// Deterministic noise with the extremes that arithmetic trips over sprinkled in.
+fn noise(seed: u64, blocks: usize, extremes: bool) -> Vec<Block> {
+    let specials = [0.0, -0.0, 1e-40, -1e-45, f32::MIN_POSITIVE, 1e30, -1e30, 3e38, 88.8, -88.8, -87.0, 16.64, 1.0, -1.0];
+    let mut out = zeroed(blocks * LANES);
+    for (i, x) in as_floats_mut(&mut out).iter_mut().enumerate() {
+        let [a, b, c, _] = Philox::new(seed).block([i as u32, 0, 0, 99]);
+        *x = if extremes && a % 4 == 0 {
+            specials[b as usize % specials.len()]
+        } else {
+            (unit(b) - 0.5) * [1.0, 10.0, 200.0][c as usize % 3]
+        };
+    }
+    out
+}
+
+fn bits(blocks: &[Block]) -> Vec<u32> {
+    // All NaN are one NaN: their payload is nobody's promise.
+    as_floats(blocks).iter().map(|x| if x.is_nan() { 0x7FC0_0000 } else { x.to_bits() }).collect()
+}
+
+fn others() -> impl Iterator<Item = Kernels> {
+    Level::available().skip(1).map(|level| Kernels::at(level).unwrap())
+}
+
+fn scalar() -> Kernels {
+    Kernels::at(Level::Scalar).unwrap()
+}
+
+#[test]
+fn the_levels_of_this_machine_are_named() {
+    let levels: Vec<_> = Level::available().map(Level::name).collect();
+    println!("levels tested here: {levels:?}");
+    for level in Level::ALL {
+        assert_eq!(level.name().parse::<Level>().unwrap(), level);
+        assert_eq!(Kernels::at(level).is_ok(), level.is_available());
+    }
+    assert!("sse9".parse::<Level>().is_err());
+    assert_eq!(Kernels::best().level(), Level::best());
+}
+
+#[test]
+fn sums_and_dots_of_rows_are_the_same_bits_on_every_level() {
+    for extremes in [false, true] {
+        for width in WIDTHS {
+            let (stride, first, count) = (width + 2, 1, 9_u32);
+            let table = noise(1, stride * count as usize, extremes);
+            let rows = Rows { blocks: &table, stride, first };
+            let init = noise(2, width, extremes);
+            for ids in [vec![], vec![8], vec![0, 1, 5, 8], vec![3, 3, 0, 7, 7, 2, 1]] {
+                let mut weights: Vec<f32> = as_floats(&noise(3, 1, extremes))[..ids.len()].to_vec();
+                if let Some(weight) = weights.get_mut(2) {
+                    *weight = 0.0;
+                }
+                let (mut expected, mut out) = (noise(4, width, false), noise(5, width, false));
+                scalar().sum_rows(rows, &init, &ids, &mut expected).unwrap();
+                let mut expected_weighted = out.clone();
+                scalar().weighted_sum_rows(rows, &init, &ids, &weights, &mut expected_weighted).unwrap();
+                let mut expected_dots = noise(6, ids.len(), false);
+                scalar().dot_rows(rows, &ids, &init, &mut expected_dots).unwrap();
+                for kernels in others() {
+                    kernels.sum_rows(rows, &init, &ids, &mut out).unwrap();
+                    assert_eq!(bits(&out), bits(&expected), "sum at {} of {width} blocks", kernels.level());
+                    kernels.weighted_sum_rows(rows, &init, &ids, &weights, &mut out).unwrap();
+                    assert_eq!(bits(&out), bits(&expected_weighted), "weighted sum at {}", kernels.level());
+                    let mut dots = noise(6, ids.len(), false);
+                    kernels.dot_rows(rows, &ids, &init, &mut dots).unwrap();
+                    assert_eq!(bits(&dots), bits(&expected_dots), "dot at {}", kernels.level());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn skipping_zero_weights_changes_no_bit() {
+    let table = noise(1, 5 * 6, true);
+    let table: Vec<Block> = table.iter().map(|b| Block(b.0.map(|x| if x.abs() < 1e20 { x } else { -0.0 }))).collect();
+    let mut init = noise(2, 5, false);
+    init[0] = Block([-0.0; LANES]);
+    for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+        let rows = Rows::new(&table, 5);
+        let (mut all, mut some) = (zeroed(5 * LANES), zeroed(5 * LANES));
+        kernels.weighted_sum_rows(rows, &init, &[0, 1, 2, 3, 4, 5], &[0.0, 2.0, 0.0, 0.0, -3.0, 0.0], &mut all).unwrap();
+        kernels.weighted_sum_rows(rows, &init, &[1, 4], &[2.0, -3.0], &mut some).unwrap();
+        assert_eq!(bits(&all), bits(&some));
+    }
+}
+
+#[test]
+fn elementwise_kernels_are_the_same_bits_on_every_level() {
+    for width in WIDTHS {
+        for seed in 0..20 {
+            let x = noise(seed, width, true);
+            let mut expected_h = x.clone();
+            let mut expected_active = vec![0; width * LANES];
+            let expected_count = scalar().relu(&x, &mut expected_h, &mut expected_active).unwrap();
+            let mut expected_p = x.clone();
+            scalar().sigmoid(1e-4, &mut expected_p);
+            for kernels in others() {
+                let level = kernels.level();
+                let (mut h, mut active) = (x.clone(), vec![0; width * LANES]);
+                let count = kernels.relu(&x, &mut h, &mut active).unwrap();
+                assert_eq!((bits(&h), &active[..count]), (bits(&expected_h), &expected_active[..expected_count]), "{level}");
+                let mut p = x.clone();
+                kernels.sigmoid(1e-4, &mut p);
+                assert_eq!(bits(&p), bits(&expected_p), "{level}");
+                assert_eq!(kernels.magnitude(&x).to_bits(), scalar().magnitude(&x).to_bits(), "{level}");
+            }
+        }
+    }
+}
+
+#[test]
+fn log_loss_is_the_same_bits_on_every_level() {
+    for kind in [LossKind::ClampSte, LossKind::Logit, LossKind::ClampTorch] {
+        for (seed, width) in WIDTHS.into_iter().enumerate() {
+            let seed = seed as u64;
+            let logits = noise(seed, width, true);
+            let unit_interval = |seed| {
+                let mut blocks = noise(seed, width, false);
+                for x in as_floats_mut(&mut blocks) {
+                    *x = [0.0, 1.0, 0.25][(x.to_bits() % 3) as usize];
+                }
+                blocks
+            };
+            let (targets, weights, positive_weights) =
+                (unit_interval(seed + 1), unit_interval(seed + 2), unit_interval(seed + 3));
+            let offsets = noise(seed + 4, width, false);
+            let inputs = LossInputs {
+                logits: &logits,
+                targets: &targets,
+                weights: &weights,
+                positive_weights: &positive_weights,
+                offsets: &offsets,
+            };
+            let loss = LogLoss { kind, eps: 0.01, bounds: [0.010_050_336, 4.605_17], scale: 0.125 };
+            let mut expected = logits.clone();
+            let expected_value = scalar().log_loss(&loss, inputs, &mut expected).unwrap();
+            for kernels in others() {
+                let mut gradient = logits.clone();
+                let value = kernels.log_loss(&loss, inputs, &mut gradient).unwrap();
+                assert_eq!(value.to_bits(), expected_value.to_bits(), "{kind:?} at {}", kernels.level());
+                assert_eq!(bits(&gradient), bits(&expected), "{kind:?} at {}", kernels.level());
+            }
+        }
+    }
+}
+
+#[test]
+fn adagrad_and_decay_are_the_same_bits_on_every_level() {
+    for width in WIDTHS {
+        for shrink in [Shrink::NONE, Shrink { factor: 0.99, offset: 0.0 }, Shrink { factor: 1.0, offset: 0.3 }] {
+            let step = AdaGradStep { lr: 0.1, epsilon: 1e-10, shrink };
+            let (gradients, weights) = (noise(1, width, true), noise(2, width, true));
+            let squares: Vec<Block> = noise(3, width, true).iter().map(|b| Block(b.0.map(f32::abs))).collect();
+            let (mut expected, mut expected_squares) = (weights.clone(), squares.clone());
+            scalar().adagrad(&step, &gradients, &mut expected, &mut expected_squares).unwrap();
+            let mut expected_shrunk = weights.clone();
+            scalar().shrink(&shrink, &mut expected_shrunk);
+            for kernels in others() {
+                let (mut w, mut s) = (weights.clone(), squares.clone());
+                kernels.adagrad(&step, &gradients, &mut w, &mut s).unwrap();
+                assert_eq!((bits(&w), bits(&s)), (bits(&expected), bits(&expected_squares)), "{}", kernels.level());
+                let mut w = weights.clone();
+                kernels.shrink(&shrink, &mut w);
+                assert_eq!(bits(&w), bits(&expected_shrunk), "{}", kernels.level());
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_lengths_and_ids_are_errors_at_every_level() {
+    let table = zeroed(4 * LANES);
+    let block = &table[..1];
+    for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+        let rows = Rows::new(&table, 2);
+        let mut out = zeroed(2 * LANES);
+        let init = out.clone();
+        assert!(kernels.sum_rows(rows, &init, &[0, 1], &mut out).is_ok());
+        assert!(matches!(kernels.sum_rows(rows, &init, &[2], &mut out), Err(Error::KeywordOutOfRange { id: 2, keywords: 2 })));
+        assert!(kernels.sum_rows(rows, &init, &[u32::MAX], &mut out).is_err());
+        assert!(kernels.sum_rows(Rows { first: 1, ..rows }, &init, &[1], &mut out).is_err());
+        assert!(kernels.sum_rows(rows, block, &[0], &mut out).is_err());
+        assert!(kernels.weighted_sum_rows(rows, &init, &[0], &[], &mut out).is_err());
+        assert!(kernels.dot_rows(rows, &[0], &init, &mut []).is_err());
+        assert!(kernels.dot_rows(rows, &[2], &init, &mut out[..1]).is_err());
+        assert!(kernels.relu(block, &mut out, &mut [0; 32]).is_err());
+        assert!(kernels.relu(block, &mut out[..1], &mut [0; 15]).is_err());
+        assert!(
+            kernels.adagrad(&AdaGradStep { lr: 0.1, epsilon: 1.0, shrink: Shrink::NONE }, block, &mut out, &mut []).is_err()
+        );
+        assert!(kernels.sum_rows(Rows::new(&[], 0), &[], &[5], &mut []).is_ok(), "rows without columns have any id");
+    }
+}
+
+#[test]
+fn nan_is_never_swallowed() {
+    for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+        let mut block = [Block([f32::NAN; LANES])];
+        let mut h = [Block::ZERO];
+        let mut active = [0; 16];
+        assert_eq!(kernels.relu(&block, &mut h, &mut active).unwrap(), 16);
+        assert!(h[0].0.iter().all(|x| x.is_nan()));
+        assert!(kernels.magnitude(&block).is_nan());
+        kernels.shrink(&Shrink { factor: 0.5, offset: 0.1 }, &mut h);
+        assert!(h[0].0.iter().all(|x| x.is_nan()));
+        kernels.sigmoid(1e-4, &mut block);
+        assert!(block[0].0.iter().all(|x| x.is_nan()), "{}", kernels.level());
+    }
+}
+
+/// Distance from `exact` in units of the last place of its f32 rounding.
+fn ulps(value: f32, exact: f64) -> f64 {
+    let rounded = exact as f32;
+    let spacing = f64::from(f32::from_bits(rounded.abs().to_bits() + 1)) - f64::from(rounded.abs());
+    (f64::from(value) - exact).abs() / spacing
+}
+
+#[test]
+fn sigmoid_and_loss_are_within_their_stated_error() {
+    let kernels = Kernels::best();
+    let ones = [Block([1.0; LANES])];
+    let zeros = [Block::ZERO];
+    let loss = LogLoss { kind: LossKind::Logit, eps: 0.0, bounds: [0.0, 0.0], scale: 1.0 };
+    let (mut worst_sigmoid, mut worst_loss) = (0.0_f64, 0.0_f64);
+    for step in -870_000..=870_000_i32 {
+        let x = step as f32 * 1e-4;
+        let z = f64::from(x);
+        let mut p = [Block([x; LANES])];
+        if step % 16 == 0 {
+            kernels.sigmoid(0.0, &mut p);
+            worst_sigmoid = worst_sigmoid.max(ulps(p[0].0[0], 1.0 / (1.0 + (-z).exp())));
+        }
+        if step % 64 == 0 {
+            let logits = [Block([x; LANES])];
+            let inputs =
+                LossInputs { logits: &logits, targets: &zeros, weights: &ones, positive_weights: &ones, offsets: &zeros };
+            let mut gradient = [Block::ZERO];
+            let value = kernels.log_loss(&loss, inputs, &mut gradient).unwrap() / 16.0;
+            worst_loss = worst_loss.max(ulps(value as f32, z.max(0.0) + (-z.abs()).exp().ln_1p()));
+        }
+    }
+    assert!(worst_sigmoid <= 2.6, "sigmoid is {worst_sigmoid} ulp off");
+    assert!(worst_loss <= 4.0, "softplus is {worst_loss} ulp off");
+}
