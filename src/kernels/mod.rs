@@ -21,7 +21,7 @@ mod simd;
 pub use adagrad::{AdaGradStep, Shrink};
 pub use level::Level;
 pub use rows::{Rows, tree_sum};
-pub use sigmoid::{LogLoss, LossInputs, LossKind};
+pub use sigmoid::{ActiveUnits, LogLoss, LossInputs, LossKind};
 
 use crate::aligned::{Block, LANES};
 use crate::error::{Error, Result};
@@ -40,7 +40,7 @@ struct Table {
     sum_rows: unsafe fn(Rows<'_>, &[Block], &[u32], &mut [Block]),
     weighted_sum_rows: unsafe fn(Rows<'_>, &[Block], &[u32], &[f32], &mut [Block]),
     dot_rows: unsafe fn(Rows<'_>, &[u32], &[Block], &mut [Block]),
-    relu: unsafe fn(&[Block], &mut [Block], &mut [u32]) -> usize,
+    relu: unsafe fn(&[Block], &mut [Block], ActiveUnits<'_>) -> usize,
     sigmoid: unsafe fn(f32, &mut [Block]),
     log_loss: unsafe fn(&LogLoss, LossInputs<'_>, &mut [Block]) -> f64,
     adagrad: unsafe fn(&AdaGradStep, &[Block], &mut [Block], &mut [Block]),
@@ -78,7 +78,7 @@ macro_rules! level {
                 rows::dot($token, rows, ids, x, partial_sums);
             }
             $(#[$features])?
-            fn relu(a: &[Block], h: &mut [Block], active: &mut [u32]) -> usize {
+            fn relu(a: &[Block], h: &mut [Block], active: ActiveUnits<'_>) -> usize {
                 sigmoid::relu($token, a, h, active)
             }
             $(#[$features])?
@@ -197,16 +197,14 @@ impl Kernels {
         Ok(())
     }
 
-    /// `h = a` where `a > 0`, else `+0.0`; NaN stays NaN. Writes the indices of the units that are not zero to `active`, ascending,
-    /// and returns how many there are.
+    /// `h = a` where `a > 0`, else `+0.0`; NaN stays NaN. Lists the units that are not zero, and returns how many there are.
     ///
     /// # Errors
-    /// [`Error::Length`] if `a` and `h` differ in length or `active` has no room for every unit.
-    pub fn relu(self, a: &[Block], h: &mut [Block], active: &mut [u32]) -> Result<usize> {
+    /// [`Error::Length`] if `a` and `h` differ in length or `active` is not exactly as long.
+    pub fn relu(self, a: &[Block], h: &mut [Block], active: ActiveUnits<'_>) -> Result<usize> {
         Error::check_length("hidden units", a.len(), h.len())?;
-        if active.len() < a.len() * LANES {
-            return Err(Error::Length { what: "active units", expected: a.len() * LANES, found: active.len() });
-        }
+        Error::check_length("active units", a.len() * LANES, active.units.len())?;
+        Error::check_length("active units", a.len() * LANES, active.values.len())?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         Ok(unsafe { (self.table.relu)(a, h, active) })
     }

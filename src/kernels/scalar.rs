@@ -4,7 +4,7 @@
 
 use super::adagrad::{AdaGradStep, Shrink};
 use super::rows::Rows;
-use super::sigmoid::{ATANH_POLY, EXP_POLY, EXP_UNDERFLOW, LN2_HIGH, LN2_LOW, LogLoss, LossInputs, LossKind};
+use super::sigmoid::{ATANH_POLY, ActiveUnits, EXP_POLY, EXP_UNDERFLOW, LN2_HIGH, LN2_LOW, LogLoss, LossInputs, LossKind};
 use super::simd::EXPONENT_SHIFT;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 
@@ -121,12 +121,13 @@ pub(super) fn log_loss(loss: &LogLoss, x: LossInputs<'_>, gradient: &mut [Block]
     super::sigmoid::tree_sum_f64(sums)
 }
 
-pub(super) fn relu(a: &[Block], h: &mut [Block], active: &mut [u32]) -> usize {
+pub(super) fn relu(a: &[Block], h: &mut [Block], active: ActiveUnits<'_>) -> usize {
     let mut count = 0;
     for (unit, (&a, h)) in as_floats(a).iter().zip(as_floats_mut(h)).enumerate() {
         *h = if a <= 0.0 { 0.0 } else { a };
         if *h != 0.0 {
-            active[count] = unit as u32;
+            active.units[count] = unit as u32;
+            active.values[count] = *h;
             count += 1;
         }
     }

@@ -176,9 +176,18 @@ pub(super) fn tree_sum_f64(mut sums: [f64; LANES]) -> f64 {
     sums[0]
 }
 
-/// See [`super::Kernels::relu`]. `active` has room for every unit.
+/// Where [`super::Kernels::relu`] lists the hidden units that are not zero. Both slices have room for every unit.
+#[derive(Debug)]
+pub struct ActiveUnits<'a> {
+    /// Their indices, ascending.
+    pub units: &'a mut [u32],
+    /// Their values.
+    pub values: &'a mut [f32],
+}
+
+/// See [`super::Kernels::relu`].
 #[inline(always)]
-pub(super) fn relu<S: Simd>(s: S, a: &[Block], h: &mut [Block], active: &mut [u32]) -> usize {
+pub(super) fn relu<S: Simd>(s: S, a: &[Block], h: &mut [Block], active: ActiveUnits<'_>) -> usize {
     let zero = s.splat(0.0);
     let mut count = 0;
     for (i, (a, h)) in a.iter().zip(h).enumerate() {
@@ -187,7 +196,9 @@ pub(super) fn relu<S: Simd>(s: S, a: &[Block], h: &mut [Block], active: &mut [u3
         s.store(s.select(off, zero, x), h);
         let mut on = !s.bits(off) & 0xFFFF;
         while on != 0 {
-            active[count] = i as u32 * LANES as u32 + on.trailing_zeros();
+            let lane = on.trailing_zeros();
+            active.units[count] = (i * LANES) as u32 + lane;
+            active.values[count] = h.0[lane as usize];
             count += 1;
             on &= on - 1;
         }

@@ -94,21 +94,28 @@ fn skipping_zero_weights_changes_no_bit() {
     }
 }
 
+/// The active units and the bits of their values.
+fn relu(kernels: Kernels, a: &[Block], h: &mut [Block]) -> Vec<(u32, u32)> {
+    let (mut units, mut values) = (vec![0; a.len() * LANES], vec![0.0; a.len() * LANES]);
+    let count = kernels.relu(a, h, ActiveUnits { units: &mut units, values: &mut values }).unwrap();
+    units.into_iter().zip(values).map(|(unit, value)| (unit, value.to_bits())).take(count).collect()
+}
+
 #[test]
 fn elementwise_kernels_are_the_same_bits_on_every_level() {
     for width in WIDTHS {
         for seed in 0..20 {
             let x = noise(seed, width, true);
             let mut expected_h = x.clone();
-            let mut expected_active = vec![0; width * LANES];
-            let expected_count = scalar().relu(&x, &mut expected_h, &mut expected_active).unwrap();
+            let expected_active = relu(scalar(), &x, &mut expected_h);
             let mut expected_p = x.clone();
             scalar().sigmoid(1e-4, &mut expected_p);
             for kernels in others() {
                 let level = kernels.level();
-                let (mut h, mut active) = (x.clone(), vec![0; width * LANES]);
-                let count = kernels.relu(&x, &mut h, &mut active).unwrap();
-                assert_eq!((bits(&h), &active[..count]), (bits(&expected_h), &expected_active[..expected_count]), "{level}");
+                let mut h = x.clone();
+                let active = relu(kernels, &x, &mut h);
+                assert_eq!((bits(&h), &active), (bits(&expected_h), &expected_active), "{level}");
+                assert!(active.iter().all(|&(unit, value)| as_floats(&h)[unit as usize].to_bits() == value));
                 let mut p = x.clone();
                 kernels.sigmoid(1e-4, &mut p);
                 assert_eq!(bits(&p), bits(&expected_p), "{level}");
@@ -193,8 +200,8 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         assert!(kernels.weighted_sum_rows(rows, &init, &[0], &[], &mut out).is_err());
         assert!(kernels.dot_rows(rows, &[0], &init, &mut []).is_err());
         assert!(kernels.dot_rows(rows, &[2], &init, &mut out[..1]).is_err());
-        assert!(kernels.relu(block, &mut out, &mut [0; 32]).is_err());
-        assert!(kernels.relu(block, &mut out[..1], &mut [0; 15]).is_err());
+        assert!(kernels.relu(block, &mut out, ActiveUnits { units: &mut [0; 16], values: &mut [0.0; 16] }).is_err());
+        assert!(kernels.relu(block, &mut out[..1], ActiveUnits { units: &mut [0; 15], values: &mut [0.0; 16] }).is_err());
         assert!(
             kernels.adagrad(&AdaGradStep { lr: 0.1, epsilon: 1.0, shrink: Shrink::NONE }, block, &mut out, &mut []).is_err()
         );
@@ -207,8 +214,7 @@ fn nan_is_never_swallowed() {
     for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
         let mut block = [Block([f32::NAN; LANES])];
         let mut h = [Block::ZERO];
-        let mut active = [0; 16];
-        assert_eq!(kernels.relu(&block, &mut h, &mut active).unwrap(), 16);
+        assert_eq!(relu(kernels, &block, &mut h).len(), 16);
         assert!(h[0].0.iter().all(|x| x.is_nan()));
         assert!(kernels.magnitude(&block).is_nan());
         kernels.shrink(&Shrink { factor: 0.5, offset: 0.1 }, &mut h);
