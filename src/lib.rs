@@ -3,6 +3,8 @@
 pub mod aligned;
 pub mod error;
 pub mod kernels;
+pub mod layers;
+mod ln;
 pub mod network;
 pub mod rng;
 

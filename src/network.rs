@@ -257,6 +257,10 @@ impl Weights<'_> {
     pub fn check(&self, shape: &Shape) -> Result<()> {
         Error::check_length("W1 blocks", shape.w1_blocks(), self.w1.len())?;
         Error::check_length("b1 blocks", shape.row_blocks(), self.b1.len())?;
+        self.check_output(shape)
+    }
+
+    pub(crate) fn check_output(&self, shape: &Shape) -> Result<()> {
         Error::check_length("W2 blocks", shape.w2_blocks(), self.w2.len())?;
         Error::check_length("b2 blocks", shape.slot_blocks(), self.b2.len())
     }

@@ -37,8 +37,8 @@ pub struct Kernels {
 #[derive(Debug)]
 struct Table {
     level: Level,
-    sum_rows: unsafe fn(Rows<'_>, &[Block], &[u32], &mut [Block]),
-    weighted_sum_rows: unsafe fn(Rows<'_>, &[Block], &[u32], &[f32], &mut [Block]),
+    sum_rows: unsafe fn(Rows<'_>, Option<&[Block]>, &[u32], &mut [Block]),
+    weighted_sum_rows: unsafe fn(Rows<'_>, Option<&[Block]>, &[u32], &[f32], &mut [Block]),
     dot_rows: unsafe fn(Rows<'_>, &[u32], &[Block], &mut [Block]),
     relu: unsafe fn(&[Block], &mut [Block], ActiveUnits<'_>) -> usize,
     sigmoid: unsafe fn(f32, &mut [Block]),
@@ -66,11 +66,11 @@ macro_rules! level {
     ($table:ident, $level:expr, $token:expr $(, #[$features:meta])?) => {
         static $table: Table = {
             $(#[$features])?
-            fn sum_rows(rows: Rows<'_>, init: &[Block], ids: &[u32], out: &mut [Block]) {
+            fn sum_rows(rows: Rows<'_>, init: Option<&[Block]>, ids: &[u32], out: &mut [Block]) {
                 rows::sum($token, rows, init, ids, rows::Ones, out);
             }
             $(#[$features])?
-            fn weighted_sum_rows(rows: Rows<'_>, init: &[Block], ids: &[u32], weights: &[f32], out: &mut [Block]) {
+            fn weighted_sum_rows(rows: Rows<'_>, init: Option<&[Block]>, ids: &[u32], weights: &[f32], out: &mut [Block]) {
                 rows::sum($token, rows, init, ids, weights, out);
             }
             $(#[$features])?
@@ -151,12 +151,12 @@ impl Kernels {
         self.table.level
     }
 
-    /// Embedding bag: `out = init + Σ_n rows[ids[n]]`, added in the order of `ids`.
+    /// Embedding bag: `out = init + Σ_n rows[ids[n]]`, added in the order of `ids`; without `init` the sum starts at 0.
     ///
     /// # Errors
     /// [`Error::Length`] if `init` and `out` differ in length; [`Error::KeywordOutOfRange`] if an id has no row.
-    pub fn sum_rows(self, rows: Rows<'_>, init: &[Block], ids: &[u32], out: &mut [Block]) -> Result<()> {
-        Error::check_length("sum", init.len(), out.len())?;
+    pub fn sum_rows(self, rows: Rows<'_>, init: Option<&[Block]>, ids: &[u32], out: &mut [Block]) -> Result<()> {
+        check_init(init, out)?;
         check_ids(rows.count(out.len()), ids)?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         unsafe { (self.table.sum_rows)(rows, init, ids, out) };
@@ -171,12 +171,12 @@ impl Kernels {
     pub fn weighted_sum_rows(
         self,
         rows: Rows<'_>,
-        init: &[Block],
+        init: Option<&[Block]>,
         ids: &[u32],
         weights: &[f32],
         out: &mut [Block],
     ) -> Result<()> {
-        Error::check_length("sum", init.len(), out.len())?;
+        check_init(init, out)?;
         Error::check_length("row weights", ids.len(), weights.len())?;
         check_ids(rows.count(out.len()), ids)?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
@@ -267,6 +267,10 @@ impl Kernels {
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         unsafe { (self.table.magnitude)(x) }
     }
+}
+
+fn check_init(init: Option<&[Block]>, out: &[Block]) -> Result<()> {
+    init.map_or(Ok(()), |init| Error::check_length("start of a sum", out.len(), init.len()))
 }
 
 fn check_ids(rows: usize, ids: &[u32]) -> Result<()> {

@@ -60,7 +60,14 @@ impl RowWeights for &[f32] {
 
 /// See [`super::Kernels::sum_rows`]. Every id is below `rows.count(out.len())`, and there is a weight for each.
 #[inline(always)]
-pub(super) fn sum<S: Simd, W: RowWeights>(s: S, rows: Rows<'_>, init: &[Block], ids: &[u32], weights: W, out: &mut [Block]) {
+pub(super) fn sum<S: Simd, W: RowWeights>(
+    s: S,
+    rows: Rows<'_>,
+    init: Option<&[Block]>,
+    ids: &[u32],
+    weights: W,
+    out: &mut [Block],
+) {
     let mut column = 0;
     if S::WIDE_TILES {
         while out.len() - column >= 4 {
@@ -81,7 +88,7 @@ pub(super) fn sum<S: Simd, W: RowWeights>(s: S, rows: Rows<'_>, init: &[Block], 
 fn sum_tile<S: Simd, W: RowWeights, const N: usize>(
     s: S,
     rows: Rows<'_>,
-    init: &[Block],
+    init: Option<&[Block]>,
     ids: &[u32],
     weights: W,
     out: &mut [Block],
@@ -89,8 +96,10 @@ fn sum_tile<S: Simd, W: RowWeights, const N: usize>(
 ) {
     // Adding +0.0 turns -0.0 into +0.0. From then on no term can make a sum -0.0, so skipping zero terms changes no bit.
     let mut sums = [s.splat(0.0); N];
-    for (sum, block) in sums.iter_mut().zip(&init[column..column + N]) {
-        *sum = s.add(s.load(block), *sum);
+    if let Some(init) = init {
+        for (sum, block) in sums.iter_mut().zip(&init[column..column + N]) {
+            *sum = s.add(s.load(block), *sum);
+        }
     }
     for (n, &id) in ids.iter().enumerate() {
         let start = id as usize * rows.stride + rows.first + column;

@@ -8,10 +8,10 @@ use super::sigmoid::{ATANH_POLY, ActiveUnits, EXP_POLY, EXP_UNDERFLOW, LN2_HIGH,
 use super::simd::EXPONENT_SHIFT;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 
-pub(super) fn sum_rows(rows: Rows<'_>, init: &[Block], ids: &[u32], out: &mut [Block]) {
+pub(super) fn sum_rows(rows: Rows<'_>, init: Option<&[Block]>, ids: &[u32], out: &mut [Block]) {
     let table = as_floats(rows.blocks);
-    for (column, (init, out)) in as_floats(init).iter().zip(as_floats_mut(out)).enumerate() {
-        let mut sum = init + 0.0;
+    for (column, out) in as_floats_mut(out).iter_mut().enumerate() {
+        let mut sum = init.map_or(0.0, |init| as_floats(init)[column] + 0.0);
         for &id in ids {
             sum += table[(id as usize * rows.stride + rows.first) * LANES + column];
         }
@@ -19,10 +19,10 @@ pub(super) fn sum_rows(rows: Rows<'_>, init: &[Block], ids: &[u32], out: &mut [B
     }
 }
 
-pub(super) fn weighted_sum_rows(rows: Rows<'_>, init: &[Block], ids: &[u32], weights: &[f32], out: &mut [Block]) {
+pub(super) fn weighted_sum_rows(rows: Rows<'_>, init: Option<&[Block]>, ids: &[u32], weights: &[f32], out: &mut [Block]) {
     let table = as_floats(rows.blocks);
-    for (column, (init, out)) in as_floats(init).iter().zip(as_floats_mut(out)).enumerate() {
-        let mut sum = init + 0.0;
+    for (column, out) in as_floats_mut(out).iter_mut().enumerate() {
+        let mut sum = init.map_or(0.0, |init| as_floats(init)[column] + 0.0);
         for (&id, weight) in ids.iter().zip(weights) {
             sum += weight * table[(id as usize * rows.stride + rows.first) * LANES + column];
         }

@@ -53,25 +53,27 @@ fn sums_and_dots_of_rows_are_the_same_bits_on_every_level() {
             let (stride, first, count) = (width + 2, 1, 9_u32);
             let table = noise(1, stride * count as usize, extremes);
             let rows = Rows { blocks: &table, stride, first };
-            let init = noise(2, width, extremes);
-            for ids in [vec![], vec![8], vec![0, 1, 5, 8], vec![3, 3, 0, 7, 7, 2, 1]] {
+            let x = noise(2, width, extremes);
+            for (init, ids) in
+                [(None, vec![]), (Some(&x[..]), vec![8]), (None, vec![0, 1, 5, 8]), (Some(&x), vec![3, 3, 0, 7, 7, 2])]
+            {
                 let mut weights: Vec<f32> = as_floats(&noise(3, 1, extremes))[..ids.len()].to_vec();
                 if let Some(weight) = weights.get_mut(2) {
                     *weight = 0.0;
                 }
                 let (mut expected, mut out) = (noise(4, width, false), noise(5, width, false));
-                scalar().sum_rows(rows, &init, &ids, &mut expected).unwrap();
+                scalar().sum_rows(rows, init, &ids, &mut expected).unwrap();
                 let mut expected_weighted = out.clone();
-                scalar().weighted_sum_rows(rows, &init, &ids, &weights, &mut expected_weighted).unwrap();
+                scalar().weighted_sum_rows(rows, init, &ids, &weights, &mut expected_weighted).unwrap();
                 let mut expected_dots = noise(6, ids.len(), false);
-                scalar().dot_rows(rows, &ids, &init, &mut expected_dots).unwrap();
+                scalar().dot_rows(rows, &ids, &x, &mut expected_dots).unwrap();
                 for kernels in others() {
-                    kernels.sum_rows(rows, &init, &ids, &mut out).unwrap();
+                    kernels.sum_rows(rows, init, &ids, &mut out).unwrap();
                     assert_eq!(bits(&out), bits(&expected), "sum at {} of {width} blocks", kernels.level());
-                    kernels.weighted_sum_rows(rows, &init, &ids, &weights, &mut out).unwrap();
+                    kernels.weighted_sum_rows(rows, init, &ids, &weights, &mut out).unwrap();
                     assert_eq!(bits(&out), bits(&expected_weighted), "weighted sum at {}", kernels.level());
                     let mut dots = noise(6, ids.len(), false);
-                    kernels.dot_rows(rows, &ids, &init, &mut dots).unwrap();
+                    kernels.dot_rows(rows, &ids, &x, &mut dots).unwrap();
                     assert_eq!(bits(&dots), bits(&expected_dots), "dot at {}", kernels.level());
                 }
             }
@@ -88,8 +90,8 @@ fn skipping_zero_weights_changes_no_bit() {
     for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
         let rows = Rows::new(&table, 5);
         let (mut all, mut some) = (zeroed(5 * LANES), zeroed(5 * LANES));
-        kernels.weighted_sum_rows(rows, &init, &[0, 1, 2, 3, 4, 5], &[0.0, 2.0, 0.0, 0.0, -3.0, 0.0], &mut all).unwrap();
-        kernels.weighted_sum_rows(rows, &init, &[1, 4], &[2.0, -3.0], &mut some).unwrap();
+        kernels.weighted_sum_rows(rows, Some(&init), &[0, 1, 2, 3, 4, 5], &[0.0, 2.0, 0.0, 0.0, -3.0, 0.0], &mut all).unwrap();
+        kernels.weighted_sum_rows(rows, Some(&init), &[1, 4], &[2.0, -3.0], &mut some).unwrap();
         assert_eq!(bits(&all), bits(&some));
     }
 }
@@ -192,12 +194,15 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         let rows = Rows::new(&table, 2);
         let mut out = zeroed(2 * LANES);
         let init = out.clone();
-        assert!(kernels.sum_rows(rows, &init, &[0, 1], &mut out).is_ok());
-        assert!(matches!(kernels.sum_rows(rows, &init, &[2], &mut out), Err(Error::KeywordOutOfRange { id: 2, keywords: 2 })));
-        assert!(kernels.sum_rows(rows, &init, &[u32::MAX], &mut out).is_err());
-        assert!(kernels.sum_rows(Rows { first: 1, ..rows }, &init, &[1], &mut out).is_err());
-        assert!(kernels.sum_rows(rows, block, &[0], &mut out).is_err());
-        assert!(kernels.weighted_sum_rows(rows, &init, &[0], &[], &mut out).is_err());
+        assert!(kernels.sum_rows(rows, Some(&init), &[0, 1], &mut out).is_ok());
+        assert!(matches!(
+            kernels.sum_rows(rows, Some(&init), &[2], &mut out),
+            Err(Error::KeywordOutOfRange { id: 2, keywords: 2 })
+        ));
+        assert!(kernels.sum_rows(rows, Some(&init), &[u32::MAX], &mut out).is_err());
+        assert!(kernels.sum_rows(Rows { first: 1, ..rows }, Some(&init), &[1], &mut out).is_err());
+        assert!(kernels.sum_rows(rows, Some(block), &[0], &mut out).is_err());
+        assert!(kernels.weighted_sum_rows(rows, Some(&init), &[0], &[], &mut out).is_err());
         assert!(kernels.dot_rows(rows, &[0], &init, &mut []).is_err());
         assert!(kernels.dot_rows(rows, &[2], &init, &mut out[..1]).is_err());
         assert!(kernels.relu(block, &mut out, ActiveUnits { units: &mut [0; 16], values: &mut [0.0; 16] }).is_err());
@@ -205,7 +210,7 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         assert!(
             kernels.adagrad(&AdaGradStep { lr: 0.1, epsilon: 1.0, shrink: Shrink::NONE }, block, &mut out, &mut []).is_err()
         );
-        assert!(kernels.sum_rows(Rows::new(&[], 0), &[], &[5], &mut []).is_ok(), "rows without columns have any id");
+        assert!(kernels.sum_rows(Rows::new(&[], 0), None, &[5], &mut []).is_ok(), "rows without columns have any id");
     }
 }
 

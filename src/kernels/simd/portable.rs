@@ -1,7 +1,7 @@
 //! The portable level: `wide`, which picks its instructions when the crate is compiled.
 
 use bytemuck::cast;
-use wide::{CmpEq, CmpLe, CmpLt, f32x16, i32x16};
+use wide::{f32x16, i32x16};
 
 use super::Simd;
 use crate::aligned::Block;

@@ -1,0 +1,86 @@
+//! The layers of the [network](crate::network), forward and backward side by side, each with its gradient check.
+//!
+//! Layers own nothing. They take slices of parameters and buffers and call [kernels](crate::kernels).
+
+pub mod activation;
+pub mod embedding_bag;
+pub mod output;
+pub mod sigmoid_loss;
+
+use crate::aligned::{Block, LANES};
+use crate::error::Result;
+use crate::kernels::Kernels;
+use crate::network::{Network, Shape, Weights};
+
+/// The hidden units of one sample that are not zero, ascending, and their values.
+#[derive(Clone, Copy, Debug)]
+pub struct Active<'a> {
+    /// Unit numbers: positions in the hidden vector, padding included.
+    pub units: &'a [u32],
+    /// The values of these units.
+    pub values: &'a [f32],
+}
+
+/// Everything that one sample needs on its way from keywords to logits.
+#[derive(Clone, Debug)]
+pub(crate) struct Forward {
+    pre_activations: Vec<Block>,
+    hidden: Vec<Block>,
+    units: Vec<u32>,
+    values: Vec<f32>,
+    active: usize,
+    relative: Vec<u32>,
+    /// Logits, one a tag slot.
+    pub(crate) logits: Vec<Block>,
+}
+
+impl Forward {
+    pub(crate) fn new(shape: &Shape) -> Self {
+        let blocks = shape.row_blocks();
+        Forward {
+            pre_activations: vec![Block::ZERO; blocks],
+            hidden: vec![Block::ZERO; blocks],
+            units: vec![0; blocks * LANES],
+            values: vec![0.0; blocks * LANES],
+            active: 0,
+            relative: vec![0; blocks * LANES],
+            logits: vec![Block::ZERO; shape.slot_blocks()],
+        }
+    }
+
+    /// Computes the logits of the sample with keywords `ids`.
+    pub(crate) fn run(&mut self, kernels: Kernels, network: &Network, weights: Weights<'_>, ids: &[u32]) -> Result<()> {
+        embedding_bag::forward(kernels, weights, embedding_bag::Bag::of(ids), &mut self.pre_activations)?;
+        self.active = activation::forward(
+            kernels,
+            network.activation,
+            &self.pre_activations,
+            &mut self.hidden,
+            &mut self.units,
+            &mut self.values,
+        )?;
+        let active = Active { units: &self.units[..self.active], values: &self.values[..self.active] };
+        output::forward(kernels, &network.shape, weights, &self.hidden, active, &mut self.relative, &mut self.logits)
+    }
+
+    /// The hidden units of the last [`Forward::run`] that are not zero.
+    #[cfg(feature = "train")]
+    pub(crate) fn active_units(&self) -> &[u32] {
+        &self.units[..self.active]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::aligned::{Block, LANES, as_floats_mut};
+    use crate::rng::{Philox, unit};
+
+    /// Deterministic numbers in [-1, 1).
+    pub(super) fn random_blocks(seed: u64, blocks: usize) -> Vec<Block> {
+        let mut out = vec![Block::ZERO; blocks];
+        for (i, x) in as_floats_mut(&mut out).iter_mut().enumerate() {
+            *x = unit(Philox::new(seed).block([i as u32, 0, 0, LANES as u32])[0]) * 2.0 - 1.0;
+        }
+        out
+    }
+}
