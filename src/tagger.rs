@@ -1,0 +1,206 @@
+//! Serving: keywords in, scores out.
+
+use crate::error::{Error, Result};
+use crate::kernels::{Kernels, Level};
+use crate::layers::Forward;
+use crate::{Model, Tags};
+
+/// A model ready to score items.
+///
+/// It is immutable: share one between any number of threads, each with a [`Scratch`] of its own. Scoring allocates nothing, takes
+/// no lock and starts no thread, and gives the same bits on every machine, level and thread.
+#[derive(Debug)]
+pub struct Tagger {
+    model: Model,
+    kernels: Kernels,
+}
+
+/// The buffers that scoring needs; one for each thread.
+#[derive(Clone, Debug)]
+pub struct Scratch {
+    forward: Forward,
+    ids: Vec<u32>,
+}
+
+/// What became of an item's keywords.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Different keywords that the model knows; only these were scored.
+    pub known: usize,
+    /// Keywords that it does not know, each occurrence counted.
+    pub unknown: usize,
+    /// Known keywords that were given again.
+    pub repeated: usize,
+}
+
+impl Tagger {
+    /// A tagger on the best kernels of this machine.
+    #[must_use]
+    pub fn new(model: Model) -> Self {
+        Tagger { model, kernels: Kernels::best() }
+    }
+
+    /// A tagger at a given kernel level; its scores are the same.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedLevel`].
+    pub fn with_level(model: Model, level: Level) -> Result<Self> {
+        Ok(Tagger { model, kernels: Kernels::at(level)? })
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The tags, in the order of scores.
+    #[must_use]
+    pub fn tags(&self) -> &Tags {
+        self.model.tags()
+    }
+
+    /// The kernel level in use.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.kernels.level()
+    }
+
+    /// Buffers for [`Tagger::score`] and its kin, with room for 1,024 keywords an item; an item with more makes them grow.
+    #[must_use]
+    pub fn scratch(&self) -> Scratch {
+        Scratch { forward: Forward::new(&self.model.network().shape), ids: Vec::with_capacity(1024) }
+    }
+
+    /// Scores the item with keywords `ids`: writes one probability a tag to `scores`. The ids may come in any order and repeat;
+    /// ascending ids without repeats are fastest. No ids at all give each tag's prior.
+    ///
+    /// # Errors
+    /// [`Error::KeywordOutOfRange`] if the model has no such id; [`Error::Length`] unless `scores` has a place for each tag.
+    pub fn score(&self, ids: &[u32], scratch: &mut Scratch, scores: &mut [f32]) -> Result<()> {
+        if ids.is_sorted_by(|a, b| a < b) {
+            return self.score_canonical(ids, &mut scratch.forward, scores);
+        }
+        scratch.ids.clear();
+        scratch.ids.extend_from_slice(ids);
+        scratch.ids.sort_unstable();
+        scratch.ids.dedup();
+        self.score_canonical(&scratch.ids, &mut scratch.forward, scores)
+    }
+
+    /// Scores the item with these keywords. Unknown ones are left out and counted. Looking a keyword up costs more than scoring
+    /// it: a caller that can keep ids should.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless `scores` has a place for each tag.
+    pub fn score_keywords<'k>(
+        &self,
+        keywords: impl IntoIterator<Item = &'k str>,
+        scratch: &mut Scratch,
+        scores: &mut [f32],
+    ) -> Result<Known> {
+        let vocabulary = self.model.vocabulary();
+        let mut unknown = 0;
+        scratch.ids.clear();
+        for keyword in keywords {
+            match vocabulary.get(keyword) {
+                Some(id) => scratch.ids.push(id),
+                None => unknown += 1,
+            }
+        }
+        let given = scratch.ids.len();
+        scratch.ids.sort_unstable();
+        scratch.ids.dedup();
+        let known = scratch.ids.len();
+        self.score_canonical(&scratch.ids, &mut scratch.forward, scores)?;
+        Ok(Known { known, unknown, repeated: given - known })
+    }
+
+    /// Scores many items: item i has the keywords `ids[starts[i]..starts[i + 1]]` and the scores
+    /// `scores[i * tags..(i + 1) * tags]`. The same bits as [`Tagger::score`] on each.
+    ///
+    /// # Errors
+    /// As [`Tagger::score`]; also [`Error::Length`] unless `starts` ascends from 0 to the length of `ids`. Scores before the
+    /// item at fault are written.
+    pub fn score_batch(&self, ids: &[u32], starts: &[usize], scratch: &mut Scratch, scores: &mut [f32]) -> Result<()> {
+        let items = starts.len().saturating_sub(1);
+        let tags = self.tags().len();
+        Error::check_length("scores of a batch", items.saturating_mul(tags), scores.len())?;
+        Error::check_length("ids of a batch", starts.last().copied().unwrap_or(0), ids.len())?;
+        for (i, item) in starts.windows(2).enumerate() {
+            let ids = ids.get(item[0]..item[1]).ok_or(Error::Length {
+                what: "start of an item's ids",
+                expected: item[0],
+                found: item[1],
+            })?;
+            self.score(ids, scratch, &mut scores[i * tags..(i + 1) * tags])?;
+        }
+        Ok(())
+    }
+
+    /// The tags whose score reaches their stored threshold, in tag order, with their scores.
+    pub fn selected<'s>(&'s self, scores: &'s [f32]) -> impl Iterator<Item = (usize, f32)> + 's {
+        let thresholds = self.tags().iter().map(|tag| tag.threshold);
+        scores.iter().copied().zip(thresholds).enumerate().filter(|(_, (p, least))| p >= least).map(|(t, (p, _))| (t, p))
+    }
+
+    /// A hash of the scores of 256 fixed pseudo-random items: the same on every machine, level and thread count, so two programs
+    /// that serve the same model can compare theirs.
+    ///
+    /// # Errors
+    /// None for a model that passed verification.
+    pub fn signature(&self) -> Result<u64> {
+        let keywords = self.model.network().shape.keywords() as u64;
+        let mut scratch = self.scratch();
+        let mut scores = vec![0.0; self.tags().len()];
+        let mut hash = xxhash_rust::xxh3::Xxh3::new();
+        let rng = crate::rng::Philox::new(0x7461_676F_6D61_7469);
+        let mut ids = Vec::new();
+        for item in 0..256 {
+            ids.clear();
+            if keywords > 0 {
+                let [length, ..] = rng.block([item, 0, 0, 0]);
+                ids.extend((1..=length % 64).map(|n| {
+                    let [word, ..] = rng.block([item, n, 0, 0]);
+                    ((u64::from(word) * keywords) >> 32) as u32
+                }));
+            }
+            self.score(&ids, &mut scratch, &mut scores)?;
+            for score in &scores {
+                hash.update(&score.to_bits().to_le_bytes());
+            }
+        }
+        Ok(hash.digest())
+    }
+
+    fn score_canonical(&self, ids: &[u32], forward: &mut Forward, scores: &mut [f32]) -> Result<()> {
+        let network = self.model.network();
+        Error::check_length("scores", network.shape.tags(), scores.len())?;
+        if forward.logits.len() != network.shape.slot_blocks() {
+            return Err(Error::Length {
+                what: "scratch (was it made by this tagger?)",
+                expected: network.shape.slot_blocks(),
+                found: forward.logits.len(),
+            });
+        }
+        forward.run(self.kernels, network, self.model.weights(), ids)?;
+        self.kernels.sigmoid(network.eps, &mut forward.logits);
+        network.shape.gather_slots(&forward.logits, scores);
+        Ok(())
+    }
+}
+
+/// Writes the indices of the `k` highest scores to `top`, highest first; ties go to the lower index. `top` keeps its room, so
+/// calls after the first allocate nothing.
+pub fn top_k(scores: &[f32], k: usize, top: &mut Vec<usize>) {
+    let order = |a: &usize, b: &usize| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b));
+    top.clear();
+    top.extend(0..scores.len());
+    if k < top.len() {
+        if k > 0 {
+            top.select_nth_unstable_by(k - 1, order);
+        }
+        top.truncate(k);
+    }
+    top.sort_unstable_by(order);
+}

@@ -1,0 +1,102 @@
+//! All parameters of a network in training: initial values, and the shape they share with gradients' squares.
+
+use crate::aligned::{Block, LANES, as_floats_mut};
+use crate::error::Result;
+use crate::ln::ln;
+use crate::network::{Shape, Weights};
+use crate::rng::{Parameter, Philox};
+
+/// One buffer for each parameter; also the form of AdaGrad's squared-gradient sums.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Parameters {
+    pub(super) w1: Vec<Block>,
+    pub(super) b1: Vec<Block>,
+    pub(super) w2: Vec<Block>,
+    pub(super) b2: Vec<Block>,
+}
+
+/// What initial values are derived from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statistics {
+    /// Samples N.
+    pub samples: u64,
+    /// Mean number of keywords a sample, n̄.
+    pub mean_keywords: f64,
+    /// Positive samples of each tag.
+    pub positives: Vec<u64>,
+}
+
+impl Parameters {
+    pub(super) fn filled(shape: &Shape, value: f32) -> Self {
+        let block = Block([value; LANES]);
+        Parameters {
+            w1: vec![block; shape.w1_blocks()],
+            b1: vec![block; shape.row_blocks()],
+            w2: vec![block; shape.w2_blocks()],
+            b2: vec![block; shape.slot_blocks()],
+        }
+    }
+
+    /// He et al. (2015) for W1, with the mean number of *active* keywords as fan-in, times `scale`; Glorot & Bengio (2010) for W2;
+    /// b1 is 0 and b2 the log-odds of each tag's prior.
+    pub(super) fn initial(shape: &Shape, statistics: &Statistics, scale: f64, rng: Philox) -> Self {
+        let mut parameters = Parameters::filled(shape, 0.0);
+        let (hidden, row) = (shape.hidden(), shape.row_blocks() * LANES);
+        let groups = shape.groups().len();
+        let radius = (scale * he_radius(statistics.mean_keywords)) as f32;
+        let w1 = as_floats_mut(&mut parameters.w1);
+        let mut element = 0;
+        for keyword in 0..shape.keywords() {
+            for g in 0..groups {
+                let start = keyword * row + g * (row / groups);
+                rng.uniform(Parameter::W1, radius, element, &mut w1[start..start + hidden]);
+                element += hidden as u64;
+            }
+        }
+        let mut values = Vec::new();
+        let mut element = 0;
+        for group in shape.groups() {
+            let radius = glorot_radius(hidden as f64, group.tags.len() as f64) as f32;
+            values.resize(hidden * group.tags.len(), 0.0);
+            rng.uniform(Parameter::W2, radius, element, &mut values);
+            element += values.len() as u64;
+            for (i, value) in values.iter().enumerate() {
+                let index = shape.w2_index(group, i / group.tags.len(), i % group.tags.len());
+                as_floats_mut(&mut parameters.w2)[index] = *value;
+            }
+        }
+        for (tag, &positives) in statistics.positives.iter().enumerate().take(shape.tags()) {
+            let negatives = statistics.samples.saturating_sub(positives);
+            as_floats_mut(&mut parameters.b2)[shape.slot(tag)] = prior_logit(positives, negatives) as f32;
+        }
+        parameters
+    }
+
+    pub(super) fn weights(&self) -> Weights<'_> {
+        Weights { w1: &self.w1, b1: &self.b1, w2: &self.w2, b2: &self.b2 }
+    }
+
+    pub(super) fn copy_from(shape: &Shape, weights: Weights<'_>) -> Result<Self> {
+        weights.check(shape)?;
+        let Weights { w1, b1, w2, b2 } = weights;
+        Ok(Parameters { w1: w1.to_vec(), b1: b1.to_vec(), w2: w2.to_vec(), b2: b2.to_vec() })
+    }
+}
+
+/// Radius of He's uniform initial values for a fan-in, at least 1.
+#[must_use]
+pub fn he_radius(fan_in: f64) -> f64 {
+    (6.0 / fan_in.max(1.0)).sqrt()
+}
+
+/// Radius of Glorot's uniform initial values.
+#[must_use]
+pub fn glorot_radius(fan_in: f64, fan_out: f64) -> f64 {
+    (6.0 / (fan_in + fan_out).max(1.0)).sqrt()
+}
+
+/// The log-odds of a tag with these counts, each one larger: `ln((n⁺ + 1) / (n⁻ + 1))`.
+#[must_use]
+pub fn prior_logit(positives: u64, negatives: u64) -> f64 {
+    ln((positives as f64 + 1.0) / (negatives as f64 + 1.0))
+}

@@ -1,0 +1,308 @@
+//! The trainer: parameters, AdaGrad's memory and the step on a mini-batch.
+
+use std::sync::Arc;
+
+use super::batch::{Keywords, Sample};
+use super::config::TrainConfig;
+use super::decay::{LazyDecay, step_shrink};
+use super::parameters::{Parameters, Statistics};
+use super::pass::{Pass, PassInputs};
+use super::update::{Update, catch_up};
+use super::workers::Workers;
+use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
+use crate::error::{Error, Result};
+use crate::kernels::{AdaGradStep, Kernels, Level};
+use crate::layers::sigmoid_loss;
+use crate::ln::ln;
+use crate::network::{Network, OutputLayout, Shape, Weights};
+use crate::rng::{Philox, dropout_threshold};
+use crate::tags::Tags;
+use crate::vocab::Vocabulary;
+use crate::{Model, ModelParts, Provenance};
+
+/// Trains a tagger: one shared hidden layer, one output a tag.
+///
+/// Results do not depend on the number of threads or the kernel level.
+#[derive(Debug)]
+pub struct Trainer {
+    pub(super) config: TrainConfig,
+    pub(super) kernels: Kernels,
+    pub(super) network: Network,
+    pub(super) vocabulary: Vocabulary,
+    pub(super) tags: Tags,
+    pub(super) parameters: Parameters,
+    squares: Parameters,
+    decay: Option<LazyDecay>,
+    positive_weights: Vec<Block>,
+    offsets: Vec<Block>,
+    keywords: Keywords,
+    pass: Pass,
+    pub(super) pool: Option<Arc<rayon::ThreadPool>>,
+    pub(super) workers: Workers,
+    pub(super) epoch: u32,
+    step: u64,
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport {
+    /// The step's number, counted from 1.
+    pub step: u64,
+    /// The loss of the mini-batch before the step, reduced as configured.
+    pub loss: f64,
+    /// Pairs of sample and tag that were scored.
+    pub pairs: usize,
+    /// The sum of these pairs' losses.
+    pub loss_sum: f64,
+}
+
+impl Trainer {
+    /// A trainer with initial parameters, serial, on the best kernels of this machine.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the configuration is invalid; [`Error::Length`] if `statistics` is not about these tags;
+    /// [`Error::TooLarge`].
+    pub fn new(config: TrainConfig, vocabulary: Vocabulary, tags: Tags, statistics: &Statistics) -> Result<Self> {
+        config.validate()?;
+        Error::check_length("positives of each tag", tags.len(), statistics.positives.len())?;
+        let shape = Shape::new(vocabulary.len(), config.hidden, &[tags.len()], OutputLayout::for_tags(tags.len()))?;
+        let parameters = Parameters::initial(&shape, statistics, config.initial_scale, Philox::new(config.seed));
+        let mut squares = Parameters::filled(&shape, 0.0);
+        let start = config.initial_square as f32;
+        for buffer in [&mut squares.w1, &mut squares.b1, &mut squares.w2, &mut squares.b2] {
+            buffer.fill(Block([start; LANES]));
+        }
+        Ok(Trainer {
+            kernels: Kernels::best(),
+            decay: LazyDecay::new(&config, shape.keywords()),
+            positive_weights: vec![Block([1.0; LANES]); shape.slot_blocks()],
+            offsets: vec![Block::ZERO; shape.slot_blocks()],
+            keywords: Keywords::new(&shape),
+            pass: Pass::default(),
+            pool: None,
+            workers: Workers { parallel: false, grain: Workers::GRAIN },
+            epoch: 0,
+            step: 0,
+            network: Network { shape, activation: config.activation, eps: config.eps as f32 },
+            config,
+            vocabulary,
+            tags,
+            parameters,
+            squares,
+        })
+    }
+
+    /// Trains at another kernel level; the result is the same.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedLevel`].
+    pub fn set_level(&mut self, level: Level) -> Result<()> {
+        self.kernels = Kernels::at(level)?;
+        Ok(())
+    }
+
+    /// Divides the work of [`Trainer::epoch`] and [`Trainer::fit`] between the threads of `pool`; the result is the same.
+    pub fn set_pool(&mut self, pool: Arc<rayon::ThreadPool>) {
+        self.workers.parallel = pool.current_num_threads() > 1;
+        self.pool = Some(pool);
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    /// The network in training.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The tags in training.
+    #[must_use]
+    pub fn tags(&self) -> &Tags {
+        &self.tags
+    }
+
+    /// Steps taken.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.step
+    }
+
+    /// The weights after the last step, all decay applied.
+    pub fn weights(&mut self) -> Weights<'_> {
+        self.flush();
+        self.parameters.weights()
+    }
+
+    /// AdaGrad's squared-gradient sums, in the form of weights.
+    #[must_use]
+    pub fn squares(&self) -> Weights<'_> {
+        self.squares.weights()
+    }
+
+    /// Replaces the weights; AdaGrad's memory stays.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if they do not have this network's shape.
+    pub fn set_weights(&mut self, weights: Weights<'_>) -> Result<()> {
+        self.flush();
+        self.parameters = Parameters::copy_from(&self.network.shape, weights)?;
+        Ok(())
+    }
+
+    /// Weighs the loss of each tag's positives by a finite factor of at least 0.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there is one factor a tag, [`Error::Config`] if one is out of range.
+    pub fn set_positive_weights(&mut self, factors: &[f32]) -> Result<()> {
+        Error::check_length("positive weights", self.tags.len(), factors.len())?;
+        if let Some(found) = factors.iter().find(|w| !(**w >= 0.0 && w.is_finite())) {
+            let found = found.to_string();
+            return Err(Error::Config { option: "positive weight", expected: "a finite number, at least 0", found });
+        }
+        spread_slots(&self.network.shape, factors, &mut self.positive_weights);
+        Ok(())
+    }
+
+    /// Corrects for sampled negatives: `rates[t]` is π, the rate at which negatives of tag t are kept relative to its positives.
+    /// Training sees the logit minus ln π, so the model's own logit is that of the full data (math: King & Zeng 2001).
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there is one rate a tag, [`Error::Config`] if one is not in (0, 1].
+    pub fn set_inclusion_rates(&mut self, rates: &[f64]) -> Result<()> {
+        Error::check_length("inclusion rates", self.tags.len(), rates.len())?;
+        if let Some(found) = rates.iter().find(|rate| !(**rate > 0.0 && **rate <= 1.0)) {
+            return Err(Error::Config { option: "inclusion rate", expected: "a number in (0, 1]", found: found.to_string() });
+        }
+        let offsets: Vec<f32> = rates.iter().map(|rate| ln(*rate) as f32).collect();
+        spread_slots(&self.network.shape, &offsets, &mut self.offsets);
+        Ok(())
+    }
+
+    /// Takes one step on a mini-batch. An empty one does nothing.
+    ///
+    /// # Errors
+    /// If a sample does not fit the model, or a loss or gradient is not finite ([`Error::NonFinite`]); then nothing has changed.
+    pub fn step(&mut self, samples: &[Sample<'_>]) -> Result<StepReport> {
+        let shape = &self.network.shape;
+        samples.iter().try_for_each(|sample| sample.check(shape))?;
+        if samples.is_empty() {
+            return Ok(StepReport { step: self.step, loss: 0.0, pairs: 0, loss_sum: 0.0 });
+        }
+        let step = self.step + 1;
+        let config = &self.config;
+        let rng = Philox::new(config.seed);
+        let dropout = |rate: f64| (rate > 0.0).then(|| (rng, rate, dropout_threshold(rate)));
+        let pairs = samples.iter().map(|sample| sample.scored(shape.tags())).sum();
+        let factor = config.reduction.factor(samples.len(), shape.tags(), pairs);
+
+        self.keywords.load(samples, dropout(config.dropout_in), step);
+        let width = shape.row_blocks();
+        if let Some(decay) = &mut self.decay {
+            let rows = self.keywords.rows.iter().map(|row| *row as usize);
+            catch_up(self.kernels, decay, rows, width, &mut self.parameters.w1);
+        }
+        let inputs = PassInputs {
+            kernels: self.kernels,
+            network: &self.network,
+            weights: self.parameters.weights(),
+            keywords: &self.keywords,
+            samples,
+            loss: sigmoid_loss::constants(config.loss, config.eps, factor)?,
+            positive_weights: &self.positive_weights,
+            offsets: &self.offsets,
+            dropout: dropout(config.dropout_hidden),
+            step,
+        };
+        self.pass.run(&inputs, self.workers)?;
+        let loss_sum: f64 = self.pass.losses.iter().sum();
+        self.check_finite(samples.len(), loss_sum)?;
+
+        let lr = config.lr_at(step);
+        if let Some(decay) = &mut self.decay {
+            decay.advance(lr, config.l1, config.l2);
+            self.keywords.rows.iter().for_each(|row| decay.touch(*row as usize));
+        }
+        let update = Update {
+            kernels: self.kernels,
+            shape,
+            keywords: &self.keywords,
+            pass: &self.pass,
+            samples: samples.len(),
+            weights: AdaGradStep {
+                lr: lr as f32,
+                epsilon: config.epsilon as f32,
+                shrink: step_shrink(lr, config.l1, config.l2),
+            },
+            workers: self.workers,
+        };
+        update.run(&mut self.parameters, &mut self.squares)?;
+        self.step = step;
+        if self.decay.as_ref().is_some_and(LazyDecay::wants_flush) {
+            self.flush();
+        }
+        Ok(StepReport { step, loss: loss_sum * factor, pairs, loss_sum })
+    }
+
+    /// Applies all decay that rows have missed.
+    pub(super) fn flush(&mut self) {
+        if let Some(decay) = &mut self.decay {
+            let shape = &self.network.shape;
+            catch_up(self.kernels, decay, 0..shape.keywords(), shape.row_blocks(), &mut self.parameters.w1);
+            decay.restart();
+        }
+    }
+
+    /// Fails if the loss or any gradient is not finite, or so large that a sum over the mini-batch could overflow.
+    fn check_finite(&self, samples: usize, loss_sum: f64) -> Result<()> {
+        let largest = |table| f64::from(self.kernels.magnitude(table));
+        let (hidden, delta, da) =
+            (largest(&self.pass.hidden), largest(&self.pass.delta), largest(&self.pass.d_pre_activations));
+        let bound = f64::from(f32::MAX) / samples as f64;
+        let fits = delta <= bound && hidden * delta <= bound && da * f64::from(self.keywords.factor()) <= bound;
+        if loss_sum.is_finite() && fits {
+            return Ok(());
+        }
+        let slots = self.network.shape.slot_blocks() * LANES;
+        let culprit = as_floats(&self.pass.delta).iter().position(|d| !d.is_finite()).and_then(|at| {
+            let tag = (0..self.tags.len()).find(|tag| self.network.shape.slot(*tag) == at % slots)?;
+            self.tags.iter().nth(tag).map(|tag| tag.name.clone())
+        });
+        Err(Error::NonFinite {
+            what: if loss_sum.is_finite() { "a gradient" } else { "the loss" },
+            tag: culprit,
+            epoch: self.epoch,
+            step: self.step + 1,
+            lr: self.config.lr_at(self.step + 1),
+        })
+    }
+
+    /// A model of the present weights, with `provenance` beside the configuration. Training can go on.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] if a weight is not finite: such a model is never made.
+    pub fn model(&mut self, mut provenance: Provenance) -> Result<Model> {
+        self.flush();
+        self.config.describe(&mut provenance)?;
+        ModelParts {
+            network: &self.network,
+            weights: self.parameters.weights(),
+            vocabulary: self.vocabulary.view(),
+            tags: &self.tags,
+            provenance: &provenance,
+        }
+        .to_model()
+    }
+}
+
+/// Copies one float a tag to one float a tag slot.
+fn spread_slots(shape: &Shape, per_tag: &[f32], slots: &mut [Block]) {
+    debug_assert_eq!(slots.len(), blocks_for(shape.slot_blocks() * LANES));
+    let floats = as_floats_mut(slots);
+    for (tag, value) in per_tag.iter().enumerate() {
+        floats[shape.slot(tag)] = *value;
+    }
+}

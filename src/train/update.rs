@@ -1,0 +1,162 @@
+//! Gradients of the parameters, each row summed over the samples in order, and the AdaGrad step on it.
+//!
+//! A row is written by one thread, and its sum does not depend on which: so training is the same for every number of threads.
+
+use super::batch::Keywords;
+use super::decay::LazyDecay;
+use super::parameters::Parameters;
+use super::pass::Pass;
+use super::workers::Workers;
+use crate::aligned::{Block, LANES, as_floats};
+use crate::error::Result;
+use crate::kernels::{AdaGradStep, Kernels, Rows, Shrink};
+use crate::layers::embedding_bag::{self, Bag};
+use crate::layers::output;
+use crate::network::{OutputLayout, Shape};
+
+/// What the updates of one step read.
+#[derive(Clone, Copy)]
+pub(super) struct Update<'a> {
+    pub(super) kernels: Kernels,
+    pub(super) shape: &'a Shape,
+    pub(super) keywords: &'a Keywords,
+    pub(super) pass: &'a Pass,
+    pub(super) samples: usize,
+    /// The step on weights.
+    pub(super) weights: AdaGradStep,
+    pub(super) workers: Workers,
+}
+
+impl Update<'_> {
+    /// Takes the step on all parameters.
+    pub(super) fn run(&self, parameters: &mut Parameters, squares: &mut Parameters) -> Result<()> {
+        let all: Vec<u32> = (0..).take(self.samples).collect();
+        self.rows_of_w1(0, self.keywords.rows.len(), 0, &mut parameters.w1, &mut squares.w1)?;
+        self.output_weights(&all, &mut parameters.w2, &mut squares.w2)?;
+        let biases = AdaGradStep { shrink: Shrink::NONE, ..self.weights };
+        let mut gradient = vec![Block::ZERO; parameters.b1.len()];
+        embedding_bag::backward_row(self.kernels, &self.pass.d_pre_activations, Bag::of(&all), &mut gradient)?;
+        self.kernels.adagrad(&biases, &gradient, &mut parameters.b1, &mut squares.b1)?;
+        let mut gradient = vec![Block::ZERO; parameters.b2.len()];
+        self.kernels.sum_rows(Rows::new(&self.pass.delta, gradient.len()), None, &all, &mut gradient)?;
+        self.kernels.adagrad(&biases, &gradient, &mut parameters.b2, &mut squares.b2)
+    }
+
+    /// Steps on the rows of W1 of the keywords at places `from..to`. `weights` and `squares` begin at row `first`.
+    fn rows_of_w1(&self, from: usize, to: usize, first: usize, weights: &mut [Block], squares: &mut [Block]) -> Result<()> {
+        let width = self.shape.row_blocks();
+        let rows = &self.keywords.rows;
+        if self.workers.divides(to - from, width * (self.keywords.pairs_per_row() + 4)) {
+            let middle = from + (to - from) / 2;
+            let boundary = rows[middle] as usize;
+            let (weights, weights_right) = weights.split_at_mut((boundary - first) * width);
+            let (squares, squares_right) = squares.split_at_mut((boundary - first) * width);
+            let (left, right) = self.workers.join(
+                || self.rows_of_w1(from, middle, first, weights, squares),
+                || self.rows_of_w1(middle, to, boundary, weights_right, squares_right),
+            );
+            return left.and(right);
+        }
+        let mut gradient = vec![Block::ZERO; width];
+        for place in from..to {
+            let (ids, factors) = self.keywords.samples_of(place);
+            embedding_bag::backward_row(self.kernels, &self.pass.d_pre_activations, Bag { ids, factors }, &mut gradient)?;
+            let start = (rows[place] as usize - first) * width;
+            let range = start..start + width;
+            self.kernels.adagrad(&self.weights, &gradient, &mut weights[range.clone()], &mut squares[range])?;
+        }
+        Ok(())
+    }
+
+    fn output_weights(&self, all: &[u32], weights: &mut [Block], squares: &mut [Block]) -> Result<()> {
+        for group in self.shape.groups() {
+            match self.shape.layout() {
+                OutputLayout::TagMajor => {
+                    // A tag's row is the sum of hidden vectors, each times the tag's δ.
+                    let strip = Strip {
+                        rows: Rows { blocks: &self.pass.hidden, stride: self.shape.row_blocks(), first: group.hidden.start },
+                        factors: as_floats(&self.pass.delta),
+                        stride: self.shape.slot_blocks() * LANES,
+                        first: group.slots.start,
+                        width: group.hidden.len(),
+                    };
+                    let range = group.w2.clone();
+                    self.strip(&strip, 0, all, &mut weights[range.clone()], &mut squares[range])?;
+                }
+                OutputLayout::Panels => {
+                    for panel in output::panels(self.shape, group) {
+                        // A unit's row is the sum of the samples' δ, each times the unit's value.
+                        let strip = Strip {
+                            rows: Rows { blocks: &self.pass.delta, stride: self.shape.slot_blocks(), first: panel.slots.start },
+                            factors: as_floats(&self.pass.hidden),
+                            stride: self.shape.row_blocks() * LANES,
+                            first: group.hidden.start * LANES,
+                            width: panel.slots.len(),
+                        };
+                        let range = panel.w2.clone();
+                        self.strip(&strip, 0, all, &mut weights[range.clone()], &mut squares[range])?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Steps on the rows of a strip from row `first` on, as many as `weights` holds.
+    fn strip(&self, strip: &Strip<'_>, first: usize, all: &[u32], weights: &mut [Block], squares: &mut [Block]) -> Result<()> {
+        let count = weights.len().checked_div(strip.width).unwrap_or(0);
+        if self.workers.divides(count, strip.width * (self.samples + 4)) {
+            let middle = count / 2;
+            let (weights, weights_right) = weights.split_at_mut(middle * strip.width);
+            let (squares, squares_right) = squares.split_at_mut(middle * strip.width);
+            let (left, right) = self.workers.join(
+                || self.strip(strip, first, all, weights, squares),
+                || self.strip(strip, first + middle, all, weights_right, squares_right),
+            );
+            return left.and(right);
+        }
+        let mut gradient = vec![Block::ZERO; strip.width];
+        let (mut samples, mut factors) = (Vec::with_capacity(all.len()), Vec::with_capacity(all.len()));
+        for row in 0..count {
+            samples.clear();
+            factors.clear();
+            for &sample in all {
+                let factor = strip.factors[sample as usize * strip.stride + strip.first + first + row];
+                if factor != 0.0 {
+                    samples.push(sample);
+                    factors.push(factor);
+                }
+            }
+            output::backward_row(self.kernels, strip.rows, &samples, &factors, &mut gradient)?;
+            let range = row * strip.width..(row + 1) * strip.width;
+            self.kernels.adagrad(&self.weights, &gradient, &mut weights[range.clone()], &mut squares[range])?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows of W2 that lie side by side and have gradients of the same form: row r is the sum over samples i of
+/// `factors[i·stride + first + r]` times row i of `rows`.
+struct Strip<'a> {
+    rows: Rows<'a>,
+    factors: &'a [f32],
+    stride: usize,
+    first: usize,
+    /// Blocks in a row.
+    width: usize,
+}
+
+/// Applies the decay that the rows at hand have missed.
+pub(super) fn catch_up(
+    kernels: Kernels,
+    decay: &mut LazyDecay,
+    rows: impl Iterator<Item = usize>,
+    width: usize,
+    weights: &mut [Block],
+) {
+    for row in rows {
+        if let Some(shrink) = decay.catch_up(row) {
+            kernels.shrink(&shrink, &mut weights[row * width..(row + 1) * width]);
+        }
+    }
+}
