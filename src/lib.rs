@@ -3,6 +3,8 @@
 pub mod aligned;
 #[cfg(feature = "train")]
 pub mod csr;
+#[cfg(feature = "train")]
+pub mod data;
 pub mod error;
 pub mod ids;
 pub mod kernels;
