@@ -45,6 +45,15 @@ pub enum Error {
         /// What was found.
         found: String,
     },
+    /// A sample in memory breaks a rule.
+    Sample {
+        /// The sample, counted from 0.
+        sample: usize,
+        /// What was expected of it.
+        expected: String,
+        /// What it has.
+        found: String,
+    },
     /// There is nothing to learn from, or nothing to measure on.
     NoData {
         /// Which data is empty and why.
@@ -160,6 +169,9 @@ impl fmt::Display for Error {
                     write!(f, ":{column}")?;
                 }
                 write!(f, ": expected {expected}, found {found}")
+            }
+            Error::Sample { sample, expected, found } => {
+                write!(f, "sample {sample} (counted from 0): expected {expected}, found {found}")
             }
             Error::NoData { what, cure } => write!(f, "{what}: {cure}"),
             Error::Config { option, expected, found } => write!(f, "{option}: expected {expected}, found {found}"),

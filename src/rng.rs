@@ -29,6 +29,10 @@ pub enum Parameter {
     W1 = 0,
     /// Output weights.
     W2 = 1,
+    /// Decoder weights of an autoencoder that has its own.
+    Decoder = 2,
+    /// Tag vectors of the anchor model.
+    TagVectors = 3,
 }
 
 /// Which layer drops its units.
@@ -139,6 +143,12 @@ pub fn without_replacement(items: impl Iterator<Item = u32>, m: usize, key: impl
     let mut chosen: Vec<u32> = keyed.into_iter().map(|(_, item)| item).collect();
     chosen.sort_unstable();
     chosen
+}
+
+/// A random word as a number below `n`: `floor(word * n / 2^64)`. 0 when `n` is 0.
+#[must_use]
+pub fn bounded(word: u64, n: u64) -> u64 {
+    (u128::from(word) * u128::from(n) >> 64) as u64
 }
 
 /// The threshold of [`Philox::dropout`] for rate `q` in `[0, 1)`: `floor(q * 2^32)`.

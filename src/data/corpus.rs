@@ -1,0 +1,239 @@
+//! From items to a vocabulary, tag names and a data set, in one pass over the items: standard input can't be read twice.
+
+use std::collections::HashMap;
+
+use super::{Dataset, Item, Pushed};
+use crate::error::{Error, Result};
+
+/// Items whose strings are still to be given their ids. Each distinct string is held once.
+#[derive(Debug, Default)]
+pub struct Corpus {
+    keywords: Interner,
+    tags: Interner,
+    /// With ids in order of first appearance.
+    samples: Dataset,
+    stats: CorpusStats,
+    scratch: Scratch,
+}
+
+/// A data set with the names of its ids.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prepared {
+    /// Keywords by id: by descending number of items, equals in byte order.
+    pub keywords: Vec<String>,
+    /// Tags by id, in byte order, so that the order of scores does not hang on counts.
+    pub tags: Vec<String>,
+    /// The items, in order, every one of them.
+    pub dataset: Dataset,
+    /// What was counted on the way.
+    pub stats: CorpusStats,
+}
+
+/// Counts of a [`Corpus`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CorpusStats {
+    /// Repeats of a keyword within an item, dropped.
+    pub repeated_keywords: u64,
+    /// Repeats of a tag within an item, dropped.
+    pub repeated_tags: u64,
+    /// Items without tags.
+    pub untagged: u64,
+    /// Distinct keywords left out of the vocabulary because too few items have them.
+    pub rare_keywords: u64,
+    /// How often these occurred.
+    pub rare_occurrences: u64,
+    /// Items that are left without keywords.
+    pub without_keywords: u64,
+}
+
+/// Ids of the item at hand.
+#[derive(Debug, Default)]
+struct Scratch {
+    keywords: Vec<u32>,
+    tags: Vec<u32>,
+}
+
+impl Corpus {
+    /// No items.
+    #[must_use]
+    pub fn new() -> Self {
+        Corpus::default()
+    }
+
+    /// The number of items.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether there are no items.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// Adds an item.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dataset::push`]; [`Error::TooLarge`] for more than 2^32 - 1 distinct strings.
+    pub fn push(&mut self, item: &Item) -> Result<()> {
+        self.keywords.ids(&item.keywords, &mut self.scratch.keywords)?;
+        self.tags.ids(&item.tags, &mut self.scratch.tags)?;
+        let Pushed { repeated_keywords, repeated_tags } =
+            self.samples.push(&self.scratch.keywords, &self.scratch.tags, item.weight)?;
+        let last = self.samples.len() - 1;
+        self.keywords.count(self.samples.keywords(last));
+        self.tags.count(self.samples.tags(last));
+        self.stats.repeated_keywords += repeated_keywords as u64;
+        self.stats.repeated_tags += repeated_tags as u64;
+        self.stats.untagged += u64::from(item.tags.is_empty());
+        Ok(())
+    }
+
+    /// Gives the strings their ids; keywords that fewer than `min_count` items have get none and are dropped.
+    ///
+    /// # Errors
+    ///
+    /// None with items that [`push`](Self::push) accepted.
+    pub fn finish(self, min_count: u64) -> Result<Prepared> {
+        let Corpus { keywords, tags, samples, mut stats, .. } = self;
+        let mut keywords = keywords.into_words();
+        keywords.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
+        let rare = keywords.split_off(keywords.partition_point(|word| word.count >= min_count));
+        stats.rare_keywords = rare.len() as u64;
+        stats.rare_occurrences = rare.iter().map(|word| word.count).sum();
+        let keyword_ids = new_ids(&keywords, keywords.len() + rare.len());
+        let mut tags = tags.into_words();
+        tags.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let tag_ids = new_ids(&tags, tags.len());
+
+        let mut dataset = Dataset::new();
+        let (mut keywords_of_item, mut tags_of_item) = (Vec::new(), Vec::new());
+        for i in 0..samples.len() {
+            renumber(samples.keywords(i), &keyword_ids, &mut keywords_of_item);
+            renumber(samples.tags(i), &tag_ids, &mut tags_of_item);
+            stats.without_keywords += u64::from(keywords_of_item.is_empty());
+            dataset.push(&keywords_of_item, &tags_of_item, samples.weight(i))?;
+        }
+        let names = |words: Vec<Word>| words.into_iter().map(|word| word.name).collect();
+        Ok(Prepared { keywords: names(keywords), tags: names(tags), dataset, stats })
+    }
+}
+
+/// Distinct strings, numbered in order of first appearance.
+#[derive(Debug, Default)]
+struct Interner {
+    ids: HashMap<String, u32>,
+    /// Items that have each string.
+    counts: Vec<u64>,
+}
+
+/// A distinct string, its number and its count.
+struct Word {
+    name: String,
+    id: u32,
+    count: u64,
+}
+
+impl Interner {
+    fn ids(&mut self, names: &[String], ids: &mut Vec<u32>) -> Result<()> {
+        ids.clear();
+        for name in names {
+            let id = match self.ids.get(name) {
+                Some(&id) => id,
+                None => {
+                    let id = u32::try_from(self.counts.len()).ok().filter(|&id| id < u32::MAX);
+                    let id = id.ok_or(Error::TooLarge { what: "distinct keywords or tags", limit: u32::MAX.into() })?;
+                    self.ids.insert(name.clone(), id);
+                    self.counts.push(0);
+                    id
+                }
+            };
+            ids.push(id);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, ids: &[u32]) {
+        for &id in ids {
+            self.counts[id as usize] += 1;
+        }
+    }
+
+    /// In no particular order: to be sorted by something that tells any two apart.
+    fn into_words(self) -> Vec<Word> {
+        let counts = self.counts;
+        self.ids.into_iter().map(|(name, id)| Word { name, id, count: counts[id as usize] }).collect()
+    }
+}
+
+/// For each old id its place among `kept`, if it is there.
+fn new_ids(kept: &[Word], old_ids: usize) -> Vec<Option<u32>> {
+    let mut ids = vec![None; old_ids];
+    for (new, word) in (0..).zip(kept) {
+        ids[word.id as usize] = Some(new);
+    }
+    ids
+}
+
+fn renumber(old: &[u32], ids: &[Option<u32>], new: &mut Vec<u32>) {
+    new.clear();
+    new.extend(old.iter().filter_map(|&id| ids[id as usize]));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn corpus() -> Corpus {
+        let mut corpus = Corpus::new();
+        for (keywords, tags) in [("war love war", "Z a"), ("love sea", "b b"), ("zoo ant", ""), ("ant", "a")] {
+            corpus.push(&Item::of(keywords, tags)).unwrap();
+        }
+        corpus
+    }
+
+    #[test]
+    fn ids_are_ordered() {
+        let prepared = corpus().finish(1).unwrap();
+        assert_eq!(prepared.keywords, ["ant", "love", "sea", "war", "zoo"]);
+        assert_eq!(prepared.tags, ["Z", "a", "b"]);
+        let data = &prepared.dataset;
+        assert_eq!((data.keywords(0), data.tags(0)), (&[1, 3][..], &[0, 1][..]));
+        assert_eq!((data.keywords(2), data.tags(2)), (&[0, 4][..], &[][..]));
+        let expected = CorpusStats { repeated_keywords: 1, repeated_tags: 1, untagged: 1, ..CorpusStats::default() };
+        assert_eq!(prepared.stats, expected);
+    }
+
+    #[test]
+    fn rare_keywords_go_and_their_items_stay() {
+        let mut corpus = corpus();
+        corpus.push(&Item { weight: 0.5, ..Item::of("yak", "c") }).unwrap();
+        let prepared = corpus.finish(2).unwrap();
+        assert_eq!(prepared.keywords, ["ant", "love"]);
+        assert_eq!(prepared.dataset.len(), 5);
+        assert_eq!((prepared.dataset.keywords(4), prepared.dataset.weight(4)), (&[][..], 0.5));
+        let CorpusStats { rare_keywords, rare_occurrences, without_keywords, .. } = prepared.stats;
+        assert_eq!((rare_keywords, rare_occurrences, without_keywords), (4, 4, 1));
+    }
+
+    #[test]
+    fn the_order_of_items_does_not_change_the_vocabulary() {
+        let mut items: Vec<Item> = (0..100).map(|i| Item::of(&format!("k{} k{}", i % 7, i % 31), "t")).collect();
+        let vocabulary = |items: &[Item]| {
+            let mut corpus = Corpus::new();
+            items.iter().for_each(|item| corpus.push(item).unwrap());
+            corpus.finish(1).unwrap().keywords
+        };
+        let forward = vocabulary(&items);
+        items.reverse();
+        assert_eq!(vocabulary(&items), forward);
+    }
+
+    #[test]
+    fn nothing_gives_nothing() {
+        let prepared = Corpus::new().finish(1).unwrap();
+        assert!(prepared.keywords.is_empty() && prepared.tags.is_empty() && prepared.dataset.is_empty());
+    }
+}

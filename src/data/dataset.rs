@@ -1,0 +1,240 @@
+//! Samples in memory: sets of keyword ids and tag ids.
+
+use xxhash_rust::xxh3::Xxh3Default;
+
+use crate::csr::Csr;
+use crate::error::{Error, Result};
+use crate::rng::Philox;
+
+/// Samples, each a set of keywords, a set of tags and a weight.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Dataset {
+    keywords: Csr,
+    tags: Csr,
+    weights: Vec<f32>,
+}
+
+/// What [`Dataset::push`] dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pushed {
+    /// Repeats among the keywords.
+    pub repeated_keywords: usize,
+    /// Repeats among the tags.
+    pub repeated_tags: usize,
+}
+
+impl Dataset {
+    /// No samples.
+    #[must_use]
+    pub fn new() -> Self {
+        Dataset::default()
+    }
+
+    /// The number of samples.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// Whether there are no samples.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.weights.is_empty()
+    }
+
+    /// Appends a sample; keywords and tags in any order, repeats counting once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sample`] for a weight that is negative or not finite, [`Error::TooLarge`] after 2^32 - 1 samples.
+    pub fn push(&mut self, keywords: &[u32], tags: &[u32], weight: f32) -> Result<Pushed> {
+        if !(weight.is_finite() && weight >= 0.0) {
+            return Err(Error::Sample {
+                sample: self.len(),
+                expected: "a finite weight of 0 or more".to_owned(),
+                found: weight.to_string(),
+            });
+        }
+        let repeated_keywords = self.keywords.push(keywords.iter().copied())?;
+        let repeated_tags = self.tags.push(tags.iter().copied())?;
+        self.weights.push(weight);
+        Ok(Pushed { repeated_keywords, repeated_tags })
+    }
+
+    /// The keywords of sample `i`, ascending and unique. The sample must exist, as with a slice.
+    #[must_use]
+    pub fn keywords(&self, i: usize) -> &[u32] {
+        self.keywords.row(i)
+    }
+
+    /// The tags of sample `i`, ascending and unique. The sample must exist, as with a slice.
+    #[must_use]
+    pub fn tags(&self, i: usize) -> &[u32] {
+        self.tags.row(i)
+    }
+
+    /// The weight of sample `i`, which must exist, as with a slice.
+    #[must_use]
+    pub fn weight(&self, i: usize) -> f32 {
+        self.weights[i]
+    }
+
+    /// The keywords of all samples.
+    #[must_use]
+    pub fn keyword_sets(&self) -> &Csr {
+        &self.keywords
+    }
+
+    /// The tags of all samples.
+    #[must_use]
+    pub fn tag_sets(&self) -> &Csr {
+        &self.tags
+    }
+
+    /// The mean number of keywords of a sample; 0 without samples.
+    #[must_use]
+    pub fn mean_keywords(&self) -> f64 {
+        if self.is_empty() { 0.0 } else { self.keywords.ids().len() as f64 / self.len() as f64 }
+    }
+
+    /// How many samples have each of the tags below `tags`; larger ones are not counted.
+    #[must_use]
+    pub fn tag_counts(&self, tags: usize) -> Vec<u64> {
+        self.tags.counts(tags)
+    }
+
+    /// The largest keyword id.
+    #[must_use]
+    pub fn max_keyword(&self) -> Option<u32> {
+        self.keywords.max_id()
+    }
+
+    /// The largest tag id.
+    #[must_use]
+    pub fn max_tag(&self) -> Option<u32> {
+        self.tags.max_id()
+    }
+
+    /// The given samples, which must exist, in the given order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] for more than 2^32 - 1 samples.
+    pub fn subset(&self, samples: impl IntoIterator<Item = usize>) -> Result<Dataset> {
+        let mut subset = Dataset::new();
+        for i in samples {
+            subset.push(self.keywords(i), self.tags(i), self.weight(i))?;
+        }
+        Ok(subset)
+    }
+
+    /// Splits the indices of the samples into (training, validation), each ascending: sample `i` goes to validation with
+    /// probability `fraction`, decided by the seed and `i` alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] unless `0 <= fraction <= 1`.
+    pub fn split(&self, rng: Philox, fraction: f64) -> Result<(Vec<usize>, Vec<usize>)> {
+        if !(0.0..=1.0).contains(&fraction) {
+            return Err(Error::Config {
+                option: "validation fraction",
+                expected: "a number from 0 to 1",
+                found: fraction.to_string(),
+            });
+        }
+        let valid = |&(sample, _): &(u32, usize)| f64::from(rng.split(sample)) < fraction;
+        let (valid, train): (Vec<_>, Vec<_>) = (0u32..).zip(0..self.len()).partition(valid);
+        let indices = |side: Vec<(u32, usize)>| side.into_iter().map(|(_, i)| i).collect();
+        Ok((indices(train), indices(valid)))
+    }
+
+    /// A hash of the content, order of samples included; the same on every platform. It tells data sets apart, it does not
+    /// protect against forgery.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hash = Xxh3Default::new();
+        let mut bytes = Vec::new();
+        for (i, weight) in self.weights.iter().enumerate() {
+            bytes.clear();
+            for ids in [self.keywords(i), self.tags(i)] {
+                bytes.extend_from_slice(&(ids.len() as u64).to_le_bytes());
+                bytes.extend(ids.iter().flat_map(|id| id.to_le_bytes()));
+            }
+            bytes.extend_from_slice(&weight.to_bits().to_le_bytes());
+            hash.update(&bytes);
+        }
+        hash.digest()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Dataset {
+        let mut data = Dataset::new();
+        data.push(&[5, 2, 5], &[1], 1.0).unwrap();
+        data.push(&[], &[], 0.0).unwrap();
+        data.push(&[3], &[2, 0, 2], 2.5).unwrap();
+        data
+    }
+
+    #[test]
+    fn samples_are_canonical() {
+        let data = sample();
+        assert_eq!((data.len(), data.keywords(0), data.tags(2), data.weight(2)), (3, &[2, 5][..], &[0, 2][..], 2.5));
+        assert_eq!((data.mean_keywords(), data.max_keyword(), data.max_tag()), (1.0, Some(5), Some(2)));
+        assert_eq!(data.tag_counts(2), [1, 1]);
+        assert_eq!(Dataset::new().push(&[1, 1, 1], &[0, 0], 1.0).unwrap(), Pushed { repeated_keywords: 2, repeated_tags: 1 });
+        assert_eq!((Dataset::new().mean_keywords(), Dataset::new().max_keyword()), (0.0, None));
+    }
+
+    #[test]
+    fn bad_weights_are_refused_and_leave_no_trace() {
+        let mut data = sample();
+        for weight in [-1.0, f32::NAN, f32::INFINITY] {
+            assert!(matches!(data.push(&[1], &[1], weight), Err(Error::Sample { sample: 3, .. })));
+        }
+        assert_eq!(data, sample());
+    }
+
+    #[test]
+    fn a_split_covers_every_sample_once_and_keeps_its_side() {
+        let mut data = Dataset::new();
+        for i in 0..1000 {
+            data.push(&[i], &[], 1.0).unwrap();
+        }
+        let rng = Philox::new(7);
+        let (train, valid) = data.split(rng, 0.2).unwrap();
+        assert!((150..250).contains(&valid.len()), "{}", valid.len());
+        let mut all = [train.clone(), valid.clone()].concat();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..1000));
+        assert!(valid.iter().all(|&i| rng.split(i as u32) < 0.2));
+        // A larger fraction moves samples to one side only, and more samples change nothing for those before them.
+        assert!(data.split(rng, 0.3).unwrap().0.iter().all(|i| train.contains(i)));
+        assert_eq!(data.subset(0..500).unwrap().split(rng, 0.2).unwrap().1, valid[..valid.partition_point(|&i| i < 500)]);
+        assert_eq!(data.subset(valid.iter().copied()).unwrap().keywords(0), [valid[0] as u32]);
+        assert!(data.split(rng, 0.0).unwrap().1.is_empty() && data.split(rng, 1.0).unwrap().0.is_empty());
+        assert!(matches!(data.split(rng, f64::NAN), Err(Error::Config { .. })));
+    }
+
+    #[test]
+    fn the_fingerprint_sees_every_part() {
+        let data = sample();
+        let mut others = vec![Dataset::new(), data.subset([0, 2, 1]).unwrap(), data.subset([0, 1]).unwrap()];
+        for (keywords, tags, weight) in [(&[2, 5][..], &[1][..], 2.0), (&[2], &[1, 5], 1.0), (&[2, 5, 1], &[], 1.0)] {
+            let mut other = Dataset::new();
+            other.push(keywords, tags, weight).unwrap();
+            other.push(&[], &[], 0.0).unwrap();
+            other.push(&[3], &[2, 0], 2.5).unwrap();
+            others.push(other);
+        }
+        let mut prints: Vec<u64> = others.iter().chain([&data]).map(Dataset::fingerprint).collect();
+        prints.sort_unstable();
+        prints.dedup();
+        assert_eq!(prints.len(), 7);
+        // It stands in model files and checkpoints, so it must never change.
+        assert_eq!(data.fingerprint(), 14_475_157_025_459_930_201);
+    }
+}

@@ -1,0 +1,22 @@
+//! Tagged items: reading them, turning their strings into ids, holding them in memory, splitting and sampling them.
+//!
+//! ```text
+//! file ── input ── jsonl ──▶ Item ──┬─ Corpus: makes the vocabulary ──┬──▶ Dataset ──▶ Negatives ──▶ ScoredPairs
+//!                                   └─ Encoder: uses a given one ─────┘
+//! ```
+
+mod corpus;
+mod dataset;
+mod encoder;
+#[cfg(feature = "cli")]
+pub mod input;
+mod item;
+#[cfg(feature = "cli")]
+pub mod jsonl;
+mod negatives;
+
+pub use corpus::{Corpus, CorpusStats, Prepared};
+pub use dataset::{Dataset, Pushed};
+pub use encoder::{Encoder, EncoderStats};
+pub use item::Item;
+pub use negatives::{Negatives, Quota, ScoredPairs};

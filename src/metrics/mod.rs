@@ -1,0 +1,29 @@
+//! How good scores are: probabilities of tags, compared with the tags that samples have.
+//!
+//! Everything is summed in `f64`, in the order of the samples, from scores of type `f32` (or `f64`). A value that is not defined
+//! (a curve without positives, a mean over nothing) is `None`, never a stand-in; a score that is no probability, NaN above all,
+//! is an error when [`Predictions`] are made, so that no measure has to look for it again.
+//!
+//! | measure | where |
+//! | --- | --- |
+//! | log-loss, Brier score, expected calibration error | [`Predictions`] |
+//! | precision, recall, nDCG, PSP at k | [`Predictions::ranking`] |
+//! | ROC-AUC, average precision, best thresholds of a tag | [`Curve`] |
+//! | precision, recall, F1 at given thresholds | [`Confusion`] |
+//! | zero, dead and always-on hidden units | [`Sparsity`] |
+//! | all that `eval` reports, in one call | [`Evaluation`], and its cheaper half, [`Summary`] |
+
+mod confusion;
+mod curve;
+mod evaluation;
+mod pairs;
+mod predictions;
+mod ranking;
+mod sparsity;
+
+pub use confusion::Confusion;
+pub use curve::{Curve, OperatingPoint};
+pub use evaluation::{Evaluation, Mean, Options, Summary, TagEvaluation};
+pub use predictions::Predictions;
+pub use ranking::{Propensities, Ranking, top_k};
+pub use sparsity::Sparsity;

@@ -1,0 +1,88 @@
+//! How many hidden units are zero, dead or always on.
+
+use crate::error::{Error, Result};
+
+/// Counts zeros among the activations of hidden units, sample by sample (in evaluation mode: no dropout).
+#[derive(Clone, Debug)]
+pub struct Sparsity {
+    tolerance: f32,
+    samples: u64,
+    /// Samples for which each unit is zero.
+    zeros: Vec<u64>,
+}
+
+impl Sparsity {
+    /// For `units` units, where `|h| <= tolerance` is zero: 0 for units that reach zero exactly, such as `relu`.
+    #[must_use]
+    pub fn new(units: usize, tolerance: f32) -> Self {
+        Sparsity { tolerance, samples: 0, zeros: vec![0; units] }
+    }
+
+    /// Adds a sample's activations.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] for another number of units, [`Error::Sample`] for NaN; nothing is counted then.
+    pub fn push(&mut self, activations: &[f32]) -> Result<()> {
+        Error::check_length("activations", self.zeros.len(), activations.len())?;
+        if let Some(unit) = activations.iter().position(|h| h.is_nan()) {
+            return Err(Error::Sample {
+                sample: usize::try_from(self.samples).unwrap_or(usize::MAX),
+                expected: format!("a number as activation of unit {unit}"),
+                found: "NaN".to_owned(),
+            });
+        }
+        self.samples += 1;
+        for (zeros, h) in self.zeros.iter_mut().zip(activations) {
+            *zeros += u64::from(h.abs() <= self.tolerance);
+        }
+        Ok(())
+    }
+
+    /// The share of activations that are zero; `None` without any.
+    #[must_use]
+    pub fn share_of_zeros(&self) -> Option<f64> {
+        let all = self.samples as f64 * self.zeros.len() as f64;
+        (all > 0.0).then(|| self.zeros.iter().sum::<u64>() as f64 / all)
+    }
+
+    /// Units that are zero for all samples; none before the first sample.
+    #[must_use]
+    pub fn dead(&self) -> usize {
+        self.units_with_zeros(self.samples)
+    }
+
+    /// Units that are zero for no sample; none before the first sample.
+    #[must_use]
+    pub fn always_on(&self) -> usize {
+        self.units_with_zeros(0)
+    }
+
+    fn units_with_zeros(&self, count: u64) -> usize {
+        if self.samples == 0 { 0 } else { self.zeros.iter().filter(|&&zeros| zeros == count).count() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts() {
+        let mut sparsity = Sparsity::new(3, 0.0);
+        assert_eq!((sparsity.share_of_zeros(), sparsity.dead(), sparsity.always_on()), (None, 0, 0));
+        sparsity.push(&[0.0, 1.0, 0.0]).unwrap();
+        sparsity.push(&[-0.0, -1.0, 1e-45]).unwrap();
+        assert_eq!((sparsity.share_of_zeros(), sparsity.dead(), sparsity.always_on()), (Some(0.5), 1, 1));
+        assert!(matches!(sparsity.push(&[0.0, f32::NAN, 0.0]), Err(Error::Sample { sample: 2, .. })));
+        assert!(matches!(sparsity.push(&[0.0]), Err(Error::Length { .. })));
+        assert_eq!(sparsity.dead(), 1);
+    }
+
+    #[test]
+    fn near_zero_counts_with_a_tolerance() {
+        let mut sparsity = Sparsity::new(2, 0.1);
+        sparsity.push(&[-0.1, 0.2]).unwrap();
+        assert_eq!((sparsity.share_of_zeros(), sparsity.dead(), sparsity.always_on()), (Some(0.5), 1, 1));
+    }
+}
