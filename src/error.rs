@@ -39,9 +39,9 @@ pub enum Error {
         /// What in it this version does not know.
         what: String,
     },
-    /// A keyword or tag cannot bear that name.
+    /// A name that cannot be.
     BadName {
-        /// `keyword` or `tag`.
+        /// `keyword`, `tag` or `provenance key`.
         what: &'static str,
         /// The name.
         name: String,
@@ -194,7 +194,10 @@ impl fmt::Display for Error {
             }
             Error::BadName { what, name, problem } => write!(f, "{what} {name:?}: {problem}"),
             Error::BadWeight { tensor, index, value, expected } => {
-                write!(f, "{tensor}[{index}]: expected {expected}, found {value} (check the training, or what filled the tensor)")
+                write!(
+                    f,
+                    "{tensor}[{index}]: expected {expected}, found {value} (check the training, or what filled the tensor)"
+                )
             }
             Error::Data { source, line, column, expected, found } => {
                 write!(f, "{source}:{line}")?;

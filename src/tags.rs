@@ -183,14 +183,10 @@ mod tests {
     fn finds_tags_by_name_in_score_order() {
         let mut tags = Tags::from_names(["war", "comedy", "noir"]).unwrap();
         assert_eq!(tags.push("animation").unwrap(), 3);
-        assert_eq!(["war", "comedy", "noir", "animation", "x", ""].map(|name| tags.get(name)), [
-            Some(0),
-            Some(1),
-            Some(2),
-            Some(3),
-            None,
-            None
-        ]);
+        assert_eq!(
+            ["war", "comedy", "noir", "animation", "x", ""].map(|name| tags.get(name)),
+            [Some(0), Some(1), Some(2), Some(3), None, None]
+        );
         assert_eq!((tags.len(), tags.next_id(), &tags[1].name[..]), (4, 4, "comedy"));
         assert!(tags.iter().map(|tag| tag.id).eq(0..4));
         assert_eq!(tags, Tags::from_names(["war", "comedy", "noir", "animation"]).unwrap());
@@ -214,7 +210,7 @@ mod tests {
     fn refuses_bad_names_and_thresholds() {
         for names in [["a", ""], ["a", "a"], ["a", "b\n"], ["a", "\u{7f}"], ["a", "\0"]] {
             assert!(matches!(Tags::from_names(names), Err(Error::BadName { .. })), "{names:?}");
-            assert!(Tags::from_names(&names[..1]).unwrap().push(names[1]).is_err(), "{names:?}");
+            assert!(Tags::from_names([names[0]]).unwrap().push(names[1]).is_err(), "{names:?}");
         }
         let mut tags = Tags::from_names(["a"]).unwrap();
         for good in [0.0, 0.3, 1.0, f32::INFINITY] {

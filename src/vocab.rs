@@ -239,7 +239,10 @@ impl<'a> VocabularyView<'a> {
         let canonical = match self.build_slots(count) {
             Ok(slots) => slots,
             Err((id, problem)) => {
-                return fault("unique keywords", format!("keyword {id}, {:?}: {problem}", self.keyword(id).unwrap_or_default()));
+                return fault(
+                    "unique keywords",
+                    format!("keyword {id}, {:?}: {problem}", self.keyword(id).unwrap_or_default()),
+                );
             }
         };
         match canonical.iter().zip(self.slots).position(|(canonical, slot)| canonical != slot) {
@@ -265,20 +268,21 @@ mod tests {
 
     #[test]
     fn finds_every_keyword_and_no_other() {
-        for n in [0, 1, 2, 3, 4, 5, 6, 9, 10, 1000] {
+        for keywords in [0, 1, 2, 3, 4, 5, 6, 9, 10, 1000u32] {
+            let n = keywords as usize;
             let vocabulary = numbered(n);
             assert_eq!(vocabulary.len(), n);
             assert_eq!(vocabulary.is_empty(), n == 0);
             assert!(n * 5 <= vocabulary.slots.len() * 3 && vocabulary.slots.len().is_power_of_two());
-            for (id, keyword) in vocabulary.iter().enumerate() {
+            for (id, keyword) in (0..).zip(vocabulary.iter()) {
                 assert_eq!(keyword, format!("keyword {id}"));
-                assert_eq!(vocabulary.get(keyword), Some(id as u32));
-                assert_eq!(vocabulary.keyword(id as u32), Some(keyword));
+                assert_eq!(vocabulary.get(keyword), Some(id));
+                assert_eq!(vocabulary.keyword(id), Some(keyword));
             }
             for unknown in ["", "keyword", "keyword ", "keyword 1000", "Keyword 1", "кино"] {
                 assert_eq!(vocabulary.get(unknown), None, "{unknown:?} among {n}");
             }
-            assert_eq!(vocabulary.keyword(n as u32), None);
+            assert_eq!(vocabulary.keyword(keywords), None);
             assert_eq!(vocabulary.keyword(u32::MAX), None);
             vocabulary.view().verify().unwrap();
         }
@@ -289,7 +293,7 @@ mod tests {
         let odd = ["", " ", "a\nb", "ünïcödé", "🦀", "a"];
         let vocabulary = Vocabulary::from_keywords(odd).unwrap();
         assert!(vocabulary.iter().eq(odd));
-        assert!(odd.iter().enumerate().all(|(id, keyword)| vocabulary.get(keyword) == Some(id as u32)));
+        assert!((0..).zip(odd).all(|(id, keyword)| vocabulary.get(keyword) == Some(id)));
         for twice in [&["a", "b", "a"][..], &["", ""]] {
             assert!(matches!(Vocabulary::from_keywords(twice), Err(Error::BadName { what: "keyword", .. })));
         }
@@ -301,10 +305,7 @@ mod tests {
         assert_ne!(numbered(100), numbered(101));
         // Fixed for ever by the file format: hash, home, tag, order.
         let [slots, offsets, text] = numbered(100).view().sections().map(xxh3_64);
-        assert_eq!(
-            (slots, offsets, text),
-            (0, 0, 0)
-        );
+        assert_eq!((slots, offsets, text), (15_063_094_336_943_346_729, 713_043_669_107_315_405, 4_865_103_592_025_386_475));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The header and the section table: where everything stands in a file.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -118,7 +119,11 @@ impl Section {
         }
         let found = format!("{found:016x}; the section {} is damaged", self.name());
         let known = Part::ALL.iter().find(|part| part.name() == self.name());
-        Err(Error::model(known.map_or("optional section", |part| part.name()), format!("checksum {:016x}", self.checksum), found))
+        Err(Error::model(
+            known.map_or("optional section", |part| part.name()),
+            format!("checksum {:016x}", self.checksum),
+            found,
+        ))
     }
 }
 
@@ -153,30 +158,32 @@ struct Preamble {
 }
 
 impl Preamble {
-    fn parse(start: &[u8]) -> Result<Self> {
+    /// Reads the first bytes of a file of `length` bytes.
+    fn parse(start: &[u8], length: u64) -> Result<Self> {
         let mut fields = Fields(start);
         if fields.bytes() != Some(MAGIC) {
             return Err(Error::model(HEADER, "the tagomatic magic", describe(start)));
         }
         let preamble = (|| Some(Preamble { version: fields.u32()?, sections: fields.u32()?, length: fields.u64()? }))();
-        let preamble = preamble
-            .ok_or_else(|| Error::model(HEADER, format!("{PREAMBLE} bytes at least"), format!("a file cut to {}", start.len())))?;
+        let cut_short = |expected| Error::model(HEADER, expected, format!("{length} bytes; it was cut short"));
+        let preamble = preamble.ok_or_else(|| cut_short(format!("a file of {PREAMBLE} bytes at least")))?;
         match preamble.version {
-            1..=VERSION => Ok(preamble),
-            0 => Err(Error::model(HEADER, "a version from 1 on", "version 0")),
-            newer => Err(Error::newer_model(format!("format version {newer}; this program reads up to version {VERSION}"))),
+            1..=VERSION => {}
+            0 => return Err(Error::model(HEADER, "a version from 1 on", "version 0")),
+            newer => return Err(Error::newer_model(format!("format version {newer}; this program reads up to {VERSION}"))),
+        }
+        let expected = format!("a file of {} bytes", preamble.length);
+        match length.cmp(&preamble.length) {
+            Ordering::Less => Err(cut_short(expected)),
+            Ordering::Equal => Ok(preamble),
+            Ordering::Greater => Err(Error::model(HEADER, expected, format!("{length} bytes; something was appended"))),
         }
     }
 }
 
-/// The file's length as the header has it. `start` is the file's first [`PREAMBLE`] bytes, `length` its actual length.
-pub(crate) fn check_length(start: &[u8], length: u64) -> Result<()> {
-    let said = Preamble::parse(start)?.length;
-    if said == length {
-        return Ok(());
-    }
-    let how = if length < said { "; it was cut short" } else { "; something was appended" };
-    Err(Error::model(HEADER, format!("a file of {said} bytes"), format!("{length} bytes{how}")))
+/// Fails unless `start`, the first [`PREAMBLE`] bytes of a file of `length` bytes, can begin a model of that length.
+pub(crate) fn check_start(start: &[u8], length: u64) -> Result<()> {
+    Preamble::parse(start, length).map(drop)
 }
 
 /// What a file that is no model starts with, for a person.
@@ -213,8 +220,7 @@ pub(crate) struct Header {
 impl Header {
     /// Reads and checks header and table of the whole file `bytes`.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
-        let Preamble { version, sections: count, .. } = Preamble::parse(bytes)?;
-        check_length(bytes, bytes.len() as u64)?;
+        let Preamble { version, sections: count, .. } = Preamble::parse(bytes, bytes.len() as u64)?;
         let absurd = || Error::model(HEADER, "a section table inside the file", format!("{count} sections"));
         let table_end = usize::try_from(count).ok().and_then(table_end).ok_or_else(absurd)?;
         let (covered, rest) = bytes.split_at_checked(table_end).ok_or_else(absurd)?;
@@ -268,7 +274,7 @@ impl Header {
         let mut header = MAGIC.to_vec();
         header.extend(self.version.to_le_bytes());
         // A plan has exactly the parts.
-        header.extend((Part::COUNT as u32).to_le_bytes());
+        header.extend((Part::Provenance as u32 + 1).to_le_bytes());
         header.extend((self.length as u64).to_le_bytes());
         for section in &self.sections {
             header.extend(section.kind);
@@ -334,7 +340,10 @@ fn parse_entry(entry: &[u8; ENTRY], before: &[Section], end: usize, length: usiz
         }
         let last = before.get(Part::COUNT..).and_then(<[Section]>::last);
         if known || last.is_some_and(|last| last.kind >= kind) {
-            return Err(fault("every section once, optional ones ascending by kind".to_owned(), format!("{name} as section {number}")));
+            return Err(fault(
+                "every section once, optional ones ascending by kind".to_owned(),
+                format!("{name} as section {number}"),
+            ));
         }
         match flags {
             0 => {}
@@ -344,9 +353,11 @@ fn parse_entry(entry: &[u8; ENTRY], before: &[Section], end: usize, length: usiz
     }
 
     let start = end.checked_next_multiple_of(ALIGN).filter(|&start| start as u64 == offset);
-    let start = start.ok_or_else(|| fault(format!("{name} at {end} rounded up to a multiple of {ALIGN}"), format!("{offset}")))?;
+    let start =
+        start.ok_or_else(|| fault(format!("{name} at {end} rounded up to a multiple of {ALIGN}"), format!("{offset}")))?;
     let end = usize::try_from(body).ok().and_then(|body| start.checked_add(body)).filter(|&end| end <= length);
-    let end = end.ok_or_else(|| fault(format!("{name} inside the file of {length} bytes"), format!("{body} bytes at {offset}")))?;
+    let end =
+        end.ok_or_else(|| fault(format!("{name} inside the file of {length} bytes"), format!("{body} bytes at {offset}")))?;
     Ok(Section { kind, body: start..end, checksum })
 }
 
@@ -385,14 +396,14 @@ mod tests {
 
     #[test]
     fn tells_a_person_what_was_given() {
-        let found = |start: &[u8]| Preamble::parse(start).err().unwrap().to_string();
+        let found = |start: &[u8]| check_start(start, start.len() as u64).err().unwrap().to_string();
         assert!(found(b"").contains("an empty file"));
         assert!(found(b"{\"keywords\": [\"a\", \"b\"]}").contains(r#"text that starts with "{\"keywords\""#));
         assert!(found("äöüäöüäöüäöü".as_bytes()).contains("text that starts with \"äöü"));
         assert!(found("x€€€€€€€€€€".as_bytes()).contains("text that starts with \"x€"));
         assert!(found(b"\x1f\x8b\x08\0\0\0\0\0\0").contains("bytes that start with [1f, 8b, 08, 00,"));
         assert!(found(b"\x89TAGM\n\x1a\x01").contains("transfer as text"));
-        assert!(found(b"\x89TAGM\r\n\x1a\x01\0").contains("a file cut to 10"));
+        assert!(found(b"\x89TAGM\r\n\x1a\x01\0").contains("10 bytes; it was cut short"));
         assert!(found(b"\x89TAGM\r\n\x1a\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0").contains("update tagomatic"));
     }
 

@@ -61,13 +61,13 @@ impl Provenance {
         let fault = |expected: &str, found: String| Err(Error::model("PROV", expected, found));
         let Ok(text) = std::str::from_utf8(bytes) else { return fault("text in UTF-8", "other bytes".to_owned()) };
         let mut provenance = Provenance::new();
-        for line in text.split_inclusive('\n') {
+        for (number, line) in text.split_inclusive('\n').enumerate() {
             let parsed = line.strip_suffix('\n').and_then(|line| line.split_once(" = ")).filter(|(key, _)| is_key(key));
             let Some((key, value)) = parsed.and_then(|(key, value)| Some((key, unescape(value)?))) else {
-                return fault("lines `key = value`", format!("{line:?}"));
+                return fault("lines `key = value`", format!("another line {}", number + 1));
             };
             if provenance.values.last_key_value().is_some_and(|(last, _)| last.as_str() >= key) {
-                return fault("keys ascending", format!("{key:?} out of order"));
+                return fault("keys ascending", format!("line {} out of order", number + 1));
             }
             provenance.values.insert(key.to_owned(), value);
         }
