@@ -32,6 +32,33 @@ pub enum Error {
         /// What stands there.
         found: String,
     },
+    /// The model file is sound as far as this version can tell, but needs a newer one.
+    NewerModel {
+        /// The file, when there is one.
+        path: Option<PathBuf>,
+        /// What in it this version does not know.
+        what: String,
+    },
+    /// A name that cannot be.
+    BadName {
+        /// `keyword`, `tag` or `provenance key`.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A parameter cannot be stored in a model: it is not finite, or is padding and not zero.
+    BadWeight {
+        /// `W1`, `b1`, `W2` or `b2`.
+        tensor: &'static str,
+        /// Its index among the tensor's floats, padding included.
+        index: usize,
+        /// Its value.
+        value: f32,
+        /// What it must be.
+        expected: &'static str,
+    },
     /// A line of a data file can't be read.
     Data {
         /// The file, or `-` for standard input.
@@ -133,12 +160,17 @@ impl Error {
         Error::Model { path: None, section, expected: expected.into(), found: found.into() }
     }
 
+    pub(crate) fn newer_model(what: String) -> Self {
+        Error::NewerModel { path: None, what }
+    }
+
     /// The same error with the file's name, if it is about a file's content and has none yet.
     pub(crate) fn in_file(self, file: &Path) -> Self {
         match self {
             Error::Model { path: None, section, expected, found } => {
                 Error::Model { path: Some(file.to_owned()), section, expected, found }
             }
+            Error::NewerModel { path: None, what } => Error::NewerModel { path: Some(file.to_owned()), what },
             other => other,
         }
     }
@@ -161,6 +193,19 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     ": {section}: expected {expected}, found {found} (restore the file from a good copy, or train it again)"
+                )
+            }
+            Error::NewerModel { path, what } => {
+                if let Some(path) = path {
+                    write!(f, "{}: ", path.display())?;
+                }
+                write!(f, "the model needs a newer tagomatic: it has {what} (update tagomatic)")
+            }
+            Error::BadName { what, name, problem } => write!(f, "{what} {name:?}: {problem}"),
+            Error::BadWeight { tensor, index, value, expected } => {
+                write!(
+                    f,
+                    "{tensor}[{index}]: expected {expected}, found {value} (check the training, or what filled the tensor)"
                 )
             }
             Error::Data { source, line, column, expected, found } => {

@@ -1,0 +1,163 @@
+//! Writing a file so that at every instant the old or the new one is there, whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Result};
+
+/// Replaces the file at `path` by one with these bytes, or makes it: whatever fails, the old file stays.
+///
+/// The bytes go to a new file in the same folder, are on the disk before that file gets its name, and the name is too before this
+/// returns. Someone who has the old file open or mapped keeps it. A file keeps its permissions; a symbolic link stays one.
+///
+/// # Errors
+/// [`Error::Io`]; also if `path` is a folder, a device, or a read-only file.
+pub(crate) fn write(path: &Path, doing: &'static str, bytes: &[u8]) -> Result<()> {
+    try_write(path, bytes).map_err(|error| Error::io(path, doing, error))
+}
+
+fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // Renaming would put the file in the place of a link, not of what it points to.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let permissions = match fs::metadata(path) {
+        Ok(old) if old.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+        Ok(old) if !old.is_file() => return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+        Ok(old) if old.permissions().readonly() => return Err(io::Error::new(io::ErrorKind::PermissionDenied, "read-only")),
+        Ok(old) => Some(old.permissions()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let folder = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Err(io::ErrorKind::InvalidInput.into()),
+    };
+
+    let mut temp = Temp::create(folder)?;
+    if let Some(permissions) = permissions {
+        temp.file.set_permissions(permissions)?;
+    }
+    temp.file.write_all(bytes)?;
+    temp.file.sync_all()?;
+    temp.rename(path)?;
+    sync_folder(folder)
+}
+
+/// A new file that goes when dropped, unless it was renamed.
+struct Temp {
+    file: File,
+    path: PathBuf,
+    renamed: bool,
+}
+
+impl Temp {
+    fn create(folder: &Path) -> io::Result<Self> {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+            let path = folder.join(format!(".tagomatic-{}-{number}.tmp", std::process::id()));
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) => return Ok(Temp { file, path, renamed: false }),
+                // Left by a process with the same number that was killed, or on another machine; not ours to touch.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn rename(mut self, to: &Path) -> io::Result<()> {
+        fs::rename(&self.path, to)?;
+        self.renamed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        if !self.renamed {
+            // The error that led here is the one to report.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Brings the folder's list of names to the disk.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the same signature as on unix")]
+fn sync_folder(_folder: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn makes_and_replaces() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        for bytes in [&b"one"[..], b"", b"three"] {
+            write(&path, "save", bytes).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+        }
+        // Left over by a killed process of the same number.
+        for number in 0..1000 {
+            let _ = fs::write(folder.path().join(format!(".tagomatic-{}-{number}.tmp", std::process::id())), "");
+        }
+        write(&path, "save", b"four").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"four");
+    }
+
+    #[test]
+    fn a_failure_leaves_everything_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("folder")).unwrap();
+        fs::write(path("locked"), "old").unwrap();
+        let mut permissions = fs::metadata(path("locked")).unwrap().permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(path("locked"), permissions).unwrap();
+        for name in ["folder", "locked", "missing/a", "locked/a", &"x".repeat(300)] {
+            let error = write(&path(name), "save", b"new").unwrap_err();
+            assert!(matches!(error, Error::Io { doing: "save", .. }), "{name}: {error}");
+        }
+        assert_eq!(names(folder.path()), ["folder", "locked"]);
+        assert_eq!(names(&path("folder")), [""; 0]);
+        assert_eq!(fs::read(path("locked")).unwrap(), b"old");
+        for odd in ["", "/", ".", ".."] {
+            assert!(write(Path::new(odd), "save", b"new").is_err(), "{odd:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn permissions_links_and_devices_stay() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("file"), "old").unwrap();
+        fs::set_permissions(path("file"), PermissionsExt::from_mode(0o640)).unwrap();
+        symlink("file", path("link")).unwrap();
+        write(&path("link"), "save", b"new").unwrap();
+        assert!(fs::symlink_metadata(path("link")).unwrap().is_symlink());
+        assert_eq!(fs::read(path("file")).unwrap(), b"new");
+        assert_eq!(fs::metadata(path("file")).unwrap().permissions().mode() & 0o777, 0o640);
+        symlink("/dev/null", path("null")).unwrap();
+        assert!(write(&path("null"), "save", b"new").unwrap_err().to_string().contains("not a regular file"));
+        assert_eq!(names(folder.path()), ["file", "link", "null"]);
+    }
+}

@@ -1,0 +1,36 @@
+//! A model served straight from a mapped file.
+
+#![allow(unsafe_code, reason = "mapping a file, with its contract")]
+
+use std::path::Path;
+
+use memmap2::Mmap;
+
+use super::Model;
+use super::storage::{self, Storage};
+use crate::error::{Error, Result};
+
+impl Model {
+    /// Maps a model file into memory, in a time that does not depend on the number of keywords and weights.
+    ///
+    /// Checked are the header, the section table, the network's sizes, the tags, and that every section has its length. What
+    /// stands in the vocabulary and the weights is checked by [`verify`](Model::verify) alone. A file damaged there cannot harm
+    /// the process: it gives wrong scores, NaN perhaps, or misses keywords.
+    ///
+    /// # Safety
+    /// The file must not be changed or truncated while the model lives, by this or any other process: the bytes behind `&self`
+    /// would change, which is undefined behaviour, or be gone, which ends the process with a bus error. To publish a new version
+    /// of a model, write a new file and rename it over the old one, as [`Model::save`] does; the mapped one then stays what it
+    /// is. Copying over a mapped file, as `cp` does, breaks the contract. If you cannot promise this, use [`Model::open`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read or mapped; [`Error::Model`] and [`Error::NewerModel`] if a check fails.
+    pub unsafe fn map(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let (file, _, _) = storage::open(path)?;
+        // SAFETY: the mapping is read-only, and the caller promises that nobody changes the file while it lives; `Mmap` asks for
+        // nothing else. A change between the length's check and here does no harm: only the mapping's own length counts below.
+        let map = unsafe { Mmap::map(&file) }.map_err(|error| Error::io(path, "map the model", error))?;
+        Model::new(Storage::Mapped(map)).map_err(|error| error.in_file(path))
+    }
+}

@@ -1,0 +1,204 @@
+#![doc = include_str!("FORMAT.md")]
+#![warn(clippy::cast_possible_truncation)]
+
+mod atomic;
+mod header;
+#[cfg(feature = "mmap")]
+mod map;
+mod provenance;
+mod read;
+mod records;
+mod storage;
+mod weights;
+mod write;
+
+use std::fmt;
+use std::path::Path;
+
+pub use header::Section;
+pub use provenance::Provenance;
+pub use write::ModelParts;
+
+use crate::aligned::Block;
+use crate::error::Result;
+use crate::network::{Network, Weights};
+use crate::tags::Tags;
+use crate::vocab::VocabularyView;
+use header::Part;
+use read::Contents;
+use storage::Storage;
+
+/// A trained model: the bytes of a model file, and views of what stands in them.
+///
+/// | made by | bytes | checked |
+/// | --- | --- | --- |
+/// | [`Model::open`] | read into memory | everything |
+/// | [`Model::from_bytes`] | copied | everything |
+/// | [`Model::from_static`] | used where they are, if they are aligned | everything |
+/// | `Model::map` (unsafe, feature `mmap`) | mapped | all but vocabulary, weights and provenance |
+/// | [`ModelParts::to_model`] | new | everything |
+///
+/// All of them give the same model, and none can be brought by any bytes to panic, to read where it must not, or to allocate
+/// much more than these bytes.
+pub struct Model {
+    storage: Storage,
+    contents: Contents,
+    /// The weights in the machine's byte order, where that is not the file's.
+    #[cfg(target_endian = "big")]
+    swapped: Vec<Block>,
+}
+
+impl Model {
+    /// Reads a model from a file, and checks everything.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read; [`Error::Model`] if it is not a valid model; [`Error::NewerModel`] if it has
+    /// something that only a newer version of this crate knows; [`Error::TooLarge`] if it does not fit in memory.
+    ///
+    /// [`Error::Io`]: crate::Error::Io
+    /// [`Error::Model`]: crate::Error::Model
+    /// [`Error::NewerModel`]: crate::Error::NewerModel
+    /// [`Error::TooLarge`]: crate::Error::TooLarge
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        Storage::read(path).and_then(Self::verified).map_err(|error| error.in_file(path))
+    }
+
+    /// Copies a model from the bytes of a file, and checks everything.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        // Also tells that they are a whole number of blocks.
+        Contents::parse(bytes)?;
+        Self::verified(Storage::Owned(Storage::copy(bytes)?))
+    }
+
+    /// A model in the program itself, as by [`include_bytes!`]; checks everything. The bytes are used where they are if they
+    /// start at a multiple of 64, else copied.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn from_static(bytes: &'static [u8]) -> Result<Self> {
+        match bytemuck::try_cast_slice(bytes) {
+            Ok(blocks) => Self::verified(Storage::Static(blocks)),
+            Err(_) => Self::from_bytes(bytes),
+        }
+    }
+
+    fn verified(storage: Storage) -> Result<Self> {
+        let model = Self::new(storage)?;
+        model.verify()?;
+        Ok(model)
+    }
+
+    /// The model in `storage`, checked as far as views of it need.
+    fn new(storage: Storage) -> Result<Self> {
+        let contents = Contents::parse(storage.bytes())?;
+        Ok(Model {
+            #[cfg(target_endian = "big")]
+            swapped: {
+                let weights = contents.header.range(Part::W1).start..contents.header.range(Part::B2).end;
+                let mut swapped = Storage::copy(&storage.bytes()[weights])?;
+                storage::to_little_endian(bytemuck::cast_slice_mut(&mut swapped));
+                swapped
+            },
+            storage,
+            contents,
+        })
+    }
+
+    /// Checks everything: all that opening checks, every checksum, that padding is zero, that the vocabulary finds each of its
+    /// keywords, that all weights are finite, and the provenance. Only a mapped model can fail.
+    ///
+    /// # Errors
+    /// [`Error::Model`](crate::Error::Model), with the section and, for a weight, its index.
+    pub fn verify(&self) -> Result<()> {
+        self.contents.verify_bytes(self.bytes())?;
+        self.vocabulary().verify()?;
+        weights::check(self.network(), self.weights()).map_err(weights::Fault::in_model)?;
+        self.provenance().map(drop)
+    }
+
+    /// Sizes and nonlinearities.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.contents.network
+    }
+
+    /// The parameters.
+    #[must_use]
+    pub fn weights(&self) -> Weights<'_> {
+        Weights { w1: self.blocks(Part::W1), b1: self.blocks(Part::B1), w2: self.blocks(Part::W2), b2: self.blocks(Part::B2) }
+    }
+
+    /// The keywords.
+    #[must_use]
+    pub fn vocabulary(&self) -> VocabularyView<'_> {
+        VocabularyView::new(
+            bytemuck::cast_slice(self.body(Part::VocabularySlots)),
+            bytemuck::cast_slice(self.body(Part::VocabularyOffsets)),
+            self.body(Part::VocabularyText),
+        )
+    }
+
+    /// The tags, in the order of the scores.
+    #[must_use]
+    pub fn tags(&self) -> &Tags {
+        &self.contents.tags
+    }
+
+    /// How the model was made. It is read out of the file at each call.
+    ///
+    /// # Errors
+    /// [`Error::Model`](crate::Error::Model) if a mapped file is corrupt.
+    pub fn provenance(&self) -> Result<Provenance> {
+        Provenance::parse(self.body(Part::Provenance))
+    }
+
+    /// The sections of the file in their order, those that this version does not know included.
+    #[must_use]
+    pub fn sections(&self) -> &[Section] {
+        &self.contents.header.sections
+    }
+
+    /// The version of the format.
+    #[must_use]
+    pub fn format_version(&self) -> u32 {
+        self.contents.header.version
+    }
+
+    /// The length of the file in bytes.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    /// The bytes of the file.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.storage.bytes()
+    }
+
+    fn body(&self, part: Part) -> &[u8] {
+        &self.bytes()[self.contents.header.range(part)]
+    }
+
+    #[cfg(target_endian = "little")]
+    fn blocks(&self, part: Part) -> &[Block] {
+        bytemuck::cast_slice(self.body(part))
+    }
+
+    #[cfg(target_endian = "big")]
+    fn blocks(&self, part: Part) -> &[Block] {
+        let range = self.contents.header.range(part);
+        let start = (range.start - self.contents.header.range(Part::W1).start) / size_of::<Block>();
+        &self.swapped[start..start + range.len() / size_of::<Block>()]
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Model").field("network", self.network()).field("tags", self.tags()).finish_non_exhaustive()
+    }
+}

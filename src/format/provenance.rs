@@ -1,0 +1,140 @@
+//! How a model was made, as text: data, configuration, seed, metrics.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::error::{Error, Result};
+
+/// How a model was made: values by keys such as `data.items` or `train.seed`.
+///
+/// Its text form, by [`Display`](fmt::Display), is a line `key = value` for each, ascending by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Provenance {
+    values: BTreeMap<String, String>,
+}
+
+impl Provenance {
+    /// A provenance without any value.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the value of a key.
+    ///
+    /// # Errors
+    /// [`Error::BadName`] unless the key is one or more of `a-z`, `0-9`, `_` and `.`; then nothing was changed.
+    pub fn insert(&mut self, key: impl Into<String>, value: impl Into<String>) -> Result<()> {
+        let key = key.into();
+        if !is_key(&key) {
+            return Err(Error::BadName { what: "provenance key", name: key, problem: "a key consists of a-z, 0-9, _ and ." });
+        }
+        self.values.insert(key, value.into());
+        Ok(())
+    }
+
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(String::as_str)
+    }
+
+    /// Keys and values, ascending by key.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.values.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// The number of keys.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is no key.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Reads the text form. There is only one for each provenance; every other text is an error.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
+        let fault = |expected: &str, found: String| Err(Error::model("PROV", expected, found));
+        let Ok(text) = std::str::from_utf8(bytes) else { return fault("text in UTF-8", "other bytes".to_owned()) };
+        let mut provenance = Provenance::new();
+        for (number, line) in text.split_inclusive('\n').enumerate() {
+            let parsed = line.strip_suffix('\n').and_then(|line| line.split_once(" = ")).filter(|(key, _)| is_key(key));
+            let Some((key, value)) = parsed.and_then(|(key, value)| Some((key, unescape(value)?))) else {
+                return fault("lines `key = value`", format!("another line {}", number + 1));
+            };
+            if provenance.values.last_key_value().is_some_and(|(last, _)| last.as_str() >= key) {
+                return fault("keys ascending", format!("line {} out of order", number + 1));
+            }
+            provenance.values.insert(key.to_owned(), value);
+        }
+        Ok(provenance)
+    }
+}
+
+impl fmt::Display for Provenance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (key, value) in &self.values {
+            writeln!(f, "{key} = {}", value.replace('\\', r"\\").replace('\n', r"\n"))?;
+        }
+        Ok(())
+    }
+}
+
+fn is_key(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.'))
+}
+
+fn unescape(value: &str) -> Option<String> {
+    let mut chars = value.chars();
+    let mut text = String::with_capacity(value.len());
+    while let Some(char) = chars.next() {
+        text.push(match char {
+            '\\' => match chars.next()? {
+                '\\' => '\\',
+                'n' => '\n',
+                _ => return None,
+            },
+            char => char,
+        });
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_value_survives_the_text_form() {
+        let mut provenance = Provenance::new();
+        let values = ["", " ", "a = b", "line\nbreak", "\\n", "back\\slash\\", "\n\\\n", "\r\t\0", "ünï 🦀", "\\\\nn"];
+        for (i, value) in values.iter().enumerate() {
+            provenance.insert(format!("key_{i}.v"), *value).unwrap();
+        }
+        let text = provenance.to_string();
+        assert_eq!(text.lines().count(), values.len());
+        assert_eq!(Provenance::parse(text.as_bytes()).unwrap(), provenance);
+        assert!(provenance.iter().map(|(_, value)| value).eq(values));
+        assert_eq!(provenance.get("key_2.v"), Some("a = b"));
+        assert_eq!(Provenance::parse(b"").unwrap(), Provenance::new());
+    }
+
+    #[test]
+    fn there_is_one_text_form() {
+        for good in ["a = 1\nb = 2\n", "a = \n", "a =  = \n", "0 = \\\\n\n"] {
+            assert_eq!(Provenance::parse(good.as_bytes()).unwrap().to_string(), good);
+        }
+        let bad = ["\n", "a = 1", "a = 1\n\n", "a=1\n", " = 1\n", "A = 1\n", "ä = 1\n", "b = 1\na = 2\n", "a = 1\na = 1\n"];
+        for bad in bad.map(str::as_bytes).into_iter().chain([&b"a = \\x\n"[..], b"a = \\\n", b"a = \xff\n", b"a = 1\r"]) {
+            let error = Provenance::parse(bad).unwrap_err();
+            assert!(matches!(error, Error::Model { section: "PROV", .. }), "{error}");
+        }
+        for key in ["", "A", "a b", "a=", "a\n", "é"] {
+            assert!(Provenance::new().insert(key, "").is_err());
+        }
+    }
+}

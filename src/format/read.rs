@@ -1,0 +1,82 @@
+//! From bytes to a model's contents: what is checked on opening, and what only when everything is verified.
+
+use super::header::{Header, Part};
+use super::records::{NetworkRecord, parse_groups, parse_tags};
+use crate::aligned::{Block, LANES};
+use crate::error::{Error, Result};
+use crate::network::{Network, Shape};
+use crate::tags::Tags;
+use crate::vocab::{Slot, slots_for};
+
+/// What opening a file reads out of it; all else stays where it is.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) header: Header,
+    pub(super) network: Network,
+    pub(super) tags: Tags,
+}
+
+impl Contents {
+    /// Reads header and small sections, and checks that every other section has the length that the network gives it. So all
+    /// of a model's slices lie inside `bytes`, whatever stands in them.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
+        let header = Header::parse(bytes)?;
+        let body = |part| &bytes[header.range(part)];
+        for part in [Part::Network, Part::Groups, Part::Tags, Part::TagNames] {
+            header.sections[part as usize].verify(bytes)?;
+        }
+
+        let record = NetworkRecord::parse(body(Part::Network))?;
+        // Sizes come from the file. None is used before the section that it measures is known to have that length: so sums
+        // and products below stay in range, and nothing is allocated for sizes out of thin air.
+        let keywords = check_length(&header, Part::VocabularyOffsets, record.keywords, |k| sizes(&[k.checked_add(1)?, 4]))?;
+        let groups = check_length(&header, Part::Groups, record.groups, |g| sizes(&[g, 4]))?;
+        check_length(&header, Part::Tags, record.tags, |t| sizes(&[t, 12])?.checked_add(4))?;
+        let hidden =
+            check_length(&header, Part::B1, record.hidden, |h| sizes(&[h.div_ceil(LANES), groups, size_of::<Block>()]))?;
+        check_length(&header, Part::VocabularySlots, record.keywords, |k| sizes(&[slots_for(k)?, size_of::<Slot>()]))?;
+
+        let group_tags = parse_groups(body(Part::Groups))?;
+        let sum: u64 = group_tags.iter().map(|&tags| tags as u64).sum();
+        if sum != record.tags {
+            return Err(Error::model(
+                Part::Groups.name(),
+                format!("{} tags in all groups", record.tags),
+                format!("{sum} tags"),
+            ));
+        }
+        let shape = Shape::new(keywords, hidden, &group_tags, record.layout)
+            .map_err(|error| Error::model(Part::Network.name(), "sizes in range", error.to_string()))?;
+        for (part, blocks) in [(Part::W1, shape.w1_blocks()), (Part::W2, shape.w2_blocks()), (Part::B2, shape.slot_blocks())] {
+            check_length(&header, part, blocks as u64, |blocks| sizes(&[blocks, size_of::<Block>()]))?;
+        }
+        let tags = parse_tags(body(Part::Tags), body(Part::TagNames))?;
+        let network = Network { shape, activation: record.activation, eps: record.eps };
+        Ok(Contents { header, network, tags })
+    }
+
+    /// Checks padding between sections and the checksum of every section. `bytes` is what was parsed.
+    pub(super) fn verify_bytes(&self, bytes: &[u8]) -> Result<()> {
+        self.header.verify_gaps(bytes)?;
+        self.header.sections.iter().try_for_each(|section| section.verify(bytes))
+    }
+}
+
+/// The product of sizes, if it can be one.
+fn sizes(factors: &[usize]) -> Option<usize> {
+    factors.iter().try_fold(1usize, |product, &factor| product.checked_mul(factor))
+}
+
+/// Fails unless `part` has the length that `size`, read from the file, gives it. Returns the size.
+fn check_length(header: &Header, part: Part, size: u64, length: impl Fn(usize) -> Option<usize>) -> Result<usize> {
+    let found = header.range(part).len();
+    let size_in_range = usize::try_from(size).ok();
+    let expected = size_in_range.and_then(length);
+    match size_in_range {
+        Some(size) if expected == Some(found) => Ok(size),
+        _ => {
+            let bytes = expected.map_or_else(|| "more bytes than there can be".to_owned(), |bytes| format!("{bytes} bytes"));
+            Err(Error::model(part.name(), format!("{bytes} for a size of {size}"), format!("{found} bytes")))
+        }
+    }
+}

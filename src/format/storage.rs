@@ -1,0 +1,120 @@
+//! Where the bytes of a model live: aligned, and a whole number of blocks.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::header::{self, PREAMBLE};
+use crate::aligned::Block;
+use crate::error::{Error, Result};
+
+/// The bytes of a model file.
+pub(super) enum Storage {
+    Owned(Vec<Block>),
+    Static(&'static [Block]),
+    #[cfg(feature = "mmap")]
+    Mapped(memmap2::Mmap),
+}
+
+impl Storage {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Storage::Owned(blocks) => bytemuck::cast_slice(blocks),
+            Storage::Static(blocks) => bytemuck::cast_slice(blocks),
+            #[cfg(feature = "mmap")]
+            Storage::Mapped(map) => map,
+        }
+    }
+
+    /// Zeros for a file of `length` bytes, a multiple of the block size. An error if there is no memory for them.
+    pub(super) fn zeroed(length: usize) -> Result<Vec<Block>> {
+        let mut blocks = Vec::new();
+        let count = length / size_of::<Block>();
+        blocks
+            .try_reserve_exact(count)
+            .map_err(|_| Error::TooLarge { what: "model in memory", limit: (length as u64).saturating_sub(1) })?;
+        blocks.resize(count, Block::ZERO);
+        Ok(blocks)
+    }
+
+    /// A copy of `bytes`, a whole number of blocks.
+    pub(super) fn copy(bytes: &[u8]) -> Result<Vec<Block>> {
+        let mut blocks = Self::zeroed(bytes.len())?;
+        bytemuck::cast_slice_mut(&mut blocks).copy_from_slice(bytes);
+        Ok(blocks)
+    }
+
+    /// The content of a file, if the file's start and length say that it can be a model.
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let (mut file, start, length) = open(path)?;
+        let mut blocks = Self::zeroed(length)?;
+        let (read, unread) = bytemuck::cast_slice_mut(&mut blocks).split_at_mut(PREAMBLE);
+        read.copy_from_slice(&start);
+        file.read_exact(unread).map_err(|error| Error::io(path, READ, error))?;
+        Ok(Storage::Owned(blocks))
+    }
+}
+
+const READ: &str = "read the model";
+
+/// Opens a file that can be a model by its first bytes and its length; returns these, too. The length is a multiple of the block
+/// size.
+pub(super) fn open(path: &Path) -> Result<(File, [u8; PREAMBLE], usize)> {
+    let io = |error| Error::io(path, READ, error);
+    let fault = |expected: &str, found: String| Error::model("file", expected, found);
+    let mut file = File::open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    if !metadata.is_file() {
+        let found = if metadata.is_dir() { "a folder" } else { "a pipe or device" };
+        return Err(fault("a regular file", found.to_owned()).in_file(path));
+    }
+    let mut start = [0; PREAMBLE];
+    let mut filled = 0;
+    while filled < PREAMBLE {
+        match file.read(&mut start[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(io(error)),
+        }
+    }
+    header::check_start(&start[..filled], metadata.len()).map_err(|error| error.in_file(path))?;
+    let length = usize::try_from(metadata.len()).ok().filter(|length| length.is_multiple_of(size_of::<Block>()));
+    let length = length.ok_or_else(|| {
+        fault("a length that is a multiple of 64 and fits in memory", format!("{} bytes", metadata.len())).in_file(path)
+    })?;
+    if length < PREAMBLE {
+        return Err(fault("a header", format!("{length} bytes")).in_file(path));
+    }
+    Ok((file, start, length))
+}
+
+/// Turns floats from the machine's byte order to that of the file, or back. Nothing to do on almost every machine.
+pub(super) fn to_little_endian(floats: &mut [u8]) {
+    if cfg!(target_endian = "big") {
+        swap(floats);
+    }
+}
+
+fn swap(floats: &mut [u8]) {
+    for float in floats.as_chunks_mut::<4>().0 {
+        float.reverse();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn big_endian_floats_become_little_endian() {
+        let mut bytes = [1.5f32.to_be_bytes(), (-0.1f32).to_be_bytes()].concat();
+        swap(&mut bytes);
+        assert_eq!(bytes, [1.5f32.to_le_bytes(), (-0.1f32).to_le_bytes()].concat());
+    }
+
+    #[test]
+    fn no_memory_is_an_error() {
+        assert!(matches!(Storage::zeroed(isize::MAX.unsigned_abs() / 64 * 64), Err(Error::TooLarge { .. })));
+    }
+}

@@ -1,0 +1,94 @@
+//! From the parts of a model to its bytes, and from these to a file.
+
+use std::path::Path;
+
+use super::header::{Header, Part};
+use super::provenance::Provenance;
+use super::storage::{Storage, to_little_endian};
+use super::{Model, atomic, records, weights};
+use crate::aligned::Block;
+use crate::error::{Error, Result};
+use crate::network::{Network, Weights};
+use crate::tags::Tags;
+use crate::vocab::VocabularyView;
+
+/// All that a model consists of, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelParts<'a> {
+    /// Sizes and nonlinearities.
+    pub network: &'a Network,
+    /// The parameters, with the lengths that the network's shape gives them.
+    pub weights: Weights<'a>,
+    /// The keywords: as many as the network has.
+    pub vocabulary: VocabularyView<'a>,
+    /// The tags: as many as the network has.
+    pub tags: &'a Tags,
+    /// How the model was made.
+    pub provenance: &'a Provenance,
+}
+
+impl ModelParts<'_> {
+    /// Makes a model of them. The same parts make the same bytes, everywhere and always.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if vocabulary, tags or weights do not have the network's sizes; [`Error::BadWeight`] if a weight is not
+    /// finite or padding is not zero; [`Error::Config`] if the network's clamp is out of range; [`Error::Model`] if the
+    /// vocabulary is borrowed from a corrupt mapped file; [`Error::TooLarge`] if it all exceeds what a file can hold.
+    pub fn to_model(&self) -> Result<Model> {
+        let ModelParts { network, weights, vocabulary, tags, provenance } = *self;
+        weights.check(&network.shape)?;
+        Error::check_length("vocabulary", network.shape.keywords(), vocabulary.len())?;
+        Error::check_length("tags", network.shape.tags(), tags.len())?;
+        weights::check(network, weights).map_err(weights::Fault::in_weights)?;
+        vocabulary.verify()?;
+
+        let network_record = records::write_network(network)?;
+        let groups = records::write_groups(network)?;
+        let [slots, offsets, text] = vocabulary.sections();
+        let (tag_records, tag_names) = records::write_tags(tags)?;
+        let [w1, b1, w2, b2] = [weights.w1, weights.b1, weights.w2, weights.b2].map(bytemuck::cast_slice);
+        let provenance = provenance.to_string();
+        let blocks = serialize([
+            &network_record,
+            &groups,
+            slots,
+            offsets,
+            text,
+            &tag_records,
+            &tag_names,
+            w1,
+            b1,
+            w2,
+            b2,
+            provenance.as_bytes(),
+        ])?;
+        Model::new(Storage::Owned(blocks))
+    }
+}
+
+/// The file with these bodies, in the order of [`Part::ALL`]; those of the weights are in the machine's byte order.
+fn serialize(bodies: [&[u8]; Part::COUNT]) -> Result<Vec<Block>> {
+    let mut header = Header::plan(bodies.map(<[u8]>::len))?;
+    let mut blocks = Storage::zeroed(header.length())?;
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut blocks);
+    for (part, body) in Part::ALL.into_iter().zip(bodies) {
+        bytes[header.range(part)].copy_from_slice(body);
+    }
+    to_little_endian(&mut bytes[header.range(Part::W1).start..header.range(Part::B2).end]);
+    header.seal(bytes);
+    Ok(blocks)
+}
+
+impl Model {
+    /// Saves the model: the bytes that it was opened from or made of.
+    ///
+    /// The file is replaced in one step: whatever happens, the old or the new file is there, whole. Whoever has the old one
+    /// mapped keeps it. A file keeps its permissions; a symbolic link stays one.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system refuses, or if `path` is a folder, a device, or a read-only file. The old file stays then, and
+    /// nothing else is left.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        atomic::write(path.as_ref(), "save the model", self.bytes())
+    }
+}

@@ -1,0 +1,357 @@
+//! The vocabulary: which keyword is which row of W1.
+//!
+//! A vocabulary is three plain arrays, and the same three arrays are sections of a model file: the *text* of all keywords end to
+//! end, the *offsets* of their bounds in it, and a *slot table* that finds a keyword's id by its hash. So a keyword is looked up
+//! in place in the bytes of a file; nothing is built when a model is opened. The string itself is always compared, so an unknown
+//! word is never mistaken for a known one.
+//!
+//! The table is open addressing with linear probing. A keyword's [XXH3] hash of 64 bits gives its home slot (low half, modulo
+//! the number of slots) and its tag (high half), which spares most comparisons of strings. Keywords enter in the order of their
+//! ids, so there is exactly one table for a list of keywords.
+//!
+//! [XXH3]: https://xxhash.com
+
+#![warn(clippy::cast_possible_truncation)]
+
+use std::fmt;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::error::{Error, Result};
+use crate::network::Shape;
+
+/// A slot of the table: the tag and the id of a keyword, or zero and [`EMPTY`]; both little-endian.
+pub(crate) type Slot = [u32; 2];
+
+/// The id in an empty slot.
+const EMPTY: u32 = u32::MAX;
+
+/// A keyword stands less than this many slots from its home. Honest keywords stay under 200 even in a full vocabulary of 2^31;
+/// the bound keeps look-ups short on keywords chosen to collide, and on tables of corrupt bytes.
+const MAX_PROBES: usize = 1024;
+
+/// The number of slots for `keywords` keywords: the least power of two that is at most 60 % full. At least one slot is empty.
+pub(crate) fn slots_for(keywords: usize) -> Option<usize> {
+    keywords.checked_mul(5)?.div_ceil(3).checked_next_power_of_two()
+}
+
+/// The home slot, before the modulus, and the tag of a keyword.
+fn home_and_tag(keyword: &[u8]) -> (usize, u32) {
+    let [low, high]: [[u8; 4]; 2] = bytemuck::cast(xxh3_64(keyword).to_le_bytes());
+    (u32::from_le_bytes(low) as usize, u32::from_le_bytes(high))
+}
+
+/// The keywords of a model, in the order of their ids.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Vocabulary {
+    slots: Vec<Slot>,
+    offsets: Vec<u32>,
+    text: Vec<u8>,
+}
+
+impl Vocabulary {
+    /// The vocabulary in which the first keyword has id 0, the second id 1, and so on.
+    ///
+    /// # Errors
+    /// [`Error::BadName`] if a keyword occurs twice; [`Error::TooLarge`] if the keywords have 2^32 bytes or more together, or
+    /// are more than [`Shape::MAX_DIMENSION`].
+    pub fn from_keywords<I>(keywords: I) -> Result<Self>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        let (mut offsets, mut text) = (vec![0u32], Vec::new());
+        for keyword in keywords {
+            text.extend_from_slice(keyword.as_ref().as_bytes());
+            let end = u32::try_from(text.len())
+                .map_err(|_| Error::TooLarge { what: "text of all keywords", limit: u32::MAX.into() })?;
+            offsets.push(end.to_le());
+        }
+        let keywords = offsets.len() - 1;
+        let slots = slots_for(keywords)
+            .filter(|_| keywords <= Shape::MAX_DIMENSION)
+            .ok_or(Error::TooLarge { what: "keywords", limit: Shape::MAX_DIMENSION as u64 })?;
+        let mut vocabulary = Vocabulary { slots: Vec::new(), offsets, text };
+        vocabulary.slots = vocabulary.view().build_slots(slots).map_err(|(id, problem)| Error::BadName {
+            what: "keyword",
+            name: vocabulary.keyword(id).unwrap_or_default().to_owned(),
+            problem,
+        })?;
+        Ok(vocabulary)
+    }
+
+    /// A borrowed view.
+    #[must_use]
+    pub fn view(&self) -> VocabularyView<'_> {
+        VocabularyView { slots: &self.slots, offsets: &self.offsets, text: &self.text }
+    }
+
+    /// The id of a keyword.
+    #[must_use]
+    pub fn get(&self, keyword: &str) -> Option<u32> {
+        self.view().get(keyword)
+    }
+
+    /// The keyword with this id.
+    #[must_use]
+    pub fn keyword(&self, id: u32) -> Option<&str> {
+        self.view().keyword(id)
+    }
+
+    /// The number of keywords.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.view().len()
+    }
+
+    /// Whether there is no keyword.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.view().is_empty()
+    }
+
+    /// The keywords in the order of their ids.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.view().iter()
+    }
+}
+
+impl fmt::Debug for Vocabulary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vocabulary").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// A borrowed vocabulary, over a [`Vocabulary`] or the bytes of a model file.
+///
+/// The bytes of a mapped file may be corrupt until [`Model::verify`](crate::Model::verify) has seen them. On corrupt bytes a
+/// look-up may miss keywords or find wrong ones, but always ends, soon and without a panic; ids are below [`len`](Self::len)
+/// even then.
+#[derive(Clone, Copy)]
+pub struct VocabularyView<'a> {
+    slots: &'a [Slot],
+    offsets: &'a [u32],
+    text: &'a [u8],
+}
+
+impl<'a> VocabularyView<'a> {
+    /// The view over the three arrays as they stand in a file.
+    pub(crate) fn new(slots: &'a [Slot], offsets: &'a [u32], text: &'a [u8]) -> Self {
+        VocabularyView { slots, offsets, text }
+    }
+
+    /// The three arrays as they stand in a file.
+    pub(crate) fn sections(self) -> [&'a [u8]; 3] {
+        [bytemuck::cast_slice(self.slots), bytemuck::cast_slice(self.offsets), self.text]
+    }
+
+    /// The id of a keyword.
+    #[must_use]
+    pub fn get(self, keyword: &str) -> Option<u32> {
+        let mask = self.slots.len().checked_sub(1)?;
+        let (home, wanted) = home_and_tag(keyword.as_bytes());
+        for probe in 0..MAX_PROBES {
+            // In range for any mask, even if the table's length is no power of two.
+            let [tag, id] = self.slots[home.wrapping_add(probe) & mask].map(u32::from_le);
+            if id == EMPTY {
+                return None;
+            }
+            if tag == wanted && self.bytes(id) == Some(keyword.as_bytes()) {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// The keyword with this id.
+    #[must_use]
+    pub fn keyword(self, id: u32) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes(id)?).ok()
+    }
+
+    /// The number of keywords.
+    #[must_use]
+    pub fn len(self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+
+    /// Whether there is no keyword.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The keywords in the order of their ids. Where corrupt bytes spell no keyword it gives the empty string.
+    pub fn iter(self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
+        self.ids().map(move |id| self.keyword(id).unwrap_or_default())
+    }
+
+    fn ids(self) -> std::ops::Range<u32> {
+        0..u32::try_from(self.len()).unwrap_or(EMPTY)
+    }
+
+    fn bytes(self, id: u32) -> Option<&'a [u8]> {
+        let bounds = self.offsets.get(id as usize..)?.first_chunk::<2>()?;
+        let [start, end] = bounds.map(|bound| u32::from_le(bound) as usize);
+        self.text.get(start..end)
+    }
+
+    /// The one slot table for these keywords, or the first keyword that cannot enter it and why.
+    fn build_slots(self, count: usize) -> Result<Vec<Slot>, (u32, &'static str)> {
+        let mut slots = vec![[0u32, EMPTY].map(u32::to_le); count];
+        let mask = count.wrapping_sub(1);
+        'ids: for id in self.ids() {
+            let keyword = self.bytes(id).unwrap_or_default();
+            let (home, tag) = home_and_tag(keyword);
+            for probe in 0..MAX_PROBES {
+                let slot = &mut slots[home.wrapping_add(probe) & mask];
+                let [other_tag, other] = slot.map(u32::from_le);
+                if other == EMPTY {
+                    *slot = [tag, id].map(u32::to_le);
+                    continue 'ids;
+                }
+                if other_tag == tag && self.bytes(other) == Some(keyword) {
+                    return Err((id, "occurs twice; every keyword must be unique"));
+                }
+            }
+            return Err((id, "shares its place in the table with 1024 others; chosen to collide, leave them out"));
+        }
+        Ok(slots)
+    }
+
+    /// Fails unless the arrays are exactly those that [`Vocabulary::from_keywords`] makes of their keywords.
+    pub(crate) fn verify(self) -> Result<()> {
+        let fault = |expected: &str, found: String| Err(Error::model("vocabulary", expected, found));
+        let (first, last) = (self.offsets.first(), self.offsets.last());
+        if first.map(|&x| u32::from_le(x)) != Some(0) {
+            return fault("0 as the first offset", format!("{first:?}"));
+        }
+        if last.is_none_or(|&x| u32::from_le(x) as usize != self.text.len()) {
+            return fault("the text's length as the last offset", format!("{last:?} for {} bytes", self.text.len()));
+        }
+        for id in self.ids() {
+            if self.keyword(id).is_none() {
+                return fault("ascending offsets and keywords in UTF-8", format!("keyword {id} is not"));
+            }
+        }
+        let Some(count) = slots_for(self.len()).filter(|&count| count == self.slots.len()) else {
+            return fault("the slots for its keywords", format!("{} slots for {} keywords", self.slots.len(), self.len()));
+        };
+        let canonical = match self.build_slots(count) {
+            Ok(slots) => slots,
+            Err((id, problem)) => {
+                return fault(
+                    "unique keywords",
+                    format!("keyword {id}, {:?}: {problem}", self.keyword(id).unwrap_or_default()),
+                );
+            }
+        };
+        match canonical.iter().zip(self.slots).position(|(canonical, slot)| canonical != slot) {
+            Some(slot) => fault("the slot table of its keywords", format!("a different slot {slot}")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for VocabularyView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VocabularyView").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(n: usize) -> Vocabulary {
+        Vocabulary::from_keywords((0..n).map(|i| format!("keyword {i}"))).unwrap()
+    }
+
+    #[test]
+    fn finds_every_keyword_and_no_other() {
+        for keywords in [0, 1, 2, 3, 4, 5, 6, 9, 10, 1000u32] {
+            let n = keywords as usize;
+            let vocabulary = numbered(n);
+            assert_eq!(vocabulary.len(), n);
+            assert_eq!(vocabulary.is_empty(), n == 0);
+            assert!(n * 5 <= vocabulary.slots.len() * 3 && vocabulary.slots.len().is_power_of_two());
+            for (id, keyword) in (0..).zip(vocabulary.iter()) {
+                assert_eq!(keyword, format!("keyword {id}"));
+                assert_eq!(vocabulary.get(keyword), Some(id));
+                assert_eq!(vocabulary.keyword(id), Some(keyword));
+            }
+            for unknown in ["", "keyword", "keyword ", "keyword 1000", "Keyword 1", "кино"] {
+                assert_eq!(vocabulary.get(unknown), None, "{unknown:?} among {n}");
+            }
+            assert_eq!(vocabulary.keyword(keywords), None);
+            assert_eq!(vocabulary.keyword(u32::MAX), None);
+            vocabulary.view().verify().unwrap();
+        }
+    }
+
+    #[test]
+    fn takes_any_text_but_no_duplicates() {
+        let odd = ["", " ", "a\nb", "ünïcödé", "🦀", "a"];
+        let vocabulary = Vocabulary::from_keywords(odd).unwrap();
+        assert!(vocabulary.iter().eq(odd));
+        assert!((0..).zip(odd).all(|(id, keyword)| vocabulary.get(keyword) == Some(id)));
+        for twice in [&["a", "b", "a"][..], &["", ""]] {
+            assert!(matches!(Vocabulary::from_keywords(twice), Err(Error::BadName { what: "keyword", .. })));
+        }
+    }
+
+    #[test]
+    fn same_keywords_same_table() {
+        assert_eq!(numbered(100), numbered(100));
+        assert_ne!(numbered(100), numbered(101));
+        // Fixed for ever by the file format: hash, home, tag, order.
+        let [slots, offsets, text] = numbered(100).view().sections().map(xxh3_64);
+        assert_eq!((slots, offsets, text), (15_063_094_336_943_346_729, 713_043_669_107_315_405, 4_865_103_592_025_386_475));
+    }
+
+    #[test]
+    fn every_change_of_an_array_is_found_and_no_look_up_panics() {
+        let good = numbered(7);
+        let check = |bad: Vocabulary| {
+            assert!(bad.view().verify().is_err());
+            for keyword in good.iter().chain(["", "unknown"]) {
+                assert!(bad.get(keyword).is_none_or(|id| (id as usize) < bad.len()));
+            }
+            assert_eq!(bad.iter().count(), bad.len());
+        };
+        for value in [0u32, 1, 6, 7, 1 << 31, u32::MAX - 1, u32::MAX] {
+            for i in 0..good.slots.len() {
+                for half in 0..2 {
+                    let mut bad = good.clone();
+                    bad.slots[i][half] = value;
+                    if bad != good {
+                        check(bad);
+                    }
+                }
+            }
+            for i in 0..good.offsets.len() {
+                let mut bad = good.clone();
+                bad.offsets[i] = value;
+                if bad != good {
+                    check(bad);
+                }
+            }
+        }
+        for i in 0..good.text.len() {
+            let mut bad = good.clone();
+            bad.text[i] ^= 0x80;
+            check(bad);
+        }
+        check(Vocabulary { slots: Vec::new(), ..good.clone() });
+        check(Vocabulary { slots: good.slots[..5].to_vec(), ..good.clone() });
+        check(Vocabulary { offsets: Vec::new(), ..good.clone() });
+        check(Vocabulary { text: Vec::new(), ..good.clone() });
+    }
+
+    #[test]
+    fn look_ups_end_in_a_table_without_an_empty_slot() {
+        let good = numbered(3);
+        let (_, tag) = home_and_tag(b"unknown");
+        let full = Vocabulary { slots: vec![[tag, 0]; 8], ..good };
+        assert_eq!(full.get("unknown"), None);
+    }
+}
