@@ -15,6 +15,7 @@ pub mod layers;
 mod ln;
 #[cfg(feature = "train")]
 pub mod metrics;
+mod named;
 pub mod network;
 pub mod rng;
 pub mod tagger;

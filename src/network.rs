@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use crate::aligned::{Block, LANES, blocks_for};
 use crate::error::{Error, Result};
+use crate::named::named;
 
 /// Tags that one register tile of the output layer holds.
 pub const PANEL: usize = 64;
@@ -28,6 +29,8 @@ pub enum Activation {
     /// `a` if `a > 0`, else `+0.0`.
     Relu,
 }
+
+named!(Activation, "activation", "relu", { Relu => "relu" });
 
 /// How the output weights are stored. It fixes the order in which a logit is summed, so it belongs to a model for life, whatever
 /// tags are added to it later.

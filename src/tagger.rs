@@ -1,6 +1,7 @@
 //! Serving: keywords in, scores out.
 
 use crate::error::{Error, Result};
+use crate::ids::canonicalize;
 use crate::kernels::{Kernels, Level};
 use crate::layers::Forward;
 use crate::{Model, Tags};
@@ -66,6 +67,11 @@ impl Tagger {
         self.kernels.level()
     }
 
+    #[cfg(feature = "train")]
+    pub(crate) fn kernels(&self) -> Kernels {
+        self.kernels
+    }
+
     /// Buffers for [`Tagger::score`] and its kin, with room for 1,024 keywords an item; an item with more makes them grow.
     #[must_use]
     pub fn scratch(&self) -> Scratch {
@@ -78,14 +84,7 @@ impl Tagger {
     /// # Errors
     /// [`Error::KeywordOutOfRange`] if the model has no such id; [`Error::Length`] unless `scores` has a place for each tag.
     pub fn score(&self, ids: &[u32], scratch: &mut Scratch, scores: &mut [f32]) -> Result<()> {
-        if ids.is_sorted_by(|a, b| a < b) {
-            return self.score_canonical(ids, &mut scratch.forward, scores);
-        }
-        scratch.ids.clear();
-        scratch.ids.extend_from_slice(ids);
-        scratch.ids.sort_unstable();
-        scratch.ids.dedup();
-        self.score_canonical(&scratch.ids, &mut scratch.forward, scores)
+        scratch.with_canonical(ids, |ids, forward| self.score_canonical(ids, forward, scores))
     }
 
     /// Scores the item with these keywords. Unknown ones are left out and counted. Looking a keyword up costs more than scoring
@@ -108,12 +107,9 @@ impl Tagger {
                 None => unknown += 1,
             }
         }
-        let given = scratch.ids.len();
-        scratch.ids.sort_unstable();
-        scratch.ids.dedup();
-        let known = scratch.ids.len();
+        let repeated = canonicalize(&mut scratch.ids);
         self.score_canonical(&scratch.ids, &mut scratch.forward, scores)?;
-        Ok(Known { known, unknown, repeated: given - known })
+        Ok(Known { known: scratch.ids.len(), unknown, repeated })
     }
 
     /// Scores many items: item i has the keywords `ids[starts[i]..starts[i + 1]]` and the scores
@@ -173,9 +169,41 @@ impl Tagger {
         Ok(hash.digest())
     }
 
+    /// Like [`Tagger::score`], but writes the logits: what the sigmoid and the clamp would be applied to.
+    ///
+    /// # Errors
+    /// As [`Tagger::score`].
+    pub fn logits(&self, ids: &[u32], scratch: &mut Scratch, logits: &mut [f32]) -> Result<()> {
+        let shape = &self.model.network().shape;
+        Error::check_length("logits", shape.tags(), logits.len())?;
+        scratch.with_canonical(ids, |ids, forward| self.run(ids, forward))?;
+        shape.gather_slots(&scratch.forward.logits, logits);
+        Ok(())
+    }
+
+    /// Like [`Tagger::score`], but writes the hidden units, group by group.
+    ///
+    /// # Errors
+    /// As [`Tagger::score`], with [`Error::Length`] unless `hidden` has a place for each unit of each group.
+    pub fn hidden(&self, ids: &[u32], scratch: &mut Scratch, hidden: &mut [f32]) -> Result<()> {
+        let shape = &self.model.network().shape;
+        Error::check_length("hidden units", shape.hidden() * shape.groups().len(), hidden.len())?;
+        scratch.with_canonical(ids, |ids, forward| self.run(ids, forward))?;
+        scratch.forward.copy_hidden(shape, hidden);
+        Ok(())
+    }
+
     fn score_canonical(&self, ids: &[u32], forward: &mut Forward, scores: &mut [f32]) -> Result<()> {
         let network = self.model.network();
         Error::check_length("scores", network.shape.tags(), scores.len())?;
+        self.run(ids, forward)?;
+        self.kernels.sigmoid(network.eps, &mut forward.logits);
+        network.shape.gather_slots(&forward.logits, scores);
+        Ok(())
+    }
+
+    fn run(&self, ids: &[u32], forward: &mut Forward) -> Result<()> {
+        let network = self.model.network();
         if forward.logits.len() != network.shape.slot_blocks() {
             return Err(Error::Length {
                 what: "scratch (was it made by this tagger?)",
@@ -183,10 +211,20 @@ impl Tagger {
                 found: forward.logits.len(),
             });
         }
-        forward.run(self.kernels, network, self.model.weights(), ids)?;
-        self.kernels.sigmoid(network.eps, &mut forward.logits);
-        network.shape.gather_slots(&forward.logits, scores);
-        Ok(())
+        forward.run(self.kernels, network, self.model.weights(), ids)
+    }
+}
+
+impl Scratch {
+    /// Calls `run` with `ids` in ascending order and without repeats.
+    fn with_canonical<R>(&mut self, ids: &[u32], run: impl FnOnce(&[u32], &mut Forward) -> R) -> R {
+        if ids.is_sorted_by(|a, b| a < b) {
+            return run(ids, &mut self.forward);
+        }
+        self.ids.clear();
+        self.ids.extend_from_slice(ids);
+        canonicalize(&mut self.ids);
+        run(&self.ids, &mut self.forward)
     }
 }
 

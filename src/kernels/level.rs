@@ -1,9 +1,6 @@
 //! Kernel levels: which instructions a kernel may use.
 
-use std::fmt;
-use std::str::FromStr;
-
-use crate::error::{Error, Result};
+use crate::named::named;
 
 /// An instruction set level. All levels give the same bits; a higher one is faster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,9 +17,6 @@ pub enum Level {
 }
 
 impl Level {
-    /// All levels, lowest first.
-    pub const ALL: [Level; 4] = [Level::Scalar, Level::Portable, Level::Avx2, Level::Avx512];
-
     /// Whether this machine can run the level.
     #[must_use]
     pub fn is_available(self) -> bool {
@@ -44,7 +38,7 @@ impl Level {
 
     /// The levels that this machine can run, lowest first.
     pub fn available() -> impl Iterator<Item = Level> {
-        Self::ALL.into_iter().filter(|level| level.is_available())
+        Self::ALL.iter().copied().filter(|level| level.is_available())
     }
 
     /// The fastest level that this machine can run.
@@ -52,33 +46,11 @@ impl Level {
     pub fn best() -> Level {
         Self::available().last().unwrap_or(Level::Scalar)
     }
-
-    /// The level's name, as [`Level::from_str`] reads it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Level::Scalar => "scalar",
-            Level::Portable => "portable",
-            Level::Avx2 => "avx2",
-            Level::Avx512 => "avx512",
-        }
-    }
 }
 
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Level {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|level| level.name() == name).ok_or_else(|| Error::Config {
-            option: "kernel level",
-            expected: "scalar, portable, avx2 or avx512",
-            found: format!("{name:?}"),
-        })
-    }
-}
+named!(Level, "kernel level", "scalar, portable, avx2 or avx512", {
+    Scalar => "scalar",
+    Portable => "portable",
+    Avx2 => "avx2",
+    Avx512 => "avx512",
+});

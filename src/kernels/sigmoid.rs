@@ -5,6 +5,7 @@
 
 use super::simd::{EXPONENT_SHIFT, Simd};
 use crate::aligned::{Block, LANES};
+use crate::named::named;
 
 /// Coefficients of e^r on [-ln 2 / 2, ln 2 / 2], highest power first: e^r ≈ 1 + r + r²·poly(r).
 pub(super) const EXP_POLY: [f32; 6] =
@@ -30,6 +31,12 @@ pub enum LossKind {
     /// The clamped loss with its true gradient, which is 0 where the clamp acts.
     ClampTorch,
 }
+
+named!(LossKind, "loss", "clamp_ste, logit or clamp_torch", {
+    ClampSte => "clamp_ste",
+    Logit => "logit",
+    ClampTorch => "clamp_torch",
+});
 
 /// Constants of [`super::Kernels::log_loss`].
 #[derive(Clone, Copy, Debug, PartialEq)]

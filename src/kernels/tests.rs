@@ -38,7 +38,7 @@ fn scalar() -> Kernels {
 fn the_levels_of_this_machine_are_named() {
     let levels: Vec<_> = Level::available().map(Level::name).collect();
     println!("levels tested here: {levels:?}");
-    for level in Level::ALL {
+    for &level in Level::ALL {
         assert_eq!(level.name().parse::<Level>().unwrap(), level);
         assert_eq!(Kernels::at(level).is_ok(), level.is_available());
     }

@@ -7,7 +7,7 @@ pub mod embedding_bag;
 pub mod output;
 pub mod sigmoid_loss;
 
-use crate::aligned::{Block, LANES};
+use crate::aligned::{Block, LANES, as_floats};
 use crate::error::Result;
 use crate::kernels::Kernels;
 use crate::network::{Network, Shape, Weights};
@@ -61,6 +61,15 @@ impl Forward {
         )?;
         let active = Active { units: &self.units[..self.active], values: &self.values[..self.active] };
         output::forward(kernels, &network.shape, weights, &self.hidden, active, &mut self.relative, &mut self.logits)
+    }
+
+    /// Copies the hidden units of the last [`Forward::run`], without padding.
+    pub(crate) fn copy_hidden(&self, shape: &Shape, hidden: &mut [f32]) {
+        let floats = as_floats(&self.hidden);
+        for (group, hidden) in shape.groups().iter().zip(hidden.chunks_mut(shape.hidden().max(1))) {
+            let first = group.hidden.start * LANES;
+            hidden.copy_from_slice(&floats[first..first + shape.hidden()]);
+        }
     }
 
     /// The hidden units of the last [`Forward::run`] that are not zero.

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::kernels::{LogLoss, LossKind};
 use crate::ln::ln;
+use crate::named::named;
 
 /// How the losses of a mini-batch of B samples and T tags become one: a factor on value and gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,13 @@ pub enum Reduction {
     /// Sum of everything.
     Sum,
 }
+
+named!(Reduction, "reduction", "mean, mean_active, sum_tags or sum", {
+    Mean => "mean",
+    MeanActive => "mean_active",
+    SumTags => "sum_tags",
+    Sum => "sum",
+});
 
 impl Reduction {
     /// The factor for `samples` samples, `tags` tags and `scored` pairs with a weight above 0; 0 where the divisor would be 0.

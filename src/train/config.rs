@@ -1,8 +1,10 @@
 //! What a training is told: every choice that changes its result, with its range.
 
+use crate::Provenance;
 use crate::error::{Error, Result};
 use crate::kernels::LossKind;
 use crate::layers::sigmoid_loss::{Reduction, check_eps};
+use crate::named::named;
 use crate::network::Activation;
 
 /// Which untagged items a tag is trained against.
@@ -25,6 +27,8 @@ pub enum DecayMode {
     Decoupled,
 }
 
+named!(DecayMode, "decay", "decoupled", { Decoupled => "decoupled" });
+
 /// When the row of a keyword decays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecayWhen {
@@ -33,6 +37,8 @@ pub enum DecayWhen {
     /// Only in steps whose mini-batch holds the keyword, so frequent keywords decay more.
     Touched,
 }
+
+named!(DecayWhen, "decay when", "every_step or touched", { EveryStep => "every_step", Touched => "touched" });
 
 /// The configuration of a [`super::Trainer`].
 #[derive(Clone, Debug, PartialEq)]
@@ -137,6 +143,40 @@ impl TrainConfig {
         check_eps(self.eps)?;
         if let Negatives::Sampled(ratio) = self.negatives {
             check("negatives", ratio > 0.0 && non_negative(ratio), "\"all\" or a finite ratio above 0", ratio)?;
+        }
+        Ok(())
+    }
+
+    /// Writes every choice to a model's provenance, under `train.`.
+    pub(super) fn describe(&self, provenance: &mut Provenance) -> Result<()> {
+        let negatives = match self.negatives {
+            Negatives::All => "all".to_owned(),
+            Negatives::Sampled(ratio) => ratio.to_string(),
+        };
+        for (key, value) in [
+            ("hidden", self.hidden.to_string()),
+            ("activation", self.activation.to_string()),
+            ("epochs", self.epochs.to_string()),
+            ("batch", self.batch.to_string()),
+            ("lr", self.lr.to_string()),
+            ("lr_decay", self.lr_decay.to_string()),
+            ("epsilon", self.epsilon.to_string()),
+            ("initial_square", self.initial_square.to_string()),
+            ("initial_scale", self.initial_scale.to_string()),
+            ("l1", self.l1.to_string()),
+            ("l2", self.l2.to_string()),
+            ("decay", self.decay.to_string()),
+            ("decay_when", self.decay_when.to_string()),
+            ("loss", self.loss.to_string()),
+            ("eps", self.eps.to_string()),
+            ("reduction", self.reduction.to_string()),
+            ("dropout_in", self.dropout_in.to_string()),
+            ("dropout_hidden", self.dropout_hidden.to_string()),
+            ("negatives", negatives),
+            ("patience", self.patience.to_string()),
+            ("seed", self.seed.to_string()),
+        ] {
+            provenance.insert(format!("train.{key}"), value)?;
         }
         Ok(())
     }

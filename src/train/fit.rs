@@ -7,8 +7,7 @@ use super::batch::{PairWeights, Sample, Targets};
 use super::config::{Negatives, TrainConfig};
 use super::parameters::{Parameters, Statistics};
 use super::trainer::Trainer;
-use crate::data::Dataset;
-use crate::data::negatives;
+use crate::data::{Dataset, Negatives as NegativeSampler};
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, evaluate_network};
 use crate::metrics::Propensities;
@@ -161,7 +160,7 @@ impl Trainer {
             Negatives::All => None,
             Negatives::Sampled(ratio) => {
                 let names: Vec<&str> = self.tags.iter().map(|tag| tag.name.as_str()).collect();
-                let negatives = negatives::Negatives::new(rng, dataset.tag_sets(), &names, ratio)?;
+                let negatives = NegativeSampler::new(rng, dataset.tag_sets(), &names, ratio)?;
                 let rates: Vec<f64> = negatives.quotas().iter().map(|quota| quota.rate).collect();
                 self.set_inclusion_rates(&rates)?;
                 Some(negatives.epoch(self.epoch))

@@ -2,24 +2,24 @@
 
 /// Whether two halves of some work may run at the same time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Workers {
+pub(crate) struct Workers {
     /// Whether this runs inside the caller's rayon pool. Outside it nothing of rayon is called, so no hidden pool is started.
-    pub(super) parallel: bool,
+    pub(crate) parallel: bool,
     /// Work below this cost, counted in blocks read, is not divided: handing it out would cost more than doing it.
-    pub(super) grain: usize,
+    pub(crate) grain: usize,
 }
 
 impl Workers {
     /// About 50 µs of work.
-    pub(super) const GRAIN: usize = 1 << 15;
+    pub(crate) const GRAIN: usize = 1 << 15;
 
     /// Whether `items` items of `cost` each are worth dividing.
-    pub(super) fn divides(self, items: usize, cost: usize) -> bool {
+    pub(crate) fn divides(self, items: usize, cost: usize) -> bool {
         self.parallel && items > 1 && items.saturating_mul(cost) > self.grain
     }
 
     /// Runs both, and returns what they return.
-    pub(super) fn join<A: Send, B: Send>(self, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+    pub(crate) fn join<A: Send, B: Send>(self, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
         if self.parallel { rayon::join(a, b) } else { (a(), b()) }
     }
 }
