@@ -155,7 +155,12 @@ fn explain(text: &str, error: &serde_json::Error) -> Fault {
         Some((_, "a sequence")) => fault(start, "an array of strings", token(text, start)),
         Some((_, expected)) => fault(start, expected, token(text, start)),
         None if error.classify() == Category::Syntax => match message.strip_prefix("expected ") {
-            Some("value" | "ident") => fault(start, "a JSON value", token(text, start)),
+            Some("value") => fault(start, "a JSON value", token(text, start)),
+            Some("ident") => {
+                // The byte that makes it no `null`, `true` or `false` may be behind it already.
+                let start = token_at(text, end.saturating_sub(2));
+                fault(start, "a JSON value", token(text, start))
+            }
             Some(expected) => fault(start, expected, token(text, start)),
             None if message == "trailing characters" => fault(start, "the end of the line", token(text, start)),
             None => fault(end - 1, "valid JSON", message.to_owned()),
