@@ -2,6 +2,7 @@
 //!
 //! They are read from `tests/golden`, or from the folder that the variable `TAGOMATIC_GOLDEN` names.
 #![cfg(feature = "train")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests too: a golden file of another form must fail")]
 
 use std::path::PathBuf;
 
