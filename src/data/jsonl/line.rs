@@ -292,4 +292,18 @@ mod tests {
         }
         assert!(parse(line.as_bytes()).is_ok());
     }
+
+    #[test]
+    fn every_damaged_line_is_a_fault_within_it_or_an_item() {
+        let line = "{\"id\":-1.5,\"keywords\":[\"é\",\"b\\\\\"],\"weight\":0.5,\"x\":{\"y\":[null,true]}}".as_bytes();
+        for at in 0..line.len() {
+            for byte in 0..=u8::MAX {
+                let mut damaged = line.to_vec();
+                damaged[at] = byte;
+                if let Err(fault) = parse(&damaged) {
+                    assert!((1..=line.len() as u64 + 1).contains(&fault.column), "{at} {byte}: {fault:?}");
+                }
+            }
+        }
+    }
 }
