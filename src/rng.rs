@@ -148,7 +148,7 @@ pub fn without_replacement(items: impl Iterator<Item = u32>, m: usize, key: impl
 /// A random word as a number below `n`: `floor(word * n / 2^64)`. 0 when `n` is 0.
 #[must_use]
 pub fn bounded(word: u64, n: u64) -> u64 {
-    (u128::from(word) * u128::from(n) >> 64) as u64
+    ((u128::from(word) * u128::from(n)) >> 64) as u64
 }
 
 /// The threshold of [`Philox::dropout`] for rate `q` in `[0, 1)`: `floor(q * 2^32)`.

@@ -2,6 +2,7 @@
 //!
 //! They are read from `tests/golden`, or from the folder that the variable `TAGOMATIC_GOLDEN` names.
 #![cfg(feature = "train")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests too: a golden file of another form must fail")]
 
 use std::path::PathBuf;
 
@@ -104,7 +105,9 @@ fn random_numbers() {
                     assert_eq!(bounded(word, u64_of(&case["n"])), u64_of(&case["expect"]), "{case}");
                 }
                 "split" => {
-                    assert_eq!(f64::from(philox(case).split(u32_of(&case["sample"]))), f64_of(&case["value"]), "{case}");
+                    // The JSON reader may be an ULP of `f64` off.
+                    let expected = f64_of(&case["value"]) as f32;
+                    assert_eq!(philox(case).split(u32_of(&case["sample"])).to_bits(), expected.to_bits(), "{case}");
                 }
                 part => assert!(NOT_BUILT.contains(&part), "{part}: not tested"),
             }

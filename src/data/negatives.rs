@@ -32,7 +32,8 @@ impl Quota {
             return Err(Error::UntrainableTag { tag: tag.to_owned(), positives, negatives: pool });
         }
         let wanted = (ratio * positives as f64 + 0.5).floor();
-        let negatives = if wanted >= pool as f64 { pool } else { to_usize(wanted) };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is capped by the pool")]
+        let negatives = (wanted as usize).min(pool);
         if negatives == 0 {
             return Err(Error::Config {
                 option: OPTION,
@@ -48,12 +49,6 @@ impl Quota {
     pub fn draw(&self, rng: Philox, tag: u32, epoch: u32, pool: impl Iterator<Item = u32>) -> Vec<u32> {
         without_replacement(pool, self.negatives, |item| rng.negative_key(item, tag, epoch))
     }
-}
-
-/// Only for whole numbers below some `usize`.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked by the caller, who is above")]
-fn to_usize(x: f64) -> usize {
-    x as usize
 }
 
 /// The negatives of all tags of a data set, where the pool of a tag is every sample without it.
@@ -113,10 +108,11 @@ impl Negatives {
     pub fn scored(&self, drawn: impl IntoIterator<Item = Vec<u32>>) -> ScoredPairs {
         let words = self.tags().div_ceil(64);
         let mut scored = ScoredPairs { words, bits: vec![0; words * self.samples as usize] };
-        for (tag, (having, negatives)) in self.positives.rows().zip(drawn).enumerate() {
-            for &sample in having.iter().chain(&negatives) {
-                scored.bits[sample as usize * words + tag / 64] |= 1 << (tag % 64);
-            }
+        for (tag, having) in self.positives.rows().enumerate() {
+            scored.mark(tag, having);
+        }
+        for (tag, negatives) in drawn.into_iter().take(self.tags()).enumerate() {
+            scored.mark(tag, &negatives);
         }
         scored
     }
@@ -137,6 +133,12 @@ pub struct ScoredPairs {
 }
 
 impl ScoredPairs {
+    fn mark(&mut self, tag: usize, samples: &[u32]) {
+        for &sample in samples {
+            self.bits[sample as usize * self.words + tag / 64] |= 1 << (tag % 64);
+        }
+    }
+
     /// The row of `sample`, which must exist: bit `t mod 64` of word `t div 64` is tag `t`. Bits beyond the tags are 0.
     #[must_use]
     pub fn row(&self, sample: usize) -> &[u64] {

@@ -155,7 +155,12 @@ fn explain(text: &str, error: &serde_json::Error) -> Fault {
         Some((_, "a sequence")) => fault(start, "an array of strings", token(text, start)),
         Some((_, expected)) => fault(start, expected, token(text, start)),
         None if error.classify() == Category::Syntax => match message.strip_prefix("expected ") {
-            Some("value" | "ident") => fault(start, "a JSON value", token(text, start)),
+            Some("value") => fault(start, "a JSON value", token(text, start)),
+            Some("ident") => {
+                // The byte that makes it no `null`, `true` or `false` may be behind it already.
+                let start = token_at(text, end.saturating_sub(2));
+                fault(start, "a JSON value", token(text, start))
+            }
             Some(expected) => fault(start, expected, token(text, start)),
             None if message == "trailing characters" => fault(start, "the end of the line", token(text, start)),
             None => fault(end - 1, "valid JSON", message.to_owned()),
@@ -286,5 +291,19 @@ mod tests {
             assert!((1..=cut as u64 + 1).contains(&fault.column), "{cut}: {fault:?}");
         }
         assert!(parse(line.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn every_damaged_line_is_a_fault_within_it_or_an_item() {
+        let line = "{\"id\":-1.5,\"keywords\":[\"é\",\"b\\\\\"],\"weight\":0.5,\"x\":{\"y\":[null,true]}}".as_bytes();
+        for at in 0..line.len() {
+            for byte in 0..=u8::MAX {
+                let mut damaged = line.to_vec();
+                damaged[at] = byte;
+                if let Err(fault) = parse(&damaged) {
+                    assert!((1..=line.len() as u64 + 1).contains(&fault.column), "{at} {byte}: {fault:?}");
+                }
+            }
+        }
     }
 }
