@@ -46,6 +46,8 @@ impl Reduction {
 /// [`Error::Config`] unless `0 <= eps < 0.5`.
 pub fn constants(kind: LossKind, eps: f64, scale: f64) -> Result<LogLoss> {
     check_eps(eps)?;
+    // Without a clamp there is nothing outside it: all losses have the gradient of the logit loss.
+    let kind = if eps == 0.0 && kind == LossKind::ClampTorch { LossKind::ClampSte } else { kind };
     Ok(LogLoss { kind, eps: eps as f32, bounds: [-ln(1.0 - eps) as f32, -ln(eps) as f32], scale: scale as f32 })
 }
 
