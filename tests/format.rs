@@ -1,7 +1,8 @@
 //! The promise "no file can hurt you", and that every way to open a model gives the same one.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests may unwrap like the tests themselves")]
+
 use std::fs;
-use std::path::Path;
 
 use tagomatic::aligned::{self, Block};
 use tagomatic::network::{Activation, Network, OutputLayout, Shape, Weights};
@@ -151,7 +152,7 @@ fn assert_same(a: &Model, b: &Model) {
 
 #[expect(unsafe_code, reason = "the tests keep the contract: no file is changed while it is mapped")]
 #[cfg(feature = "mmap")]
-fn map(path: &Path) -> Result<Model, Error> {
+fn map(path: &std::path::Path) -> Result<Model, Error> {
     // SAFETY: the file is in a folder of this test alone, which replaces it by renaming only.
     unsafe { Model::map(path) }
 }
@@ -245,7 +246,7 @@ fn every_changed_byte_with_correct_checksums_is_an_error_or_another_model() {
     let model = Parts::small().model().unwrap();
     let good = Pieces::of(&model);
     let mut accepted = Vec::new();
-    for piece in 0..good.0.len() {
+    for (piece, name) in NAMES.into_iter().enumerate() {
         for at in 0..good.0[piece].2.len() {
             for change in [1, 2, 0x40, 0x80, 0xff] {
                 let mut bad = good.clone();
@@ -253,7 +254,7 @@ fn every_changed_byte_with_correct_checksums_is_an_error_or_another_model() {
                 let bytes = bad.bytes();
                 if let Ok(model) = Model::from_bytes(&bytes) {
                     assert_eq!(model.bytes(), bytes);
-                    accepted.push(NAMES[piece]);
+                    accepted.push(name);
                 }
             }
         }
