@@ -309,13 +309,20 @@ fn attacks_on_the_section_table() {
             refused(&with_entry(&bytes, section, OFFSET, |offset| offset.wrapping_add(by)), "section table");
         }
         for length in [1 << 20, 1 << 63, u64::MAX, u64::MAX - 447] {
-            refused(&with_entry(&bytes, section, LENGTH, |_| length), "section table");
+            let message = refused(&with_entry(&bytes, section, LENGTH, |_| length), "section table");
+            assert!(message.contains("inside the file"), "{message}");
         }
         // Reserved flags, optional instead of required, lower case.
         for bits in [1 << 32, 1 << 33, 1 << 63, 0x20] {
             refused(&with_entry(&bytes, section, 0, |head| head ^ bits), "section table");
         }
     }
+    // Zeros after the last section, with the length right.
+    let mut longer = [&bytes[..], &[0; 64]].concat();
+    let length = longer.len() as u64;
+    longer[16..24].copy_from_slice(&length.to_le_bytes());
+    seal(&mut longer);
+    assert!(refused(&longer, "section table").contains("ends after the last section"));
     for section in 0..11 {
         let mut swapped = good.clone();
         swapped.0.swap(section, section + 1);
@@ -515,6 +522,16 @@ fn a_corrupt_mapped_file_opens_but_harms_nobody() {
     let last = bytes.len() - 1;
     bytes[last] = 1;
     check(bytes);
+
+    // What is small is checked at once: another threshold, another name, with the old checksums.
+    let model = Model::from_bytes(&good.bytes()).unwrap();
+    for (section, at) in [(0, 44), (5, 8), (6, 0)] {
+        let mut bytes = good.bytes();
+        bytes[model.sections()[section].offset() as usize + at] ^= 1;
+        let path = folder.path().join("small.tagm");
+        fs::write(&path, bytes).unwrap();
+        assert!(map(&path).unwrap_err().to_string().contains("expected checksum"), "{}", NAMES[section]);
+    }
 }
 
 #[cfg(feature = "mmap")]

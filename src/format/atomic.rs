@@ -143,6 +143,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_unfinished_file_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Temp::create(folder.path()).unwrap());
+        assert_eq!(names(folder.path()), [""; 0]);
+        assert!(Temp::create(folder.path()).unwrap().rename(&folder.path().join("missing/a")).is_err());
+        assert_eq!(names(folder.path()), [""; 0]);
+    }
+
     #[cfg(unix)]
     #[test]
     fn permissions_links_and_devices_stay() {
