@@ -153,7 +153,7 @@ fn assert_same(a: &Model, b: &Model) {
 #[expect(unsafe_code, reason = "the tests keep the contract: no file is changed while it is mapped")]
 #[cfg(feature = "mmap")]
 fn map(path: &std::path::Path) -> Result<Model, Error> {
-    // SAFETY: the file is in a folder of this test alone, which replaces it by renaming only.
+    // SAFETY: the file is in a folder of this test alone, which changes no file that is mapped; it renames others over it.
     unsafe { Model::map(path) }
 }
 
