@@ -1,5 +1,7 @@
 //! All integration tests, one module a subject.
 
-mod golden;
+#![allow(clippy::unwrap_used, reason = "a test that finds something else than it expects must fail")]
+
+mod format;
 #[cfg(feature = "train")]
-mod golden_network;
+mod golden;
