@@ -178,7 +178,9 @@ mod tests {
     fn cases() -> Vec<Case> {
         let mut cases = Vec::new();
         for layout in [OutputLayout::TagMajor, OutputLayout::Panels] {
-            for (hidden, tags) in [(5, vec![1]), (37, vec![70]), (16, vec![3, 20, 1]), (0, vec![3]), (7, vec![0, 2])] {
+            for (hidden, tags) in
+                [(5, vec![1]), (33, vec![70]), (37, vec![70]), (16, vec![3, 20, 1]), (0, vec![3]), (7, vec![0, 2])]
+            {
                 let shape = Shape::new(0, hidden, &tags, layout).unwrap();
                 let mut w2 = vec![Block::ZERO; shape.w2_blocks()];
                 let mut h = vec![Block::ZERO; shape.row_blocks()];

@@ -5,3 +5,6 @@
 mod format;
 #[cfg(feature = "train")]
 mod golden;
+mod serving;
+#[cfg(feature = "train")]
+mod training;

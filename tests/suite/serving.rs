@@ -1,0 +1,228 @@
+//! Serving: the signature, groups, batches, many threads, no allocation.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use tagomatic::aligned::{Block, LANES, as_floats_mut};
+use tagomatic::network::{Activation, Network, OutputLayout, Shape, Weights};
+use tagomatic::rng::{Parameter, Philox};
+use tagomatic::tagger::top_k;
+use tagomatic::{Error, Known, Level, Model, ModelParts, Provenance, Tagger, Tags, Vocabulary};
+
+/// The system's allocator, with a count of allocations for each thread.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+#[expect(unsafe_code, reason = "a global allocator is an unsafe trait")]
+// SAFETY: every call is passed on to the system's allocator unchanged; counting touches no memory that is handed out.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise about `layout` is the one that `System` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: `pointer` came from `System` by `alloc` above, with this layout, as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn names(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("{prefix}{n}")).collect()
+}
+
+/// A model with random weights: nothing of it depends on training or on the platform.
+fn model(keywords: usize, hidden: usize, group_tags: &[usize], layout: OutputLayout) -> Model {
+    let shape = Shape::new(keywords, hidden, group_tags, layout).unwrap();
+    let rng = Philox::new(42);
+    let fill = |parameter, radius, blocks: &mut [Block], indices: &mut dyn Iterator<Item = usize>| {
+        for (n, index) in indices.enumerate() {
+            let mut value = [0.0];
+            rng.uniform(parameter, radius, n as u64, &mut value);
+            as_floats_mut(blocks)[index] = value[0];
+        }
+    };
+    let row = shape.row_blocks() * LANES;
+    let mut w1 = vec![Block::ZERO; shape.w1_blocks()];
+    let units: Vec<usize> =
+        shape.groups().iter().flat_map(|group| (0..hidden).map(move |unit| group.hidden.start * LANES + unit)).collect();
+    fill(Parameter::W1, 0.5, &mut w1, &mut (0..keywords).flat_map(|k| units.iter().map(move |unit| k * row + unit)));
+    let mut b1 = vec![Block::ZERO; shape.row_blocks()];
+    fill(Parameter::Decoder, 0.5, &mut b1, &mut units.iter().copied());
+    let mut w2 = vec![Block::ZERO; shape.w2_blocks()];
+    let weights = shape.groups().iter().flat_map(|group| {
+        let shape = &shape;
+        (0..hidden).flat_map(move |unit| (0..group.tags.len()).map(move |tag| shape.w2_index(group, unit, tag)))
+    });
+    fill(Parameter::W2, 0.5, &mut w2, &mut weights.collect::<Vec<_>>().into_iter());
+    let mut b2 = vec![Block::ZERO; shape.slot_blocks()];
+    fill(Parameter::TagVectors, 2.0, &mut b2, &mut (0..shape.tags()).map(|tag| shape.slot(tag)));
+    ModelParts {
+        network: &Network { shape: shape.clone(), activation: Activation::Relu, eps: 1e-4 },
+        weights: Weights { w1: &w1, b1: &b1, w2: &w2, b2: &b2 },
+        vocabulary: Vocabulary::from_keywords(names("k", keywords)).unwrap().view(),
+        tags: &Tags::from_names(names("t", shape.tags())).unwrap(),
+        provenance: &Provenance::new(),
+    }
+    .to_model()
+    .unwrap()
+}
+
+fn copy(model: &Model) -> Model {
+    Model::from_bytes(model.bytes()).unwrap()
+}
+
+fn bits(scores: &[f32]) -> Vec<u32> {
+    scores.iter().map(|score| score.to_bits()).collect()
+}
+
+/// The promise in one number: these hashes of scores are the same on every machine, operating system and level. A change of any
+/// of them is a change of what users' models answer.
+#[test]
+fn signatures_are_those_of_every_other_machine() {
+    for (hidden, group_tags, layout, signature) in [
+        (64, &[1][..], OutputLayout::TagMajor, SIGNATURES[0]),
+        (100, &[200], OutputLayout::Panels, SIGNATURES[1]),
+        (24, &[3, 70, 1], OutputLayout::Panels, SIGNATURES[2]),
+        (0, &[3], OutputLayout::Panels, SIGNATURES[3]),
+    ] {
+        let model = model(500, hidden, group_tags, layout);
+        for level in Level::available() {
+            let found = Tagger::with_level(copy(&model), level).unwrap().signature().unwrap();
+            assert_eq!(format!("{found:016x}"), signature, "{hidden} hidden units, tags {group_tags:?}, at {level}");
+        }
+    }
+}
+
+const SIGNATURES: [&str; 4] = ["5ee56eec80b38835", "9cd9175de76be750", "e11a0ce6952a6cdd", "9bd7873a8e0cc008"];
+
+/// A bank of networks answers as each network by itself.
+#[test]
+fn groups_are_networks_of_their_own() {
+    for (layout, group_tags) in [(OutputLayout::TagMajor, [1, 2, 1]), (OutputLayout::Panels, [5, 70, 17])] {
+        let bank = model(40, 20, &group_tags, layout);
+        let shape = bank.network().shape.clone();
+        let weights = bank.weights();
+        let tagger = Tagger::new(copy(&bank));
+        let (mut scratch, mut scores) = (tagger.scratch(), vec![0.0; shape.tags()]);
+        for ids in [&[][..], &[3], &[0, 7, 8, 39]] {
+            tagger.score(ids, &mut scratch, &mut scores).unwrap();
+            for group in shape.groups() {
+                let own = Shape::new(40, 20, &[group.tags.len()], layout).unwrap();
+                let w1: Vec<Block> =
+                    (0..40).flat_map(|k| weights.w1[k * shape.row_blocks()..][group.hidden.clone()].to_vec()).collect();
+                let mut b2 = vec![Block::ZERO; own.slot_blocks()];
+                for tag in 0..group.tags.len() {
+                    as_floats_mut(&mut b2)[tag] = tagomatic::aligned::as_floats(weights.b2)[shape.slot(group.tags.start + tag)];
+                }
+                let alone = ModelParts {
+                    network: &Network { shape: own.clone(), ..bank.network().clone() },
+                    weights: Weights {
+                        w1: &w1,
+                        b1: &weights.b1[group.hidden.clone()],
+                        w2: &weights.w2[group.w2.clone()],
+                        b2: &b2,
+                    },
+                    vocabulary: bank.vocabulary(),
+                    tags: &Tags::from_names(names("t", own.tags())).unwrap(),
+                    provenance: &Provenance::new(),
+                };
+                let alone = Tagger::new(alone.to_model().unwrap());
+                let mut expected = vec![0.0; own.tags()];
+                alone.score(ids, &mut alone.scratch(), &mut expected).unwrap();
+                assert_eq!(bits(&scores[group.tags.clone()]), bits(&expected));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_answers_as_its_items_one_by_one() {
+    let tagger = Tagger::new(model(100, 33, &[70], OutputLayout::Panels));
+    let ids = [5, 9, 70, 1, 99, 98, 97, 96];
+    let starts = [0, 3, 3, 5, 8];
+    let (mut scratch, mut batch, mut single) = (tagger.scratch(), vec![0.0; 4 * 70], vec![0.0; 70]);
+    tagger.score_batch(&ids, &starts, &mut scratch, &mut batch).unwrap();
+    for (item, batch) in starts.windows(2).zip(batch.chunks(70)) {
+        tagger.score(&ids[item[0]..item[1]], &mut scratch, &mut single).unwrap();
+        assert_eq!(bits(batch), bits(&single));
+    }
+    for bad in [&[0, 9][..], &[0, 5, 3, 8], &[3, 8]] {
+        let mut scores = vec![0.0; (bad.len() - 1) * 70];
+        assert!(tagger.score_batch(&ids, bad, &mut scratch, &mut scores).is_err() || bad[0] == 3, "{bad:?}");
+    }
+    assert!(tagger.score_batch(&ids, &starts, &mut scratch, &mut single).is_err());
+    tagger.score_batch(&[], &[], &mut scratch, &mut []).unwrap();
+}
+
+#[test]
+fn ids_are_a_set() {
+    let tagger = Tagger::new(model(50, 16, &[3], OutputLayout::TagMajor));
+    let (mut scratch, mut ordered, mut repeated) = (tagger.scratch(), [0.0; 3], [0.0; 3]);
+    tagger.score(&[2, 30, 41], &mut scratch, &mut ordered).unwrap();
+    tagger.score(&[41, 2, 30, 2, 41], &mut scratch, &mut repeated).unwrap();
+    assert_eq!(bits(&ordered), bits(&repeated));
+    let known = tagger.score_keywords(["k41", "nobody", "k2", "k30", "k2"], &mut scratch, &mut repeated).unwrap();
+    assert_eq!(known, Known { known: 3, unknown: 1, repeated: 1 });
+    assert_eq!(bits(&ordered), bits(&repeated));
+    let error = tagger.score(&[50], &mut scratch, &mut ordered);
+    assert!(matches!(error, Err(Error::KeywordOutOfRange { id: 50, keywords: 50 })));
+    assert!(tagger.score(&[1], &mut scratch, &mut [0.0; 2]).is_err());
+    let other = Tagger::new(model(50, 40, &[90], OutputLayout::Panels));
+    assert!(tagger.score(&[1], &mut other.scratch(), &mut ordered).is_err(), "another tagger's scratch");
+}
+
+#[test]
+fn scoring_allocates_nothing() {
+    for (group_tags, layout) in [(&[1][..], OutputLayout::TagMajor), (&[70, 3], OutputLayout::Panels)] {
+        let tagger = Tagger::new(model(200, 64, group_tags, layout));
+        let (mut scratch, mut scores, mut top) = (tagger.scratch(), vec![0.0; tagger.tags().len()], Vec::new());
+        top_k(&scores, 3, &mut top);
+        let before = ALLOCATIONS.with(Cell::get);
+        for first in 0..100 {
+            tagger.score(&[first, first + 1, first + 90], &mut scratch, &mut scores).unwrap();
+            tagger.score(&[first + 90, first, first], &mut scratch, &mut scores).unwrap();
+            tagger.score_keywords(["k3", "k17", "unknown", "k3"], &mut scratch, &mut scores).unwrap();
+            top_k(&scores, 3, &mut top);
+            assert!(tagger.selected(&scores).count() <= scores.len());
+        }
+        assert_eq!(ALLOCATIONS.with(Cell::get), before);
+    }
+}
+
+#[test]
+fn many_threads_share_one_tagger() {
+    let tagger = Tagger::new(model(300, 48, &[20], OutputLayout::Panels));
+    let run = || {
+        let (mut scratch, mut scores, mut all) = (tagger.scratch(), [0.0; 20], Vec::new());
+        for id in 0..250 {
+            tagger.score(&[id, id + 7, id + 50], &mut scratch, &mut scores).unwrap();
+            all.extend(bits(&scores));
+        }
+        all
+    };
+    let expected = run();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(run)).collect();
+        for thread in threads {
+            assert_eq!(thread.join().unwrap(), expected);
+        }
+    });
+}
+
+#[test]
+fn the_best_come_first_and_ties_go_to_the_lower_tag() {
+    let scores = [0.5, 0.9, 0.1, 0.9, 0.5];
+    let mut top = Vec::new();
+    for (k, expected) in [(0, &[][..]), (1, &[1]), (3, &[1, 3, 0]), (5, &[1, 3, 0, 4, 2]), (9, &[1, 3, 0, 4, 2])] {
+        top_k(&scores, k, &mut top);
+        assert_eq!(top, expected);
+    }
+}

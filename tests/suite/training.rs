@@ -1,0 +1,279 @@
+//! Training: the same bits for every number of threads and level, nothing changed by a failed step, gradients of the whole net.
+
+use std::ops::ControlFlow;
+
+use tagomatic::aligned::{Block, as_floats, as_floats_mut};
+use tagomatic::data::Dataset;
+use tagomatic::kernels::LossKind;
+use tagomatic::layers::sigmoid_loss::Reduction;
+use tagomatic::network::Weights;
+use tagomatic::rng::{Philox, unit};
+use tagomatic::train::{DecayWhen, Negatives, PairWeights, Progress, Sample, Statistics, Targets, TrainConfig, Trainer, pool};
+use tagomatic::{Error, Level, Provenance, Tags, Vocabulary};
+
+/// Items whose tags follow from their keywords, with noise.
+fn items(seed: u64, count: u32, keywords: u32, tags: u32) -> Dataset {
+    let rng = Philox::new(seed);
+    let mut dataset = Dataset::new();
+    for item in 0..count {
+        let [length, ..] = rng.block([item, 0, 0, 50]);
+        let ids: Vec<u32> = (0..length % 12).map(|n| rng.block([item, n, 1, 50])[0] % keywords).collect();
+        let mut positives: Vec<u32> = ids.iter().filter(|id| *id % 2 == 0).map(|id| id / 2 % tags).collect();
+        // Every tag has a positive and a negative item.
+        if item < 2 * tags {
+            positives.push(item % tags);
+        }
+        dataset.push(&ids, &positives, 0.5 + unit(length)).unwrap();
+    }
+    dataset
+}
+
+fn names(prefix: &str, count: u32) -> Vec<String> {
+    (0..count).map(|n| format!("{prefix}{n}")).collect()
+}
+
+fn trainer(config: &TrainConfig, dataset: &Dataset, keywords: u32, tags: u32) -> Trainer {
+    let statistics = Statistics::of(dataset, tags as usize);
+    let vocabulary = Vocabulary::from_keywords(names("k", keywords)).unwrap();
+    Trainer::new(config.clone(), vocabulary, Tags::from_names(names("t", tags)).unwrap(), &statistics).unwrap()
+}
+
+fn watch_nothing(_: Progress<'_>) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// Random configurations; the mini-batches are large enough to be divided between threads.
+fn configurations() -> Vec<(TrainConfig, u32)> {
+    (0..5_u32)
+        .map(|n| {
+            let choice = Philox::new(7).block([n, 0, 0, 51]);
+            let pick = |from: &[f64], word: usize| from[(choice[word] as usize >> 3) % from.len()];
+            let config = TrainConfig {
+                hidden: [1, 17, 64, 100][choice[0] as usize % 4],
+                epochs: 2,
+                batch: [64, 200, 256][choice[1] as usize % 3],
+                l1: pick(&[0.0, 1e-4], 0),
+                l2: pick(&[0.0, 1e-3], 1),
+                lr_decay: pick(&[0.0, 0.1], 2),
+                dropout_in: pick(&[0.0, 0.2], 3),
+                dropout_hidden: pick(&[0.5, 0.0], 0),
+                decay_when: [DecayWhen::EveryStep, DecayWhen::Touched][choice[2] as usize % 2],
+                loss: LossKind::ALL[n as usize % LossKind::ALL.len()],
+                reduction: Reduction::ALL[choice[3] as usize % Reduction::ALL.len()],
+                negatives: [Negatives::All, Negatives::Sampled(1.5)][n as usize % 2],
+                seed: u64::from(choice[3]),
+                ..TrainConfig::default()
+            };
+            (config, [1, 3, 70, 150][choice[2] as usize % 4])
+        })
+        .collect()
+}
+
+#[test]
+fn model_bytes_do_not_depend_on_threads_or_level() {
+    for (config, tags) in configurations() {
+        let (train, valid) = (items(1, 500, 90, tags), items(2, 100, 90, tags));
+        let bytes = |threads: usize, level: Level| {
+            let mut trainer = trainer(&config, &train, 90, tags);
+            trainer.set_level(level).unwrap();
+            if let Some(pool) = pool(threads).unwrap() {
+                trainer.set_pool(pool);
+            }
+            let report = trainer.fit(&train, Some(&valid), &mut watch_nothing).unwrap();
+            (trainer.model(Provenance::new()).unwrap().bytes().to_vec(), report)
+        };
+        let expected = bytes(1, Level::best());
+        for threads in [2, 3, 8] {
+            assert!(bytes(threads, Level::best()) == expected, "{threads} threads, {config:?}");
+        }
+        for level in Level::available() {
+            assert!(bytes(1, level) == expected, "{level}, {config:?}");
+        }
+    }
+}
+
+/// A sample whose targets and weights are all there is to it.
+fn sample<'a>(keywords: &'a [u32], targets: &'a [f32], index: u32) -> Sample<'a> {
+    Sample { index, keywords, targets: Targets::Soft(targets), weights: PairWeights::All(1.0) }
+}
+
+/// With squared-gradient sums of 0 a first step leaves the squared gradient there, so every gradient of the net can be read off
+/// and compared with a central difference of the loss.
+#[test]
+fn gradients_of_the_whole_net_are_finite_differences() {
+    for (hidden, tags, keywords) in [(1, 1, 3), (5, 3, 6), (17, 9, 8), (33, 70, 5), (48, 2, 7)] {
+        let config = TrainConfig {
+            hidden,
+            lr: 1e-3,
+            initial_square: 0.0,
+            initial_scale: 1.0,
+            // The clamped loss is flat where its gradient is not.
+            loss: LossKind::Logit,
+            dropout_in: 0.3,
+            dropout_hidden: 0.4,
+            ..TrainConfig::default()
+        };
+        let dataset = items(3, 8, keywords, tags);
+        let soft: Vec<Vec<f32>> =
+            (0..8).map(|i| (0..tags).map(|t| unit(Philox::new(4).block([i, t, 0, 52])[0])).collect()).collect();
+        for batch in [1, 8] {
+            let samples: Vec<Sample<'_>> = (0..batch).map(|i| sample(dataset.keywords(i), &soft[i], i as u32)).collect();
+            // Hidden biases start at 0: a sample without keywords would sit on the kink of relu.
+            let start = {
+                let mut blocks = blocks(trainer(&config, &dataset, keywords, tags).weights());
+                for (unit, bias) in as_floats_mut(&mut blocks[1])[..hidden].iter_mut().enumerate() {
+                    *bias = 0.1 + unit as f32 * 0.01;
+                }
+                blocks
+            };
+            let at = |blocks: &[Vec<Block>; 4], lr: f64| {
+                let mut trainer = trainer(&TrainConfig { lr, ..config.clone() }, &dataset, keywords, tags);
+                let [w1, b1, w2, b2] = blocks;
+                trainer.set_weights(Weights { w1, b1, w2, b2 }).unwrap();
+                trainer
+            };
+            let mut probe = at(&start, config.lr);
+            probe.step(&samples).unwrap();
+            let moved = parts(probe.weights());
+            let squares = parts(probe.squares());
+            let weights = parts(at(&start, 0.0).weights());
+            for tensor in 0..4 {
+                let largest = squares[tensor].iter().fold(0.0_f32, |m, g| m.max(g.sqrt()));
+                for element in (0..weights[tensor].len()).step_by(weights[tensor].len() / 40 + 1) {
+                    let exact = squares[tensor][element].sqrt() * (weights[tensor][element] - moved[tensor][element]).signum();
+                    if weights[tensor][element] == 0.0 {
+                        continue; // padding
+                    }
+                    let loss = |change: f32| {
+                        let mut changed = start.clone();
+                        as_floats_mut(&mut changed[tensor])[element] += change;
+                        at(&changed, 0.0).step(&samples).unwrap().loss
+                    };
+                    let step = 5e-4;
+                    let difference = (loss(step) - loss(-step)) / f64::from(2.0 * step);
+                    // A unit that crosses zero within the difference bends it.
+                    let error = (difference - f64::from(exact)).abs();
+                    assert!(error < 0.01 * f64::from(largest) + 2e-3, "{tensor}[{element}]: {difference} against {exact}");
+                }
+            }
+        }
+    }
+}
+
+fn blocks(weights: Weights<'_>) -> [Vec<Block>; 4] {
+    [weights.w1.to_vec(), weights.b1.to_vec(), weights.w2.to_vec(), weights.b2.to_vec()]
+}
+
+fn parts(weights: Weights<'_>) -> [Vec<f32>; 4] {
+    blocks(weights).map(|blocks| as_floats(&blocks).to_vec())
+}
+
+#[test]
+fn a_step_that_is_not_finite_changes_nothing_and_names_the_tag() {
+    let config = TrainConfig { hidden: 4, l2: 0.01, dropout_in: 0.0, dropout_hidden: 0.0, ..TrainConfig::default() };
+    let dataset = items(5, 20, 10, 3);
+    let mut trainer = trainer(&config, &dataset, 10, 3);
+    let mut blocks = blocks(trainer.weights());
+    as_floats_mut(&mut blocks[3])[1] = f32::NAN;
+    let [w1, b1, w2, b2] = &blocks;
+    trainer.set_weights(Weights { w1, b1, w2, b2 }).unwrap();
+    let before = parts(trainer.weights()).map(|part| part.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
+    let targets = [1.0, 0.0, 0.0];
+    match trainer.step(&[sample(&[0, 3], &targets, 0)]) {
+        Err(Error::NonFinite { tag: Some(tag), step: 1, .. }) => assert_eq!(tag, "t1"),
+        other => panic!("{other:?}"),
+    }
+    let after = parts(trainer.weights()).map(|part| part.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
+    assert_eq!(before, after);
+    assert_eq!(trainer.steps(), 0);
+    assert!(matches!(trainer.model(Provenance::new()), Err(Error::BadWeight { .. })), "no NaN is ever saved");
+}
+
+#[test]
+fn samples_that_do_not_fit_are_refused() {
+    let dataset = items(6, 20, 10, 3);
+    let mut trainer = trainer(&TrainConfig { hidden: 4, ..TrainConfig::default() }, &dataset, 10, 3);
+    let ok = Sample { index: 0, keywords: &[1, 5], targets: Targets::Tags(&[0, 2]), weights: PairWeights::All(1.0) };
+    assert!(trainer.step(&[ok]).is_ok());
+    assert!(trainer.step(&[]).is_ok());
+    for bad in [
+        Sample { keywords: &[10], ..ok },
+        Sample { keywords: &[5, 1], ..ok },
+        Sample { keywords: &[5, 5], ..ok },
+        Sample { targets: Targets::Tags(&[3]), ..ok },
+        Sample { targets: Targets::Tags(&[2, 0]), ..ok },
+        Sample { targets: Targets::Soft(&[0.0, 1.0]), ..ok },
+        Sample { targets: Targets::Soft(&[0.0, 1.0, 1.5]), ..ok },
+        Sample { targets: Targets::Soft(&[0.0, 1.0, f32::NAN]), ..ok },
+        Sample { weights: PairWeights::All(-1.0), ..ok },
+        Sample { weights: PairWeights::All(f32::INFINITY), ..ok },
+        Sample { weights: PairWeights::PerTag(&[1.0]), ..ok },
+        Sample { weights: PairWeights::Scored(&[], 1.0), ..ok },
+    ] {
+        assert!(trainer.step(&[ok, bad]).is_err(), "{bad:?}");
+    }
+    assert_eq!(trainer.steps(), 1);
+}
+
+#[test]
+fn training_learns_and_stops_early_with_the_best_weights() {
+    let (train, valid) = (items(8, 2000, 60, 6), items(9, 500, 60, 6));
+    let config = TrainConfig { hidden: 32, epochs: 60, patience: 3, ..TrainConfig::default() };
+    let mut trainer = trainer(&config, &train, 60, 6);
+    let mut seen = 0;
+    let report = trainer
+        .fit(&train, Some(&valid), &mut |progress| {
+            seen += usize::from(matches!(progress, Progress::Epoch(_)));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(seen, report.epochs.len());
+    assert!(report.epochs.len() < 60, "it stops by itself");
+    assert_eq!(report.best_epoch as usize, report.epochs.len() - 3);
+    let best = report.epochs[report.best_epoch as usize - 1].valid.clone();
+    assert_eq!(Some(trainer.evaluate(&valid, None).unwrap()), best, "the best weights are the ones that are left");
+    assert!(best.unwrap().evaluation.macro_auc.value.unwrap() > 0.75);
+}
+
+#[test]
+fn the_observer_can_stop_a_training() {
+    let train = items(8, 300, 60, 6);
+    let mut trainer = trainer(&TrainConfig { hidden: 8, ..TrainConfig::default() }, &train, 60, 6);
+    let mut batches = 0;
+    let report = trainer
+        .fit(&train, None, &mut |_| {
+            batches += 1;
+            if batches == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .unwrap();
+    assert!(report.interrupted && report.epochs.is_empty());
+    assert_eq!(trainer.steps(), 3);
+}
+
+#[test]
+fn what_cannot_be_trained_is_an_error() {
+    let mut watch = watch_nothing;
+    let config = TrainConfig { hidden: 4, ..TrainConfig::default() };
+    let empty = Dataset::new();
+    assert!(matches!(trainer(&config, &empty, 5, 1).fit(&empty, None, &mut watch), Err(Error::NoData { .. })));
+    let mut one_sided = Dataset::new();
+    one_sided.push(&[1], &[0], 1.0).unwrap();
+    one_sided.push(&[2], &[0, 1], 1.0).unwrap();
+    match trainer(&config, &one_sided, 5, 2).fit(&one_sided, None, &mut watch) {
+        Err(Error::UntrainableTag { tag, positives: 2, negatives: 0 }) => assert_eq!(tag, "t0"),
+        other => panic!("{other:?}"),
+    }
+    match trainer(&config, &one_sided, 5, 3).fit(&one_sided, None, &mut watch) {
+        Err(Error::UntrainableTag { tag, positives: 2, .. }) => assert_eq!(tag, "t0"),
+        other => panic!("{other:?}"),
+    }
+    assert!(
+        Trainer::new(
+            TrainConfig { lr: -1.0, ..config },
+            Vocabulary::from_keywords(["a"]).unwrap(),
+            Tags::from_names(["t"]).unwrap(),
+            &Statistics { samples: 0, mean_keywords: 1.0, positives: vec![0] }
+        )
+        .is_err()
+    );
+}
