@@ -91,9 +91,9 @@ pub struct TrainConfig {
 impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {
-            hidden: 128,
+            hidden: 256,
             activation: Activation::Relu,
-            epochs: 40,
+            epochs: 60,
             batch: 32,
             lr: 0.05,
             lr_decay: 0.0,
@@ -107,10 +107,10 @@ impl Default for TrainConfig {
             loss: LossKind::ClampSte,
             eps: 1e-4,
             reduction: Reduction::SumTags,
-            dropout_in: 0.2,
-            dropout_hidden: 0.5,
+            dropout_in: 0.1,
+            dropout_hidden: 0.3,
             negatives: Negatives::All,
-            patience: 4,
+            patience: 6,
             seed: 1,
         }
     }
