@@ -7,13 +7,13 @@ use std::{fs, io};
 
 use flate2::read::GzDecoder;
 use serde::Serialize;
-use tagomatic::choice::Choice;
+use tagomatic::choice::{Choice, Least};
 use tagomatic::data::{Corpus, Encoder, Item, jsonl};
 use tagomatic::train::TrainConfig;
 use tagomatic::{Error, Model};
 
 use super::eval::{self, Measures};
-use super::failure::Result;
+use super::failure::{Failure, Result};
 use super::load::Encoded;
 use super::tag::{Tagged, Worker};
 use super::train::{MIN_COUNT, VALID_FRACTION};
@@ -67,7 +67,7 @@ struct Example<'a> {
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let folder = TempFolder::new()?;
     let file = arguments.out.clone().unwrap_or_else(|| folder.path.join("movies.tagm"));
-    Model::check_save(&file)?;
+    Model::check_save(&file).map_err(Failure::saving)?;
 
     let config = TrainConfig { epochs: arguments.epochs, ..TrainConfig::default() };
     let mut corpus = Corpus::new();
@@ -75,7 +75,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let mut set = TrainingSet::new(corpus, MIN_COUNT)?;
     set.split(VALID_FRACTION, config.seed)?;
     let training = set.train(session, config)?;
-    training.model().save(&file)?;
+    training.model().save(&file).map_err(Failure::saving)?;
     let trained = training.document(&set, 0, None);
 
     // From here on all comes out of the file.
@@ -93,6 +93,8 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let tagging = Instant::now();
     let films = unseen.iter().filter(is_shown).map(|film| example(&mut worker, film, Some(&film.tags)));
     let films = films.collect::<Result<Vec<_>>>()?;
+    // Too few keywords to be sure of much: what is likeliest is shown, whatever the thresholds.
+    let mut worker = Worker::new(&tagger, Choice { least: Least::Score(0.0), top: 3 });
     let typed = typed.iter().map(|item| example(&mut worker, item, None)).collect::<Result<Vec<_>>>()?;
     let tagging = tagging.elapsed() / (films.len() + typed.len()) as u32;
 
@@ -105,7 +107,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let _ = write!(text, "\nOn {} films that it has not seen\n{}", output::count(unseen.len()), measures.summary());
     let _ = writeln!(text, "\nSome of them");
     films.iter().for_each(|example| text.push_str(&example.text()));
-    let _ = writeln!(text, "\nKeywords as one may type them");
+    let _ = writeln!(text, "\nKeywords as one may type them, with the likeliest tags");
     typed.iter().for_each(|example| text.push_str(&example.text()));
     let _ = writeln!(
         text,
@@ -161,7 +163,8 @@ impl TempFolder {
         let process = std::process::id();
         // Left by a process of the same number that was killed; not ours to touch.
         let is_taken = |made: &io::Result<()>| made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists);
-        for number in 0_u32.. {
+        let mut number = 0_u64;
+        loop {
             let path = std::env::temp_dir().join(format!("tagomatic-demo-{process}-{number}"));
             let made = fs::create_dir(&path);
             if !is_taken(&made) {
@@ -169,8 +172,8 @@ impl TempFolder {
                 made.map_err(failed)?;
                 return Ok(TempFolder { path });
             }
+            number += 1;
         }
-        unreachable!("a range without end")
     }
 }
 

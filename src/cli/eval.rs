@@ -18,8 +18,8 @@ pub(super) struct Arguments {
     /// Tagged items, JSON Lines
     #[arg(required = true)]
     file: Vec<PathBuf>,
-    /// What to do at a malformed line
-    #[arg(long, value_enum, default_value_t = OnError::Stop)]
+    /// What to do at a malformed line: stop with its place, or skip and count it
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
     on_error: OnError,
 }
 

@@ -26,6 +26,16 @@ impl Failure {
         }
     }
 
+    /// A failure to save a model: a missing folder is the commonest mistake of all.
+    pub(super) fn saving(error: Error) -> Self {
+        match &error {
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Failure::Work(format!("{error} (make the folder first)"))
+            }
+            _ => error.into(),
+        }
+    }
+
     /// An error about all that stands in `files`, which knows only half of it.
     pub(super) fn in_files(error: Error, files: &[PathBuf]) -> Self {
         match error {
@@ -47,6 +57,9 @@ impl From<Error> for Failure {
             }
             Error::UnsupportedLevel { .. } => Failure::Usage(error.to_string()),
             Error::Data { .. } => Failure::Work(format!("{error} (mend the line, or go on without it: --on-error skip)")),
+            Error::Io { ref source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Failure::Work(format!("{error} (check the path)"))
+            }
             error => Failure::Work(error.to_string()),
         }
     }

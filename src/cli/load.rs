@@ -15,9 +15,7 @@ const SHOWN: u64 = 5;
 /// What to do at a malformed line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum OnError {
-    /// Stop with its place
     Stop,
-    /// Go on without it, and count
     Skip,
 }
 

@@ -33,20 +33,22 @@ struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-Data are JSON Lines: {\"id\": \"1\", \"keywords\": [\"shark\", \"beach\"], \"tags\": [\"sea\"]}. Names that end in .gz or .zst are
-decompressed; - is standard input or output.
+Data are JSON Lines: {\"id\": \"1\", \"keywords\": [\"shark\", \"beach\"], \"tags\": [\"sea\"]}
+Files whose names end in .gz or .zst are decompressed; - is standard input or output.
 
 Exit status: 0 done, 1 the work failed (bad data, bad model, I/O), 2 wrong usage.
 
-TAGOMATIC_LEVEL=scalar|portable|avx2|avx512 chooses the instructions to use; results never depend on it.";
+TAGOMATIC_LEVEL=scalar|portable|avx2|avx512 chooses the instructions; results never depend on it.";
+
+const COMMON: &str = "Common options";
 
 #[derive(Args)]
 struct Common {
-    /// Print JSON and nothing else on standard output: one document, or a line per item where the result is a stream
-    #[arg(long, global = true)]
+    /// Print JSON and nothing else on standard output: one document, or of `tag` a line per item
+    #[arg(long, global = true, help_heading = COMMON)]
     json: bool,
     /// Threads to use, all cores by default; results never depend on it
-    #[arg(long, global = true, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 }
 

@@ -35,8 +35,8 @@ pub(super) struct Arguments {
     /// Every tag of each item
     #[arg(long, conflicts_with_all = ["top", "min_score"])]
     all: bool,
-    /// What to do at a malformed line
-    #[arg(long, value_enum, default_value_t = OnError::Stop)]
+    /// What to do at a malformed line: stop with its place, or skip and count it
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
     on_error: OnError,
 }
 
@@ -149,7 +149,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         number += batch.len() as u64;
         if let Some(end) = end {
             if items.skipped > 0 {
-                output::message(format_args!("{} malformed lines skipped", output::count(items.skipped)));
+                output::message(format_args!("malformed lines skipped: {}", output::count(items.skipped)));
             }
             return end;
         }

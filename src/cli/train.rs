@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use tagomatic::Model;
 use tagomatic::kernels::LossKind;
 use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::network::Activation;
 use tagomatic::train::{DecayMode, Negatives, TrainConfig};
-use tagomatic::{Error, Model};
 
 use super::failure::{Failure, Result};
 use super::load::{Items, OnError};
@@ -35,8 +35,8 @@ pub(super) struct Arguments {
     /// Leave out keywords that fewer items have
     #[arg(long, value_name = "N", default_value_t = MIN_COUNT)]
     min_count: u64,
-    /// What to do at a malformed line
-    #[arg(long, value_enum, default_value_t = OnError::Stop)]
+    /// What to do at a malformed line: stop with its place, or skip and count it
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
     on_error: OnError,
     #[command(flatten)]
     options: Options,
@@ -143,18 +143,19 @@ impl Options {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { data, out, on_error, .. } = arguments;
+    let Arguments { data, out, valid, on_error, .. } = arguments;
     // What can be known to fail fails before the work.
     let config = arguments.options.config();
     config.validate()?;
     let to_stdout = out == Path::new("-");
     if !to_stdout {
-        Model::check_save(out).map_err(no_folder)?;
+        check_apart(out, data.iter().chain(valid))?;
+        Model::check_save(out).map_err(Failure::saving)?;
     }
 
     let (corpus, skipped) = load::corpus(Items::new(data, *on_error))?;
     let mut set = TrainingSet::new(corpus, arguments.min_count).map_err(|error| Failure::in_files(error, data))?;
-    let valid = match &arguments.valid {
+    let valid = match valid {
         Some(file) => {
             let keyword = |keyword: &str| set.vocabulary.get(keyword);
             let mut valid = load::encode(std::slice::from_ref(file), *on_error, keyword, &set.tags)?;
@@ -179,17 +180,19 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         output::print_aside(&results);
         return Ok(());
     }
-    training.model().save(out)?;
+    training.model().save(out).map_err(Failure::saving)?;
     output::print(results)
 }
 
-/// A missing folder is the commonest mistake of all.
-fn no_folder(error: Error) -> Failure {
-    match &error {
-        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-            Failure::Work(format!("{error} (make the folder first)"))
+/// Fails if a file to read is the one to write: it would be gone.
+fn check_apart(out: &Path, inputs: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<()> {
+    let Ok(out) = out.canonicalize() else { return Ok(()) };
+    match inputs.into_iter().find(|input| input.as_ref().canonicalize().is_ok_and(|input| input == out)) {
+        Some(input) => {
+            let input = input.as_ref().display();
+            Err(Failure::Usage(format!("--out: expected a file of its own, found {input}, which is to be read too")))
         }
-        _ => error.into(),
+        None => Ok(()),
     }
 }
 
