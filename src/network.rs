@@ -94,7 +94,17 @@ impl Shape {
             return Err(Error::Length { what: "groups", expected: 1, found: 0 });
         }
         let too_large = |what| Error::TooLarge { what, limit: Self::MAX_DIMENSION as u64 };
+        let fits = |blocks: Option<usize>| {
+            blocks.and_then(|b| b.checked_mul(size_of::<Block>())).is_some_and(|b| b < isize::MAX as usize)
+        };
         let hidden_blocks = blocks_for(hidden);
+        let row = hidden_blocks.checked_mul(group_tags.len()).filter(|row| *row <= Self::MAX_DIMENSION / LANES);
+        if keywords > Self::MAX_DIMENSION {
+            return Err(too_large("keywords"));
+        }
+        if hidden > Self::MAX_DIMENSION || row.is_none() || !fits(row.and_then(|row| keywords.checked_mul(row))) {
+            return Err(too_large("hidden units"));
+        }
         let mut groups = Vec::with_capacity(group_tags.len());
         let (mut tags, mut slots, mut w2_blocks) = (0usize, 0usize, 0usize);
         for (g, &count) in group_tags.iter().enumerate() {
@@ -122,16 +132,6 @@ impl Shape {
             if slots > Self::MAX_DIMENSION {
                 return Err(too_large("tags"));
             }
-        }
-        let row = hidden_blocks * groups.len();
-        let fits = |blocks: Option<usize>| {
-            blocks.and_then(|b| b.checked_mul(size_of::<Block>())).is_some_and(|b| b < isize::MAX as usize)
-        };
-        if keywords > Self::MAX_DIMENSION {
-            return Err(too_large("keywords"));
-        }
-        if hidden > Self::MAX_DIMENSION || row > Self::MAX_DIMENSION / LANES || !fits(keywords.checked_mul(row)) {
-            return Err(too_large("hidden units"));
         }
         if !fits(Some(w2_blocks)) {
             return Err(too_large("output weights"));
@@ -303,6 +303,7 @@ mod tests {
                 assert!(matches!(Shape::new(k, h, &[t], layout), Err(Error::TooLarge { .. })), "{k} {h} {t}");
             }
         }
+        assert!(Shape::new(1, max / 2, &[1, 1, 1], OutputLayout::Panels).is_err());
         assert!(Shape::new(0, 0, &[0], OutputLayout::Panels).is_ok());
     }
 }

@@ -341,6 +341,10 @@ mod tests {
             bad.text[i] ^= 0x80;
             check(bad);
         }
+        // Text that belongs to no keyword, before the first or after the last.
+        let shifted = good.offsets.iter().map(|&end| (u32::from_le(end) + 1).to_le()).collect();
+        check(Vocabulary { offsets: shifted, text: [b"x", &good.text[..]].concat(), ..good.clone() });
+        check(Vocabulary { text: [&good.text[..], b"x"].concat(), ..good.clone() });
         check(Vocabulary { slots: Vec::new(), ..good.clone() });
         check(Vocabulary { slots: good.slots[..5].to_vec(), ..good.clone() });
         check(Vocabulary { offsets: Vec::new(), ..good.clone() });

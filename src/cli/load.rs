@@ -20,17 +20,17 @@ pub(super) enum OnError {
 }
 
 /// The items of some files, one after the other.
-pub(super) struct Items {
-    files: std::vec::IntoIter<PathBuf>,
+pub(super) struct Items<'a> {
+    files: std::slice::Iter<'a, PathBuf>,
     reader: Option<jsonl::Reader<Box<dyn BufRead + Send>>>,
     on_error: OnError,
     /// Malformed lines so far.
     pub(super) skipped: u64,
 }
 
-impl Items {
-    pub(super) fn new(files: &[PathBuf], on_error: OnError) -> Self {
-        Items { files: files.to_vec().into_iter(), reader: None, on_error, skipped: 0 }
+impl<'a> Items<'a> {
+    pub(super) fn new(files: &'a [PathBuf], on_error: OnError) -> Self {
+        Items { files: files.iter(), reader: None, on_error, skipped: 0 }
     }
 
     fn skip(&mut self, error: &Error) {
@@ -41,14 +41,14 @@ impl Items {
     }
 }
 
-impl Iterator for Items {
+impl Iterator for Items<'_> {
     type Item = tagomatic::Result<Item>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let Some(reader) = &mut self.reader else {
                 let file = self.files.next()?;
-                match input::open(&file) {
+                match input::open(file) {
                     Ok(input) => self.reader = Some(jsonl::Reader::new(input, file.display().to_string())),
                     Err(error) => return Some(Err(error)),
                 }
@@ -64,7 +64,7 @@ impl Iterator for Items {
 }
 
 /// All items of `items`, and how many lines were skipped.
-pub(super) fn corpus(mut items: Items) -> Result<(Corpus, u64)> {
+pub(super) fn corpus(mut items: Items<'_>) -> Result<(Corpus, u64)> {
     let mut corpus = Corpus::new();
     for item in &mut items {
         corpus.push(&item?)?;

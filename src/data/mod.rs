@@ -1,7 +1,7 @@
 //! Tagged items: reading them, turning their strings into ids, holding them in memory, splitting and sampling them.
 //!
 //! ```text
-//! file ── input ── jsonl ──▶ Item ──┬─ Corpus: makes the vocabulary ──┬──▶ Dataset ──▶ Negatives ──▶ ScoredPairs
+//! file ── input ── jsonl ──▶ Item ──┬─ Corpus: makes the vocabulary ──┬──▶ Dataset ──▶ NegativeSampler ──▶ ScoredPairs
 //!                                   └─ Encoder: uses a given one ─────┘
 //! ```
 
@@ -21,4 +21,4 @@ pub use counts::Counts;
 pub use dataset::{Dataset, Pushed};
 pub use encoder::{Encoder, EncoderStats};
 pub use item::Item;
-pub use negatives::{Negatives, Quota, ScoredPairs};
+pub use negatives::{NegativeSampler, Quota, ScoredPairs};

@@ -10,7 +10,7 @@ use crate::rng::{Philox, without_replacement};
 /// How many negatives a tag gets, and which share of all of them that is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quota {
-    /// Negatives an epoch, `m = min(pool, floor(ratio * positives + 1/2))`.
+    /// NegativeSampler an epoch, `m = min(pool, floor(ratio * positives + 1/2))`.
     pub negatives: usize,
     /// The rate `ρ = m / pool`, in (0, 1].
     pub rate: f64,
@@ -53,7 +53,7 @@ impl Quota {
 
 /// The negatives of all tags of a data set, where the pool of a tag is every sample without it.
 #[derive(Clone, Debug)]
-pub struct Negatives {
+pub struct NegativeSampler {
     rng: Philox,
     samples: u32,
     /// The samples that have each tag.
@@ -61,7 +61,7 @@ pub struct Negatives {
     quotas: Vec<Quota>,
 }
 
-impl Negatives {
+impl NegativeSampler {
     /// Prepares to draw `ratio` negatives a positive for the tags called `names`, that the samples have as `tags` says (see
     /// [`Dataset::tag_sets`](super::Dataset::tag_sets)).
     ///
@@ -74,7 +74,7 @@ impl Negatives {
             u32::try_from(tags.len()).map_err(|_| Error::TooLarge { what: "samples of a data set", limit: u32::MAX.into() })?;
         let quota = |(name, having): (&N, &[u32])| Quota::new(name.as_ref(), having.len(), tags.len() - having.len(), ratio);
         let quotas = names.iter().zip(positives.rows()).map(quota).collect::<Result<_>>()?;
-        Ok(Negatives { rng, samples, positives, quotas })
+        Ok(NegativeSampler { rng, samples, positives, quotas })
     }
 
     /// The number of tags.
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn an_epoch_scores_all_positives_and_the_drawn_negatives() {
         let (tags, names) = tags();
-        let negatives = Negatives::new(Philox::new(5), &tags, &names, 1.5).unwrap();
+        let negatives = NegativeSampler::new(Philox::new(5), &tags, &names, 1.5).unwrap();
         let scored = negatives.epoch(3);
         let mut count = 0;
         for tag in 0..70 {
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_large_ratio_takes_the_whole_pool() {
         let (tags, names) = tags();
-        let negatives = Negatives::new(Philox::new(5), &tags, &names, 1e300).unwrap();
+        let negatives = NegativeSampler::new(Philox::new(5), &tags, &names, 1e300).unwrap();
         assert!(negatives.quotas().iter().all(|quota| quota.rate == 1.0));
         assert_eq!(negatives.epoch(0).count(), 300 * 70);
     }

@@ -132,7 +132,7 @@ mod tests {
             assert_eq!(fs::read(&path).unwrap(), bytes);
         }
         // Left over by a killed process of the same number.
-        for number in 0..1000 {
+        for number in 0..50 {
             let _ = fs::write(folder.path().join(format!(".tagomatic-{}-{number}.tmp", std::process::id())), "");
         }
         write(&path, "save", b"four").unwrap();
@@ -161,6 +161,15 @@ mod tests {
         for odd in ["", "/", ".", ".."] {
             assert!(write(Path::new(odd), "save", b"new").is_err(), "{odd:?}");
         }
+    }
+
+    #[test]
+    fn an_unfinished_file_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Temp::create(folder.path()).unwrap());
+        assert_eq!(names(folder.path()), [""; 0]);
+        assert!(Temp::create(folder.path()).unwrap().rename(&folder.path().join("missing/a")).is_err());
+        assert_eq!(names(folder.path()), [""; 0]);
     }
 
     #[cfg(unix)]

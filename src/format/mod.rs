@@ -1,7 +1,7 @@
 #![doc = include_str!("FORMAT.md")]
 #![warn(clippy::cast_possible_truncation)]
 
-mod atomic;
+pub(crate) mod atomic;
 mod header;
 #[cfg(feature = "mmap")]
 mod map;

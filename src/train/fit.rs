@@ -7,7 +7,7 @@ use super::batch::{PairWeights, Sample, Targets};
 use super::config::{Negatives, TrainConfig};
 use super::parameters::{Parameters, Statistics};
 use super::trainer::Trainer;
-use crate::data::{Dataset, Negatives as NegativeSampler};
+use crate::data::{Dataset, NegativeSampler};
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, evaluate_network};
 use crate::metrics::Propensities;

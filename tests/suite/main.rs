@@ -1,7 +1,9 @@
 //! All integration tests, one module a subject.
 
+#![allow(clippy::unwrap_used, reason = "a test that finds something else than it expects must fail")]
+
 #[cfg(feature = "cli")]
 mod cli;
-mod golden;
+mod format;
 #[cfg(feature = "train")]
-mod golden_network;
+mod golden;

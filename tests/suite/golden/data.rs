@@ -1,10 +1,4 @@
-//! Random numbers, metrics, id lists and negative sampling against values computed by an independent implementation.
-//!
-//! They are read from `tests/golden`, or from the folder that the variable `TAGOMATIC_GOLDEN` names.
-#![cfg(feature = "train")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests too: a golden file of another form must fail")]
-
-use std::path::PathBuf;
+//! Random numbers, id lists, negative sampling and metrics.
 
 use serde_json::Value;
 use tagomatic::csr::Csr;
@@ -13,39 +7,14 @@ use tagomatic::ids;
 use tagomatic::metrics::{Curve, Evaluation, Options, Predictions, Propensities, Sparsity};
 use tagomatic::rng::{DropoutLayer, Parameter, Philox, bounded, dropout_threshold, without_replacement};
 
-/// Parts of `rng.json` whose subject is not built yet.
-const NOT_BUILT: [&str; 1] = ["draw"];
-
-fn golden(name: &str) -> Value {
-    let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let path = std::env::var_os("TAGOMATIC_GOLDEN").map_or_else(default, PathBuf::from).join(name);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_str(&text).unwrap()
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().unwrap()
-}
+use super::{f64_of, list, not_built, u32_of, u64_of};
 
 fn hex(value: &Value) -> u32 {
     u32::from_str_radix(value.as_str().unwrap(), 16).unwrap()
 }
 
-/// A number of 64 bits, which is a string where JSON's numbers would not do.
-fn u64_of(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| value.as_str().unwrap().parse().unwrap())
-}
-
-fn u32_of(value: &Value) -> u32 {
-    u32::try_from(u64_of(value)).unwrap()
-}
-
 fn usize_of(value: &Value) -> usize {
     usize::try_from(u64_of(value)).unwrap()
-}
-
-fn f64_of(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| value.as_str().unwrap().parse().unwrap())
 }
 
 fn ids_of(value: &Value) -> Vec<u32> {
@@ -56,11 +25,10 @@ fn philox(case: &Value) -> Philox {
     Philox::new(u64_of(&case["seed"]))
 }
 
-#[test]
-fn random_numbers() {
-    for (part, cases) in golden("rng.json").as_object().unwrap() {
+/// The parts of an `rng` file.
+pub(super) fn random_numbers(file: &Value) {
+    for (part, cases) in file.as_object().unwrap() {
         let Some(cases) = cases.as_array() else { continue };
-        assert!(!cases.is_empty(), "{part}");
         for case in cases {
             match part.as_str() {
                 "kat" | "philox" => {
@@ -109,36 +77,29 @@ fn random_numbers() {
                     let expected = f64_of(&case["value"]) as f32;
                     assert_eq!(philox(case).split(u32_of(&case["sample"])).to_bits(), expected.to_bits(), "{case}");
                 }
-                part => assert!(NOT_BUILT.contains(&part), "{part}: not tested"),
+                part => not_built(&format!("rng={part}")),
             }
         }
     }
 }
 
-#[test]
-fn id_lists() {
-    let cases = golden("edges.json");
-    let mut seen = 0;
-    for case in list(&cases["cases"]).iter().filter(|case| case["kind"] == "ids") {
-        seen += 1;
-        let keywords = usize_of(&case["K"]);
-        let canonical = ids_of(&case["canonical"]);
-        let mut strict = ids_of(&case["ids"]);
-        match ids::strict(&mut strict, keywords) {
-            Ok(_) => assert!(case["strict"] == "ok" && strict == canonical, "{case}"),
-            Err(_) => assert_eq!(case["strict"], "error", "{case}"),
-        }
-        let mut lossy = ids_of(&case["ids"]);
-        assert_eq!(ids::lossy(&mut lossy, keywords).out_of_range, usize_of(&case["ignored"]), "{case}");
-        assert_eq!(lossy, canonical, "{case}");
+/// An edge case of kind `ids`.
+pub(super) fn id_list(case: &Value) {
+    let keywords = usize_of(&case["K"]);
+    let canonical = ids_of(&case["canonical"]);
+    let mut strict = ids_of(&case["ids"]);
+    match ids::strict(&mut strict, keywords) {
+        Ok(_) => assert!(case["strict"] == "ok" && strict == canonical, "{case}"),
+        Err(_) => assert_eq!(case["strict"], "error", "{case}"),
     }
-    assert!(seen > 0);
+    let mut lossy = ids_of(&case["ids"]);
+    assert_eq!(ids::lossy(&mut lossy, keywords).out_of_range, usize_of(&case["ignored"]), "{case}");
+    assert_eq!(lossy, canonical, "{case}");
 }
 
-#[test]
-fn negatives_of_tags() {
-    let cases = golden("sampling.json");
-    for case in list(&cases["tags"]) {
+/// The tags of a `sampling` file: positives, pool and the negatives of each epoch.
+pub(super) fn negatives_of_tags(file: &Value) {
+    for case in list(&file["tags"]) {
         let (own, excluded) = (ids_of(&case["tag_themes"]), ids_of(&case["exclude_themes"]));
         let (mut positives, mut pool) = (Vec::new(), Vec::new());
         for (sample, themes) in (0..).zip(list(&case["sample_themes"])) {
@@ -230,31 +191,23 @@ fn check_metrics<S: Copy + Into<f64>>(case: &Value, of: impl Fn(f64) -> S, toler
     });
 }
 
-#[test]
-fn measures_of_f64_scores() {
-    for case in list(&golden("metrics.json")["cases"]) {
+/// The tables of a `metrics` file. They are decimal: rounding them to `f32` moves sums by 1e-7, and must move no rank and no
+/// threshold.
+pub(super) fn measures(file: &Value) {
+    for case in list(&file["cases"]) {
         check_metrics(case, |p| p, 1e-9);
-    }
-}
-
-/// The tables are decimal: rounding them to `f32` moves sums by 1e-7, and must move no rank and no threshold.
-#[test]
-fn measures_of_f32_scores() {
-    for case in list(&golden("metrics.json")["cases"]) {
         check_metrics(case, |p| p as f32, 1e-6);
     }
+    file.get("sparsity").map_or(&[][..], |cases| list(cases)).iter().for_each(sparsity);
 }
 
-#[test]
-fn sparsity() {
-    for case in list(&golden("metrics.json")["sparsity"]) {
-        let rows = list(&case["h"]);
-        let mut sparsity = Sparsity::new(list(&rows[0]).len(), 0.0);
-        for row in rows {
-            sparsity.push(&list(row).iter().map(|h| f64_of(h) as f32).collect::<Vec<_>>()).unwrap();
-        }
-        let expect = &case["expect"];
-        close("share of zeros", sparsity.share_of_zeros(), &expect["share_zeros"], 1e-9);
-        assert_eq!((sparsity.dead(), sparsity.always_on()), (usize_of(&expect["dead"]), usize_of(&expect["always_on"])));
+fn sparsity(case: &Value) {
+    let rows = list(&case["h"]);
+    let mut sparsity = Sparsity::new(list(&rows[0]).len(), 0.0);
+    for row in rows {
+        sparsity.push(&list(row).iter().map(|h| f64_of(h) as f32).collect::<Vec<_>>()).unwrap();
     }
+    let expect = &case["expect"];
+    close("share of zeros", sparsity.share_of_zeros(), &expect["share_zeros"], 1e-9);
+    assert_eq!((sparsity.dead(), sparsity.always_on()), (usize_of(&expect["dead"]), usize_of(&expect["always_on"])));
 }

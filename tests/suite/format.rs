@@ -1,7 +1,8 @@
 //! The promise "no file can hurt you", and that every way to open a model gives the same one.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests may unwrap like the tests themselves")]
+
 use std::fs;
-use std::path::Path;
 
 use tagomatic::aligned::{self, Block};
 use tagomatic::network::{Activation, Network, OutputLayout, Shape, Weights};
@@ -151,8 +152,8 @@ fn assert_same(a: &Model, b: &Model) {
 
 #[expect(unsafe_code, reason = "the tests keep the contract: no file is changed while it is mapped")]
 #[cfg(feature = "mmap")]
-fn map(path: &Path) -> Result<Model, Error> {
-    // SAFETY: the file is in a folder of this test alone, which replaces it by renaming only.
+fn map(path: &std::path::Path) -> Result<Model, Error> {
+    // SAFETY: the file is in a folder of this test alone, which changes no file that is mapped; it renames others over it.
     unsafe { Model::map(path) }
 }
 
@@ -245,7 +246,7 @@ fn every_changed_byte_with_correct_checksums_is_an_error_or_another_model() {
     let model = Parts::small().model().unwrap();
     let good = Pieces::of(&model);
     let mut accepted = Vec::new();
-    for piece in 0..good.0.len() {
+    for (piece, name) in NAMES.into_iter().enumerate() {
         for at in 0..good.0[piece].2.len() {
             for change in [1, 2, 0x40, 0x80, 0xff] {
                 let mut bad = good.clone();
@@ -253,7 +254,7 @@ fn every_changed_byte_with_correct_checksums_is_an_error_or_another_model() {
                 let bytes = bad.bytes();
                 if let Ok(model) = Model::from_bytes(&bytes) {
                     assert_eq!(model.bytes(), bytes);
-                    accepted.push(NAMES[piece]);
+                    accepted.push(name);
                 }
             }
         }
@@ -308,13 +309,20 @@ fn attacks_on_the_section_table() {
             refused(&with_entry(&bytes, section, OFFSET, |offset| offset.wrapping_add(by)), "section table");
         }
         for length in [1 << 20, 1 << 63, u64::MAX, u64::MAX - 447] {
-            refused(&with_entry(&bytes, section, LENGTH, |_| length), "section table");
+            let message = refused(&with_entry(&bytes, section, LENGTH, |_| length), "section table");
+            assert!(message.contains("inside the file"), "{message}");
         }
         // Reserved flags, optional instead of required, lower case.
         for bits in [1 << 32, 1 << 33, 1 << 63, 0x20] {
             refused(&with_entry(&bytes, section, 0, |head| head ^ bits), "section table");
         }
     }
+    // Zeros after the last section, with the length right.
+    let mut longer = [&bytes[..], &[0; 64]].concat();
+    let length = longer.len() as u64;
+    longer[16..24].copy_from_slice(&length.to_le_bytes());
+    seal(&mut longer);
+    assert!(refused(&longer, "section table").contains("ends after the last section"));
     for section in 0..11 {
         let mut swapped = good.clone();
         swapped.0.swap(section, section + 1);
@@ -514,6 +522,16 @@ fn a_corrupt_mapped_file_opens_but_harms_nobody() {
     let last = bytes.len() - 1;
     bytes[last] = 1;
     check(bytes);
+
+    // What is small is checked at once: another threshold, another name, with the old checksums.
+    let model = Model::from_bytes(&good.bytes()).unwrap();
+    for (section, at) in [(0, 44), (5, 8), (6, 0)] {
+        let mut bytes = good.bytes();
+        bytes[model.sections()[section].offset() as usize + at] ^= 1;
+        let path = folder.path().join("small.tagm");
+        fs::write(&path, bytes).unwrap();
+        assert!(map(&path).unwrap_err().to_string().contains("expected checksum"), "{}", NAMES[section]);
+    }
 }
 
 #[cfg(feature = "mmap")]

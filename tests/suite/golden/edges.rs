@@ -1,0 +1,270 @@
+//! Edge cases: extreme numbers, configurations, shapes; initial values; decay caught up.
+
+use serde_json::Value;
+use tagomatic::aligned::{Block, LANES, as_floats, padded, zeroed};
+use tagomatic::kernels::{AdaGradStep, Kernels, LogLoss, LossInputs, LossKind, Shrink};
+use tagomatic::layers::sigmoid_loss::{self, Reduction};
+use tagomatic::network::{Activation, Network, OutputLayout, Shape};
+use tagomatic::train::{PairWeights, Sample, Statistics, Targets, TrainConfig, Trainer, glorot_radius, he_radius, prior_logit};
+use tagomatic::{Level, Tags, Vocabulary};
+
+use super::network::{Plain, tagger};
+use super::{close, data, f64_of, flat, floats, list, not_built, per_tag, u32_of, u64_of};
+
+/// An `init` file.
+pub(super) fn initial_values(case: &Value) {
+    for case in list(&case["cases"]) {
+        let (fan_in, fan_out) = (f64_of(&case["fan_in"]), f64_of(&case["fan_out"]));
+        let slope = f64_of(&case["leaky_slope"]);
+        let radius = match case["scheme"].as_str().unwrap() {
+            "he" => he_radius(fan_in) / (1.0 + slope * slope).sqrt(),
+            "glorot" => glorot_radius(fan_in, fan_out),
+            scheme => panic!("{scheme}"),
+        };
+        assert!((radius - f64_of(&case["r"])).abs() < 1e-9, "{case}");
+        assert_eq!(format!("{:08x}", (radius as f32).to_bits()), case["r_f32_bits"].as_str().unwrap(), "{case}");
+    }
+    for case in list(&case["prior_bias"]) {
+        let b2 = prior_logit(u64_of(&case["n_pos"]), u64_of(&case["n_neg"]));
+        assert!((b2 - f64_of(&case["b2"])).abs() < 1e-9, "{case}");
+    }
+}
+
+/// math.md §4: the correction that `shift` would add when serving is the offset that training uses by default.
+pub(super) fn sampling_correction(case: &Value) {
+    let built = f64_of(&case["pos_rate"]) == 1.0 && f64_of(&case["pos_weight"]) == 1.0;
+    if !built {
+        return not_built("sampling=shift");
+    }
+    let corrected = f64_of(&case["z"]) + f64_of(&case["neg_rate"]).ln();
+    assert!((corrected - f64_of(&case["z_corrected"])).abs() < 1e-9);
+}
+
+/// Decay-only steps, skipped, then caught up by one step that finds no gradient.
+pub(super) fn decay_catch_up(case: &Value) {
+    not_built("decay_catch_up=prox");
+    for case in list(&case["constant"]) {
+        let (gamma, skipped) = (f64_of(&case["gamma"]), u64_of(&case["skipped"]));
+        let (l1, l2) = (f64_of(&case["l1"]), f64_of(&case["l2"]));
+        caught_up(&floats(&case["w"]), gamma, 0.0, [l1, l2], 0, skipped, &flat(&case["decoupled"]));
+    }
+}
+
+fn caught_up(w: &[f32], lr: f64, lr_decay: f64, [l1, l2]: [f64; 2], from: u64, steps: u64, expected: &[f64]) {
+    if lr * l2 >= 1.0 {
+        return;
+    }
+    let config =
+        TrainConfig { hidden: w.len(), lr, lr_decay, l1, l2, dropout_in: 0.0, dropout_hidden: 0.0, ..TrainConfig::default() };
+    let statistics = Statistics { samples: 0, mean_keywords: 1.0, positives: vec![0] };
+    let keywords = Vocabulary::from_keywords(["decays"]).unwrap();
+    let mut trainer = Trainer::new(config, keywords, Tags::from_names(["t"]).unwrap(), &statistics).unwrap();
+    let shape = trainer.network().shape.clone();
+    let nothing = [Sample { index: 0, keywords: &[], targets: Targets::Tags(&[]), weights: PairWeights::All(0.0) }];
+    for _ in 0..from {
+        trainer.step(&nothing).unwrap();
+    }
+    let plain = Plain { w1: vec![w.to_vec()], b1: vec![0.0; w.len()], w2: vec![vec![0.0]; w.len()], b2: vec![0.0] };
+    plain.with(&shape, |weights| trainer.set_weights(weights)).unwrap();
+    for _ in 0..steps.min(100_000) {
+        trainer.step(&nothing).unwrap();
+    }
+    if steps > 100_000 {
+        return;
+    }
+    let found = Plain::of(&shape, trainer.weights()).w1.concat();
+    let largest = w.iter().fold(0.0_f64, |m, w| f64::from(w.abs()).max(m));
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((f64::from(*found) - expected).abs() <= 1e-5 * largest, "{found}, expected {expected}: {lr} {l1} {l2} {steps}");
+    }
+}
+
+/// One case of an `edges` file.
+pub(super) fn check(case: &Value) {
+    match case["kind"].as_str().unwrap() {
+        "scalar" => Level::available().for_each(|level| scalar_edge(case, Kernels::at(level).unwrap())),
+        "act" => {
+            let act = case["act"].as_str().unwrap();
+            if act == "relu" {
+                relu_edge(case);
+            } else {
+                not_built(&format!("act={act}"));
+            }
+        }
+        "f16" => not_built("f16"),
+        "config" => config_edge(case),
+        "config_pair" => {
+            let reject = &case["reject"];
+            if reject.get("penalty").is_some() {
+                not_built("config_pair=penalty");
+            } else {
+                let config = TrainConfig { lr: f64_of(&reject["lr"]), l2: f64_of(&reject["l2"]), ..TrainConfig::default() };
+                assert!(config.validate().is_err(), "{case}");
+            }
+        }
+        "shape" | "nonfinite" => built_in_memory(case),
+        "adagrad_f32" => adagrad_edge(case),
+        "loss_block" => loss_block(case),
+        "ids" => data::id_list(case),
+        kind => panic!("{kind}: no test"),
+    }
+}
+
+fn scalar_edge(case: &Value, kernels: Kernels) {
+    let (z, eps) = (f64_of(&case["z"]) as f32, f64_of(&case["eps"]));
+    let mut p = [Block([z; LANES])];
+    kernels.sigmoid(eps as f32, &mut p);
+    close(&format!("{case}: p"), &p[0].0[..1], &[f64_of(&case["p"])], 1e-5);
+    let ones = [Block([1.0; LANES])];
+    for &kind in LossKind::ALL {
+        for (label, y) in [("y0", 0.0), ("y1", 1.0)] {
+            let Some(expected) = case.get(format!("{kind}_{label}")) else { continue };
+            let loss = sigmoid_loss::constants(kind, eps, 1.0).unwrap();
+            let (value, gradient) = pair(kernels, &loss, z, y, &ones);
+            close(&format!("{case}: {kind} {label}"), &[value as f32], &[f64_of(&expected["loss"])], 1e-5);
+            close(&format!("{case}: {kind} {label} gradient"), &[gradient], &[f64_of(&expected["dz"])], 1e-5);
+        }
+    }
+}
+
+/// Loss and gradient of one pair.
+fn pair(kernels: Kernels, loss: &LogLoss, z: f32, y: f32, ones: &[Block]) -> (f64, f32) {
+    let mut only_first = [Block::ZERO];
+    only_first[0].0[0] = 1.0;
+    let (logits, targets) = ([Block([z; LANES])], [Block([y; LANES])]);
+    let inputs = LossInputs {
+        logits: &logits,
+        targets: &targets,
+        weights: &only_first,
+        positive_weights: ones,
+        offsets: &[Block::ZERO],
+    };
+    let mut gradient = [Block::ZERO];
+    let value = kernels.log_loss(loss, inputs, &mut gradient).unwrap();
+    (value, gradient[0].0[0])
+}
+
+fn relu_edge(case: &Value) {
+    let x = f64_of(&case["x"]) as f32;
+    for level in Level::available() {
+        let plain = Plain { w1: vec![], b1: vec![x], w2: vec![vec![1.0]], b2: vec![0.0] };
+        if !x.is_finite() {
+            continue;
+        }
+        let shape = Shape::new(0, 1, &[1], OutputLayout::TagMajor).unwrap();
+        let network = Network { shape, activation: Activation::Relu, eps: 1e-4 };
+        let tagger = tagger(&network, &plain, level).unwrap();
+        let mut hidden = [f32::NAN];
+        tagger.hidden(&[], &mut tagger.scratch(), &mut hidden).unwrap();
+        close(&case.to_string(), &hidden, &[f64_of(&case["h"])], 1e-5);
+        // The unit passes a gradient on iff it is not zero.
+        assert_eq!(f64::from(u8::from(hidden[0] != 0.0)), f64_of(&case["dh"]), "{case}");
+    }
+}
+
+fn config_edge(case: &Value) {
+    let name = case["name"].as_str().unwrap();
+    if matches!(name, "lambda" | "theta" | "kl_p" | "leaky_slope") {
+        return not_built(&format!("config={name}"));
+    }
+    let accepts = |x: f64| -> bool {
+        let mut config = TrainConfig::default();
+        match name {
+            "eps" => config.eps = x,
+            "lr" => config.lr = x,
+            "lr_decay" => config.lr_decay = x,
+            "eps_opt" => config.epsilon = x,
+            "acc_init" => config.initial_square = x,
+            "dropout" => (config.dropout_in, config.dropout_hidden) = (x, x),
+            "l1" => config.l1 = x,
+            "l2" => config.l2 = x,
+            "pos_weight" | "pi" => {
+                let statistics = Statistics { samples: 0, mean_keywords: 1.0, positives: vec![0] };
+                let none: [&str; 0] = [];
+                let vocabulary = Vocabulary::from_keywords(none).unwrap();
+                let mut trainer = Trainer::new(config, vocabulary, Tags::from_names(["t"]).unwrap(), &statistics).unwrap();
+                return if name == "pi" {
+                    trainer.set_inclusion_rates(&[x]).is_ok()
+                } else {
+                    trainer.set_positive_weights(&[x as f32]).is_ok()
+                };
+            }
+            name => panic!("{name}: no such option"),
+        }
+        config.validate().is_ok()
+    };
+    for x in flat(&case["accept"]) {
+        assert!(accepts(x), "{name} = {x} must be accepted");
+    }
+    for x in flat(&case["reject"]) {
+        assert!(!accepts(x), "{name} = {x} must be refused");
+    }
+}
+
+fn built_in_memory(case: &Value) {
+    let params = &case["params"];
+    let hidden = list(&params["b1"]).len();
+    let plain = Plain::read(params, hidden);
+    let (keywords, tags) = (plain.w1.len(), plain.b2.len());
+    let shape = Shape::new(keywords, hidden, &[tags], OutputLayout::for_tags(tags)).unwrap();
+    let network = Network { shape, activation: Activation::Relu, eps: 1e-4 };
+    for level in Level::available() {
+        let tagger = tagger(&network, &plain, level);
+        if case["kind"] == "nonfinite" {
+            assert!(tagger.is_err(), "{case}");
+            continue;
+        }
+        let tagger = tagger.unwrap();
+        let (mut scratch, mut out) = (tagger.scratch(), vec![0.0; tags]);
+        for (i, ids) in list(&case["ids"]).iter().enumerate() {
+            let ids: Vec<u32> = list(ids).iter().map(u32_of).collect();
+            tagger.logits(&ids, &mut scratch, &mut out).unwrap();
+            close(&case.to_string(), &out, &flat(&case["z"][i]), 1e-5);
+            tagger.score(&ids, &mut scratch, &mut out).unwrap();
+            close(&case.to_string(), &out, &flat(&case["p"][i]), 1e-5);
+        }
+    }
+}
+
+fn adagrad_edge(case: &Value) {
+    for level in Level::available() {
+        let block = |key: &str| [Block([f64_of(&case[key]) as f32; LANES])];
+        let (mut weights, mut squares) = ([Block::ZERO], block("G"));
+        let (lr, epsilon) = (f64_of(&case["lr"]) as f32, f64_of(&case["eps_opt"]) as f32);
+        let step = AdaGradStep { lr, epsilon, shrink: Shrink::NONE };
+        Kernels::at(level).unwrap().adagrad(&step, &block("g"), &mut weights, &mut squares).unwrap();
+        let (found, expected) = (f64::from(squares[0].0[0]), f64_of(&case["G_new"]));
+        let subnormal = expected < f64::from(f32::MIN_POSITIVE) && found == 0.0;
+        let same = found == expected || (found - expected).abs() <= 1e-5 * expected.abs();
+        assert!(same || subnormal, "{case}: G {found} at {level}");
+        close(&format!("{case} at {level}"), &weights[0].0[..1], &[f64_of(&case["dw"])], 1e-5);
+    }
+}
+
+fn loss_block(case: &Value) {
+    let size = |key: &str| u64_of(&case[key]) as usize;
+    let (rows, tags) = (size("B"), size("T"));
+    let reduction: Reduction = case["reduction"].as_str().unwrap().parse().unwrap();
+    let kind: LossKind = case["loss"].as_str().unwrap().parse().unwrap();
+    let positive_weights = per_tag(&case["pos_weight"], tags).unwrap_or_else(|| vec![1.0; tags]);
+    let row = |value: &Value, i: usize| if value.is_null() { vec![1.0; tags] } else { floats(&value[i]) };
+    let weights: Vec<Vec<f32>> = (0..rows).map(|i| row(&case["weight"], i)).collect();
+    let scored = weights.concat().iter().filter(|m| **m > 0.0).count();
+    let factor = reduction.factor(rows, tags, scored);
+    let loss = sigmoid_loss::constants(kind, f64_of(&case["eps"]), factor).unwrap();
+    let mut value = 0.0;
+    for (i, weights) in weights.iter().enumerate() {
+        let blocks = |floats: Vec<f32>| padded(&floats);
+        let inputs = LossInputs {
+            logits: &blocks(floats(&case["z"][i])),
+            targets: &blocks(floats(&case["y"][i])),
+            weights: &blocks(weights.clone()),
+            positive_weights: &blocks(positive_weights.iter().map(|w| *w as f32).collect()),
+            offsets: &blocks(vec![0.0; tags]),
+        };
+        let mut gradient = zeroed(tags);
+        value += Kernels::best().log_loss(&loss, inputs, &mut gradient).unwrap();
+        close(&format!("{case}: dz"), &as_floats(&gradient)[..tags], &flat(&case["dz"][i]), 1e-5);
+    }
+    close(&format!("{case}: value"), &[(value * factor) as f32], &[f64_of(&case["value"])], 1e-5);
+}

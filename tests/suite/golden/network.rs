@@ -1,0 +1,279 @@
+//! Forward passes, losses, gradients and training runs.
+
+use std::path::Path;
+
+use half::f16;
+use serde_json::Value;
+use tagomatic::aligned::{Block, LANES, as_floats, as_floats_mut};
+use tagomatic::kernels::Kernels;
+use tagomatic::layers::embedding_bag::{self, Bag};
+use tagomatic::network::{Network, Shape, Weights};
+use tagomatic::train::{DecayWhen, PairWeights, Sample, Statistics, Targets, TrainConfig, Trainer};
+use tagomatic::{Level, ModelParts, Provenance, Tagger, Tags, Vocabulary};
+
+use super::{close, f64_of, flat, floats, list, per_tag, u32_of, u64_of};
+
+/// What a model case asks for that is not built, as `option=value`.
+pub(super) fn missing_options(case: &Value) -> Vec<String> {
+    let (config, optimizer) = (&case["config"], &case["optimizer"]);
+    let mut missing = Vec::new();
+    let mut need = |option: &str, value: &Value, built: &[&str]| {
+        let value = value.as_str().unwrap();
+        if !built.contains(&value) {
+            missing.push(format!("{option}={value}"));
+        }
+    };
+    need("model", &case["model"], &["tagger"]);
+    need("act", &config["act"], &["relu"]);
+    need("kind", &optimizer["kind"], &["adagrad"]);
+    need("eps_mode", &optimizer["eps_mode"], &["outside"]);
+    need("decay", &optimizer["decay"]["mode"], &["none", "decoupled"]);
+    if !config["penalty"].is_null() {
+        missing.push("penalty".into());
+    }
+    if optimizer["rowwise"].as_array().is_some_and(|names| !names.is_empty()) {
+        missing.push("rowwise".into());
+    }
+    missing
+}
+
+/// Weights of a network in plain f32 matrices.
+pub(super) struct Plain {
+    pub(super) w1: Vec<Vec<f32>>,
+    pub(super) b1: Vec<f32>,
+    pub(super) w2: Vec<Vec<f32>>,
+    pub(super) b2: Vec<f32>,
+}
+
+fn matrix(value: &Value) -> Vec<Vec<f32>> {
+    list(value).iter().map(floats).collect()
+}
+
+impl Plain {
+    pub(super) fn read(params: &Value, hidden: usize) -> Self {
+        let b1 = params.get("b1").map_or_else(|| vec![0.0; hidden], floats);
+        Plain { w1: matrix(&params["W1"]), b1, w2: matrix(&params["W2"]), b2: floats(&params["b2"]) }
+    }
+
+    fn rounded_to_f16(&self) -> Self {
+        let round = |m: &[Vec<f32>]| m.iter().map(|r| r.iter().map(|x| f16::from_f32(*x).to_f32()).collect()).collect();
+        Plain { w1: round(&self.w1), b1: self.b1.clone(), w2: round(&self.w2), b2: self.b2.clone() }
+    }
+
+    /// Lays the weights out for `shape`, one group, and lends them.
+    pub(super) fn with<R>(&self, shape: &Shape, use_weights: impl FnOnce(Weights<'_>) -> R) -> R {
+        let group = &shape.groups()[0];
+        let mut w1 = vec![Block::ZERO; shape.w1_blocks()];
+        for (row, values) in self.w1.iter().enumerate() {
+            as_floats_mut(&mut w1)[row * shape.row_blocks() * LANES..][..values.len()].copy_from_slice(values);
+        }
+        let mut b1 = vec![Block::ZERO; shape.row_blocks()];
+        as_floats_mut(&mut b1)[..self.b1.len()].copy_from_slice(&self.b1);
+        let mut w2 = vec![Block::ZERO; shape.w2_blocks()];
+        for (unit, values) in self.w2.iter().enumerate() {
+            for (tag, value) in values.iter().enumerate() {
+                as_floats_mut(&mut w2)[shape.w2_index(group, unit, tag)] = *value;
+            }
+        }
+        let mut b2 = vec![Block::ZERO; shape.slot_blocks()];
+        as_floats_mut(&mut b2)[..self.b2.len()].copy_from_slice(&self.b2);
+        use_weights(Weights { w1: &w1, b1: &b1, w2: &w2, b2: &b2 })
+    }
+
+    pub(super) fn of(shape: &Shape, weights: Weights<'_>) -> Self {
+        let (hidden, tags) = (shape.hidden(), shape.tags());
+        let group = &shape.groups()[0];
+        let w2 = as_floats(weights.w2);
+        Plain {
+            w1: (0..shape.keywords())
+                .map(|row| as_floats(weights.w1)[row * shape.row_blocks() * LANES..][..hidden].to_vec())
+                .collect(),
+            b1: as_floats(weights.b1)[..hidden].to_vec(),
+            w2: (0..hidden).map(|unit| (0..tags).map(|tag| w2[shape.w2_index(group, unit, tag)]).collect()).collect(),
+            b2: as_floats(weights.b2)[..tags].to_vec(),
+        }
+    }
+
+    fn tensors(&self) -> [(&'static str, Vec<f32>); 4] {
+        [("W1", self.w1.concat()), ("b1", self.b1.clone()), ("W2", self.w2.concat()), ("b2", self.b2.clone())]
+    }
+}
+
+fn names(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("{prefix}{n}")).collect()
+}
+
+fn trainer(case: &Value, plain: &Plain, level: Level, change: impl FnOnce(&mut TrainConfig)) -> Trainer {
+    let size = |key: &str| u64_of(&case["shape"][key]) as usize;
+    let (given, optimizer) = (&case["config"], &case["optimizer"]);
+    let decay = &optimizer["decay"];
+    let amount = |key: &str| decay.get(key).map_or(0.0, f64_of);
+    let mut config = TrainConfig {
+        hidden: size("H"),
+        loss: given["loss"].as_str().unwrap().parse().unwrap(),
+        eps: f64_of(&given["eps"]),
+        reduction: given["reduction"].as_str().unwrap().parse().unwrap(),
+        dropout_in: f64_of(&given["dropout_in"]),
+        dropout_hidden: f64_of(&given["dropout_hidden"]),
+        seed: u64_of(&given["seed"]),
+        lr: f64_of(&optimizer["lr"]),
+        lr_decay: f64_of(&optimizer["lr_decay"]),
+        epsilon: f64_of(&optimizer["eps_opt"]),
+        initial_square: f64_of(&optimizer["acc_init"]),
+        l1: amount("l1"),
+        l2: amount("l2"),
+        decay_when: decay.get("when").map_or(DecayWhen::EveryStep, |when| when.as_str().unwrap().parse().unwrap()),
+        ..TrainConfig::default()
+    };
+    change(&mut config);
+    let vocabulary = Vocabulary::from_keywords(names("k", size("K"))).unwrap();
+    let tags = Tags::from_names(names("t", size("T"))).unwrap();
+    let statistics = Statistics { samples: 0, mean_keywords: 1.0, positives: vec![0; size("T")] };
+    let mut trainer = Trainer::new(config, vocabulary, tags, &statistics).unwrap();
+    trainer.set_level(level).unwrap();
+    let shape = trainer.network().shape.clone();
+    plain.with(&shape, |weights| trainer.set_weights(weights)).unwrap();
+    if let Some(factors) = per_tag(&given["pos_weight"], size("T")) {
+        trainer.set_positive_weights(&factors.iter().map(|w| *w as f32).collect::<Vec<_>>()).unwrap();
+    }
+    if let Some(rates) = per_tag(&given["pi"], size("T")) {
+        trainer.set_inclusion_rates(&rates).unwrap();
+    }
+    trainer
+}
+
+/// A sample's data, owned.
+struct OwnedSample {
+    index: u32,
+    keywords: Vec<u32>,
+    targets: Vec<f32>,
+    /// The tags whose target is 1.
+    tags: Vec<u32>,
+    weights: Option<Vec<f32>>,
+}
+
+fn read_batch(value: &Value) -> Vec<OwnedSample> {
+    let weights = value.get("weight").filter(|weights| !weights.is_null());
+    let read = |(i, ids): (usize, &Value)| {
+        let targets = floats(&value["y"][i]);
+        OwnedSample {
+            index: u32_of(&value["samples"][i]),
+            keywords: list(ids).iter().map(u32_of).collect(),
+            tags: (0..).zip(&targets).filter(|(_, y)| **y == 1.0).map(|(tag, _)| tag).collect(),
+            targets,
+            weights: weights.map(|weights| floats(&weights[i])),
+        }
+    };
+    list(&value["ids"]).iter().enumerate().map(read).collect()
+}
+
+fn samples(batch: &[OwnedSample]) -> Vec<Sample<'_>> {
+    let hard = |owned: &OwnedSample| owned.targets.iter().all(|y| *y == 0.0 || *y == 1.0);
+    batch
+        .iter()
+        .map(|owned| Sample {
+            index: owned.index,
+            keywords: &owned.keywords,
+            targets: if hard(owned) { Targets::Tags(&owned.tags) } else { Targets::Soft(&owned.targets) },
+            weights: owned.weights.as_deref().map_or(PairWeights::All(1.0), PairWeights::PerTag),
+        })
+        .collect()
+}
+
+pub(super) fn tagger(network: &Network, plain: &Plain, level: Level) -> tagomatic::Result<Tagger> {
+    let shape = &network.shape;
+    let model = plain.with(shape, |weights| {
+        ModelParts {
+            network,
+            weights,
+            vocabulary: Vocabulary::from_keywords(names("k", shape.keywords()))?.view(),
+            tags: &Tags::from_names(names("t", shape.tags()))?,
+            provenance: &Provenance::new(),
+        }
+        .to_model()
+    })?;
+    Tagger::with_level(model, level)
+}
+
+/// Hidden units, logits and scores of each sample against the expected ones.
+fn check_forward(name: &str, tagger: &Tagger, batch: &[OwnedSample], expected: &Value) {
+    let mut scratch = tagger.scratch();
+    let shape = &tagger.model().network().shape;
+    let (mut hidden, mut scores) = (vec![0.0; shape.hidden()], vec![0.0; shape.tags()]);
+    for (i, sample) in batch.iter().enumerate() {
+        if let Some(a) = expected.get("a") {
+            let mut blocks = vec![Block::ZERO; shape.row_blocks()];
+            let kernels = Kernels::at(tagger.level()).unwrap();
+            embedding_bag::forward(kernels, tagger.model().weights(), Bag::of(&sample.keywords), &mut blocks).unwrap();
+            close(&format!("{name}: a"), &as_floats(&blocks)[..shape.hidden()], &flat(&a[i]), 1e-5);
+        }
+        tagger.hidden(&sample.keywords, &mut scratch, &mut hidden).unwrap();
+        close(&format!("{name}: h"), &hidden, &flat(&expected["h"][i]), 1e-5);
+        tagger.logits(&sample.keywords, &mut scratch, &mut scores).unwrap();
+        close(&format!("{name}: z"), &scores, &flat(&expected["z"][i]), 1e-5);
+        tagger.score(&sample.keywords, &mut scratch, &mut scores).unwrap();
+        close(&format!("{name}: p"), &scores, &flat(&expected["p"][i]), 1e-5);
+    }
+}
+
+/// A file with a `model`.
+pub(super) fn check(path: &Path, case: &Value, level: Level) {
+    let name = format!("{} at {level}", path.display());
+    let plain = Plain::read(&case["params"], u64_of(&case["shape"]["H"]) as usize);
+    let batches: Vec<Vec<OwnedSample>> = list(&case["batches"]).iter().map(read_batch).collect();
+    let expected = &case["expected"];
+
+    let mut still =
+        trainer(case, &plain, level, |config| (config.lr, config.dropout_in, config.dropout_hidden) = (0.0, 0.0, 0.0));
+    let network = still.network().clone();
+    check_forward(&name, &tagger(&network, &plain, level).unwrap(), &batches[0], &expected["forward"]);
+    let rounded = plain.rounded_to_f16();
+    check_forward(&name, &tagger(&network, &rounded, level).unwrap(), &batches[0], &expected["forward_f16"]);
+    let loss = still.step(&samples(&batches[0])).unwrap().loss;
+    close(&format!("{name}: loss"), &[loss as f32], &[f64_of(&expected["forward"]["loss_data"])], 1e-5);
+
+    // From squared-gradient sums of 0, a step leaves the squared gradient there, and the weight moves against its sign.
+    let mut probe = trainer(case, &plain, level, |config| (config.initial_square, config.l1, config.l2) = (0.0, 0.0, 0.0));
+    probe.step(&samples(&batches[0])).unwrap();
+    let squares = Plain::of(&network.shape, probe.squares());
+    let moved = Plain::of(&network.shape, probe.weights());
+    for (((tensor, squares), (_, moved)), (_, start)) in squares.tensors().into_iter().zip(moved.tensors()).zip(plain.tensors())
+    {
+        let Some(gradient) = expected["grad"].get(tensor).map(flat) else { continue };
+        let largest = gradient.iter().fold(1e-3, |m, g| g.abs().max(m));
+        for (i, &g) in gradient.iter().enumerate() {
+            let found = f64::from(squares[i]).sqrt() * f64::from((start[i] - moved[i]).signum());
+            assert!((found - g).abs() <= 2e-5 * largest, "{name}: gradient of {tensor}[{i}]: {found}, expected {g}");
+        }
+    }
+    for (keyword, squares) in squares.w1.iter().enumerate() {
+        if !batches[0].iter().any(|sample| sample.keywords.contains(&(keyword as u32))) {
+            assert!(squares.iter().all(|g| *g == 0.0), "{name}: keyword {keyword} does not occur");
+        }
+    }
+
+    let mut trained = trainer(case, &plain, level, |_| ());
+    let losses = flat(&expected["losses"]);
+    for (step, &loss) in losses.iter().enumerate() {
+        let report = trained.step(&samples(&batches[step % batches.len()])).unwrap();
+        close(
+            &format!("{name}: loss of step {}", step + 1),
+            &[report.loss as f32],
+            &[loss],
+            if step == 0 { 1e-5 } else { 2e-3 },
+        );
+        let Some(after) = expected["after"].get((step + 1).to_string()) else { continue };
+        let tolerance = if step < 10 { 1e-4 } else { 2e-3 };
+        let weights = Plain::of(&network.shape, trained.weights());
+        for (tensor, values) in weights.tensors() {
+            if let Some(expected) = after["params"].get(tensor) {
+                close(&format!("{name}: {tensor} after {} steps", step + 1), &values, &flat(expected), tolerance);
+            }
+        }
+        for (tensor, values) in Plain::of(&network.shape, trained.squares()).tensors() {
+            if let Some(expected) = after.get("acc").and_then(|acc| acc.get(tensor)) {
+                close(&format!("{name}: squares of {tensor}"), &values, &flat(expected), 2e-3);
+            }
+        }
+    }
+}
