@@ -1,20 +1,19 @@
 //! `demo`: the main job, on the films that the program carries.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use std::{fs, io};
 
 use flate2::read::GzDecoder;
 use serde::Serialize;
 use tagomatic::choice::{Choice, Least};
-use tagomatic::data::{Corpus, Encoder, Item, jsonl};
+use tagomatic::data::{Corpus, Item, jsonl};
 use tagomatic::train::TrainConfig;
 use tagomatic::{Error, Model};
 
 use super::eval::{self, Measures};
 use super::failure::{Failure, Result};
-use super::load::Encoded;
 use super::tag::{Tagged, Worker};
 use super::train::{MIN_COUNT, VALID_FRACTION};
 use super::training::{self, TrainingSet};
@@ -65,6 +64,10 @@ struct Example<'a> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
+    // The model is read back, which a stream cannot be.
+    if arguments.out.as_deref() == Some(Path::new("-")) {
+        return Err(Failure::Usage("--out: expected a file, found -".to_owned()));
+    }
     let folder = TempFolder::new()?;
     let file = arguments.out.clone().unwrap_or_else(|| folder.path.join("movies.tagm"));
     Model::check_save(&file).map_err(Failure::saving)?;
@@ -83,8 +86,9 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let tagger = session.tagger(load::model(&file)?)?;
     let opening = opening.elapsed();
     let unseen = items(TEST).collect::<tagomatic::Result<Vec<Item>>>()?;
+    let encoded = load::encode_items(items(TEST), |keyword| tagger.model().vocabulary().get(keyword), tagger.tags())?;
     let measuring = Instant::now();
-    let evaluated = eval::measure(session, &tagger, &encode(&unseen, tagger.model())?)?;
+    let evaluated = eval::measure(session, &tagger, &encoded)?;
     let measuring = measuring.elapsed();
 
     let is_shown = |item: &&Item| FILMS.iter().any(|film| item.id.as_deref() == Some(film));
@@ -126,15 +130,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
 
 /// The items in one of the files above.
 fn items(bytes: &'static [u8]) -> impl Iterator<Item = tagomatic::Result<Item>> {
-    jsonl::Reader::new(std::io::BufReader::new(GzDecoder::new(bytes)), "the program's own films")
-}
-
-fn encode(items: &[Item], model: &Model) -> Result<Encoded> {
-    let tag = |name: &str| model.tags().get(name).and_then(|index| u32::try_from(index).ok());
-    let mut encoder = Encoder::new(|keyword: &str| model.vocabulary().get(keyword), tag);
-    items.iter().try_for_each(|item| encoder.push(item))?;
-    let (dataset, stats) = encoder.finish();
-    Ok(Encoded { dataset, stats, skipped: 0 })
+    jsonl::Reader::new(io::BufReader::new(GzDecoder::new(bytes)), "the program's own films")
 }
 
 fn example<'a>(worker: &mut Worker<'a>, item: &'a Item, truth: Option<&'a [String]>) -> Result<Example<'a>> {

@@ -86,19 +86,28 @@ pub(super) fn encode(
     keyword: impl Fn(&str) -> Option<u32>,
     tags: &Tags,
 ) -> Result<Encoded> {
+    let mut items = Items::new(files, on_error);
+    let encoded = encode_items(&mut items, keyword, tags)?;
+    if encoded.dataset.is_empty() {
+        let cure = "give at least one, one JSON object a line";
+        return Err(Failure::in_files(Error::NoData { what: "no items to measure on".to_owned(), cure }, files));
+    }
+    Ok(Encoded { skipped: items.skipped, ..encoded })
+}
+
+/// The same of items from anywhere.
+pub(super) fn encode_items(
+    items: impl Iterator<Item = tagomatic::Result<Item>>,
+    keyword: impl Fn(&str) -> Option<u32>,
+    tags: &Tags,
+) -> Result<Encoded> {
     let tag = |name: &str| tags.get(name).and_then(|index| u32::try_from(index).ok());
     let mut encoder = Encoder::new(keyword, tag);
-    let mut items = Items::new(files, on_error);
-    for item in &mut items {
+    for item in items {
         encoder.push(&item?)?;
     }
     let (dataset, stats) = encoder.finish();
-    if dataset.is_empty() {
-        let error =
-            Error::NoData { what: "no items to measure on".to_owned(), cure: "give at least one, one JSON object a line" };
-        return Err(Failure::in_files(error, files));
-    }
-    Ok(Encoded { dataset, stats, skipped: items.skipped })
+    Ok(Encoded { dataset, stats, skipped: 0 })
 }
 
 /// Maps a model, and checks all of it: a bad file fails here and never later. For `-` the model is read from standard input.

@@ -8,6 +8,7 @@ use tagomatic::train;
 
 use super::output;
 
+/// What is shown of a training.
 pub(super) struct Progress {
     /// Absent where standard error is no terminal.
     bar: Option<ProgressBar>,
@@ -22,7 +23,7 @@ impl Progress {
             let all = u64::from(epochs) * samples as u64;
             let bar = ProgressBar::with_draw_target(Some(all), ProgressDrawTarget::stderr());
             // Without colours, as NO_COLOR asks.
-            let style = ProgressStyle::with_template("{prefix} [{bar:30}] {msg}");
+            let style = ProgressStyle::with_template("[{bar:30}] {msg}");
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
         });
         Progress { bar, epochs, best: String::new() }
@@ -33,8 +34,7 @@ impl Progress {
         match news {
             train::Progress::Batch { epoch, done, samples, log_loss } => {
                 if let Some(bar) = &self.bar {
-                    bar.set_prefix(format!("epoch {epoch}/{}", self.epochs));
-                    bar.set_message(format!("log-loss {log_loss:.4}{}", self.best));
+                    bar.set_message(format!("epoch {epoch}/{}: log-loss {log_loss:.4}{}", self.epochs, self.best));
                     bar.set_position((u64::from(epoch) - 1) * samples as u64 + done as u64);
                 }
             }

@@ -23,7 +23,7 @@ pub(super) struct Arguments {
     /// Tagged items, JSON Lines; of several files all items
     #[arg(required = true)]
     data: Vec<PathBuf>,
-    /// Where the model goes; it appears whole or not at all
+    /// Where the model goes; it appears whole or not at all. For - it goes to standard output, and the report to standard error
     #[arg(long, value_name = "M.tagm")]
     out: PathBuf,
     /// Items to validate on, which decide when training stops and which epoch is kept

@@ -170,12 +170,13 @@ fn train_makes_a_model_and_tells_how() {
 fn the_model_does_not_depend_on_threads_or_level() {
     let place = Place::new();
     let model = |threads: usize, level: Level, options: &str| {
-        let arguments = format!("train items.jsonl --out m.tagm --epochs 2 --hidden 20 --threads {threads} {options}");
+        let arguments = format!("train items.jsonl --out m.tagm --epochs 2 --threads {threads} {options}");
         let output = place.command(&arguments).env("TAGOMATIC_LEVEL", level.name()).output().unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
         fs::read(place.path("m.tagm")).unwrap()
     };
-    for options in ["", "--negatives 2 --l1 0.001 --l2 0.001 --batch 200"] {
+    // The second is work enough to be divided.
+    for options in ["--hidden 20 --negatives 2 --l1 0.001 --l2 0.001", "--hidden 512 --batch 400"] {
         let first = model(1, Level::Scalar, options);
         for level in Level::available() {
             for threads in [1, 2] {
@@ -197,6 +198,10 @@ fn validation_is_optional_or_a_file_of_its_own() {
     assert_eq!((&own["samples"], &own["valid"]["samples"]), (&400.into(), &1.into()));
     assert_eq!((&own["valid_left"]["unknown_keywords"], &own["valid_left"]["unknown_tags"]), (&1.into(), &1.into()));
     assert!(own["valid"]["macro_auc"].is_null(), "one item has no positive and negative");
+
+    let untrained = place.json("train items.jsonl --out m.tagm --epochs 0 --hidden 4");
+    assert!(untrained["log_loss"].is_null() && untrained["valid"]["log_loss"].is_number());
+    assert_eq!((&untrained["epochs"], &untrained["best_epoch"]), (&0.into(), &0.into()));
 }
 
 #[test]
@@ -420,6 +425,7 @@ fn wrong_usage_is_told_from_failure() {
     ] {
         place.fails(2, &format!("train missing.jsonl --out n.tagm {option}"), &words);
     }
+    place.fails(2, "demo --out -", &["--out: expected a file"]);
     place.fails(2, "tag m.tagm --all --top 3", &["--all", "--top"]);
     place.fails(2, "tag m.tagm --min-score 2", &["--min-score", "from 0 to 1"]);
     let unavailable = Level::ALL.iter().find(|level| !level.is_available()).map(|level| level.name());
