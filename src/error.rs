@@ -165,7 +165,8 @@ impl Error {
     }
 
     /// The same error with the file's name, if it is about a file's content and has none yet.
-    pub(crate) fn in_file(self, file: &Path) -> Self {
+    #[must_use]
+    pub fn in_file(self, file: &Path) -> Self {
         match self {
             Error::Model { path: None, section, expected, found } => {
                 Error::Model { path: Some(file.to_owned()), section, expected, found }

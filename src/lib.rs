@@ -1,6 +1,7 @@
 //! Trains and serves small neural taggers on sparse binary input.
 
 pub mod aligned;
+pub mod choice;
 #[cfg(feature = "train")]
 pub mod csr;
 #[cfg(feature = "train")]

@@ -121,6 +121,31 @@ impl Corpus {
     }
 }
 
+impl Prepared {
+    /// Fails unless there are items, keywords and tags, and each tag is missing from some item: what training needs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoData`], [`Error::UntrainableTag`].
+    pub fn check_trainable(&self) -> Result<()> {
+        let no_data = |what: &str, cure| Err(Error::NoData { what: what.to_owned(), cure });
+        if self.dataset.is_empty() {
+            return no_data("no items to train on", "give at least two, one JSON object a line");
+        }
+        if self.tags.is_empty() {
+            return no_data("no item has a tag", "give items \"tags\", as in {\"keywords\": [\"shark\"], \"tags\": [\"sea\"]}");
+        }
+        if self.keywords.is_empty() {
+            return no_data("no keyword is left in the vocabulary", "lower the count that a keyword needs, or give more items");
+        }
+        let all = self.dataset.len();
+        match self.dataset.tag_counts(self.tags.len()).iter().position(|&count| count == all as u64) {
+            Some(tag) => Err(Error::UntrainableTag { tag: self.tags[tag].clone(), positives: all, negatives: 0 }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Distinct strings, numbered in order of first appearance.
 #[derive(Debug, Default)]
 struct Interner {
@@ -229,6 +254,24 @@ mod tests {
         let forward = vocabulary(&items);
         items.reverse();
         assert_eq!(vocabulary(&items), forward);
+    }
+
+    #[test]
+    fn what_cannot_be_trained_is_told() {
+        let prepared = |items: &[(&str, &str)], min_count| {
+            let mut corpus = Corpus::new();
+            items.iter().for_each(|(keywords, tags)| corpus.push(&Item::of(keywords, tags)).unwrap());
+            corpus.finish(min_count).unwrap()
+        };
+        let items = [("war", "a b"), ("sea", "a"), ("love", "")];
+        assert!(prepared(&items, 1).check_trainable().is_ok());
+        for (items, min_count) in [(&items[..0], 1), (&items[2..], 1), (&items[..], 2)] {
+            assert!(matches!(prepared(items, min_count).check_trainable(), Err(Error::NoData { .. })));
+        }
+        match prepared(&items[..2], 1).check_trainable() {
+            Err(Error::UntrainableTag { tag, positives: 2, negatives: 0 }) => assert_eq!(tag, "a"),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

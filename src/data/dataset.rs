@@ -148,6 +148,39 @@ impl Dataset {
         Ok((indices(train), indices(valid)))
     }
 
+    /// As [`split`](Self::split), but so that the training side can train each of `tags` tags: a sample that would leave it without
+    /// an item that has some tag, or without one that lacks it, stays there. The side of a sample then hangs on those before it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] unless `0 <= fraction <= 1`.
+    pub fn split_trainable(&self, rng: Philox, fraction: f64, tags: usize) -> Result<(Vec<usize>, Vec<usize>)> {
+        let (mut train, mut valid) = self.split(rng, fraction)?;
+        let mut positives = vec![0_usize; tags];
+        let count = |positives: &mut [usize], i: usize| {
+            for &tag in self.tags(i) {
+                if let Some(n) = positives.get_mut(tag as usize) {
+                    *n += 1;
+                }
+            }
+        };
+        train.iter().for_each(|&i| count(&mut positives, i));
+        valid.retain(|&i| {
+            let mut of_sample = self.tags(i).iter().map(|&tag| tag as usize).peekable();
+            let is_needed = positives.iter().enumerate().any(|(tag, &n)| {
+                let has_tag = of_sample.next_if_eq(&tag).is_some();
+                n == if has_tag { 0 } else { train.len() }
+            });
+            if is_needed {
+                count(&mut positives, i);
+                train.push(i);
+            }
+            !is_needed
+        });
+        train.sort_unstable();
+        Ok((train, valid))
+    }
+
     /// A hash of the content, order of samples included; the same on every platform. It tells data sets apart, it does not
     /// protect against forgery.
     #[must_use]
@@ -217,6 +250,36 @@ mod tests {
         assert_eq!(data.subset(valid.iter().copied()).unwrap().keywords(0), [valid[0] as u32]);
         assert!(data.split(rng, 0.0).unwrap().1.is_empty() && data.split(rng, 1.0).unwrap().0.is_empty());
         assert!(matches!(data.split(rng, f64::NAN), Err(Error::Config { .. })));
+    }
+
+    #[test]
+    fn a_trainable_split_leaves_no_tag_without_items() {
+        let mut data = Dataset::new();
+        // Tag 0 is on every second sample, tags 1.. on one each, tag 9 on all but one, tag 10 on none.
+        for i in 0..200u32 {
+            let mut tags = vec![];
+            tags.extend((i % 2 == 0).then_some(0));
+            tags.extend((i % 20 == 7).then_some(1 + i / 20 % 8));
+            tags.extend((i != 77).then_some(9));
+            data.push(&[i], &tags, 1.0).unwrap();
+        }
+        let rng = Philox::new(3);
+        for fraction in [0.0, 0.1, 0.5, 0.9, 1.0] {
+            let (train, valid) = data.split_trainable(rng, fraction, 10).unwrap();
+            let mut all = [train.clone(), valid.clone()].concat();
+            all.sort_unstable();
+            assert!(all.into_iter().eq(0..200) && train.is_sorted() && valid.is_sorted());
+            assert!(valid.iter().all(|i| data.split(rng, fraction).unwrap().1.contains(i)));
+            let counts = data.subset(train.iter().copied()).unwrap().tag_counts(10);
+            assert!(counts.iter().all(|&n| 0 < n && n < train.len() as u64), "{fraction}: {counts:?}");
+            if fraction == 0.1 {
+                assert!(!valid.is_empty());
+            }
+        }
+        // What no split can give is not asked for: a tag that is nowhere, or everywhere.
+        assert_eq!(data.split_trainable(rng, 0.5, 0).unwrap(), data.split(rng, 0.5).unwrap());
+        assert!(data.split_trainable(rng, 0.5, 11).unwrap().1.len() > 50);
+        assert!(matches!(data.split_trainable(rng, -0.1, 1), Err(Error::Config { .. })));
     }
 
     #[test]

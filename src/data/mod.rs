@@ -6,6 +6,7 @@
 //! ```
 
 mod corpus;
+mod counts;
 mod dataset;
 mod encoder;
 #[cfg(feature = "cli")]
@@ -16,6 +17,7 @@ pub mod jsonl;
 mod negatives;
 
 pub use corpus::{Corpus, CorpusStats, Prepared};
+pub use counts::Counts;
 pub use dataset::{Dataset, Pushed};
 pub use encoder::{Encoder, EncoderStats};
 pub use item::Item;

@@ -18,10 +18,30 @@ pub(crate) fn write(path: &Path, doing: &'static str, bytes: &[u8]) -> Result<()
     try_write(path, bytes).map_err(|error| Error::io(path, doing, error))
 }
 
+/// Fails if [`write`] would fail at `path` now, for want of a folder or a permission. Nothing is left behind.
+///
+/// # Errors
+/// As [`write`].
+pub(crate) fn check(path: &Path, doing: &'static str) -> Result<()> {
+    prepare(path).map(drop).map_err(|error| Error::io(path, doing, error))
+}
+
 fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (mut temp, path) = prepare(path)?;
+    temp.file.write_all(bytes)?;
+    temp.file.sync_all()?;
+    temp.rename(&path)?;
+    match path.parent() {
+        Some(folder) => sync_folder(folder_or_here(folder)),
+        None => Ok(()),
+    }
+}
+
+/// An empty file beside the one at `path`, to take its place; and where that place is, links followed.
+fn prepare(path: &Path) -> io::Result<(Temp, PathBuf)> {
     // Renaming would put the file in the place of a link, not of what it points to.
-    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let permissions = match fs::metadata(path) {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let permissions = match fs::metadata(&path) {
         Ok(old) if old.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
         Ok(old) if !old.is_file() => return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
         Ok(old) if old.permissions().readonly() => return Err(io::Error::new(io::ErrorKind::PermissionDenied, "read-only")),
@@ -29,20 +49,17 @@ fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
-    let folder = match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-        Some(parent) => parent,
-        None => return Err(io::ErrorKind::InvalidInput.into()),
-    };
-
-    let mut temp = Temp::create(folder)?;
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let temp = Temp::create(folder_or_here(folder))?;
     if let Some(permissions) = permissions {
         temp.file.set_permissions(permissions)?;
     }
-    temp.file.write_all(bytes)?;
-    temp.file.sync_all()?;
-    temp.rename(path)?;
-    sync_folder(folder)
+    Ok((temp, path))
+}
+
+/// The parent of a bare file name is the empty path.
+fn folder_or_here(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
 }
 
 /// A new file that goes when dropped, unless it was renamed.
@@ -134,10 +151,13 @@ mod tests {
         for name in ["folder", "locked", "missing/a", "locked/a", &"x".repeat(300)] {
             let error = write(&path(name), "save", b"new").unwrap_err();
             assert!(matches!(error, Error::Io { doing: "save", .. }), "{name}: {error}");
+            assert!(check(&path(name), "save").is_err(), "{name}");
         }
         assert_eq!(names(folder.path()), ["folder", "locked"]);
         assert_eq!(names(&path("folder")), [""; 0]);
         assert_eq!(fs::read(path("locked")).unwrap(), b"old");
+        check(&path("new"), "save").unwrap();
+        assert_eq!(names(folder.path()), ["folder", "locked"]);
         for odd in ["", "/", ".", ".."] {
             assert!(write(Path::new(odd), "save", b"new").is_err(), "{odd:?}");
         }

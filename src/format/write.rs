@@ -80,6 +80,14 @@ fn serialize(bodies: [&[u8]; Part::COUNT]) -> Result<Vec<Block>> {
 }
 
 impl Model {
+    /// Fails where [`save`](Model::save) would fail for want of a folder or a permission: to be asked before hours of training.
+    ///
+    /// # Errors
+    /// As [`save`](Model::save).
+    pub fn check_save(path: impl AsRef<Path>) -> Result<()> {
+        atomic::check(path.as_ref(), "save the model")
+    }
+
     /// Saves the model: the bytes that it was opened from or made of.
     ///
     /// The file is replaced in one step: whatever happens, the old or the new file is there, whole. Whoever has the old one

@@ -1,0 +1,207 @@
+//! `eval`: measures of a model on tagged items.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use tagomatic::data::Counts;
+use tagomatic::evaluate::{Evaluated, evaluate};
+use tagomatic::{Tagger, Tags};
+
+use super::failure::Result;
+use super::load::{Encoded, OnError};
+use super::{Session, load, output};
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The model; the file must not be changed in place meanwhile (rename a new one over it)
+    model: PathBuf,
+    /// Tagged items, JSON Lines
+    #[arg(required = true)]
+    file: Vec<PathBuf>,
+    /// What to do at a malformed line: stop with its place, or skip and count it
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
+    on_error: OnError,
+}
+
+/// Measures, as they stand in a JSON document; undefined ones are null.
+#[derive(Serialize)]
+pub(super) struct Measures<'a> {
+    samples: usize,
+    log_loss: f64,
+    p_at_1: Option<f64>,
+    p_at_3: Option<f64>,
+    p_at_5: Option<f64>,
+    ndcg_at_5: Option<f64>,
+    psp_at_5: Option<f64>,
+    micro_f1: f64,
+    macro_f1: f64,
+    macro_auc: Option<f64>,
+    macro_ap: Option<f64>,
+    brier: f64,
+    ece: f64,
+    zeros: Option<f64>,
+    dead_units: usize,
+    tags: Vec<TagMeasures<'a>>,
+}
+
+#[derive(Serialize)]
+struct TagMeasures<'a> {
+    tag: &'a str,
+    positives: usize,
+    auc: Option<f64>,
+    ap: Option<f64>,
+    precision: Option<f64>,
+    recall: Option<f64>,
+    f1: f64,
+    threshold: f32,
+}
+
+/// What was read, and what of it was left out.
+#[derive(Serialize)]
+pub(super) struct Left {
+    skipped: u64,
+    unknown_keywords: u64,
+    unknown_tags: u64,
+    without_keywords: u64,
+    repeated_keywords: u64,
+    repeated_tags: u64,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    measures: Measures<'a>,
+    #[serde(flatten)]
+    left: Left,
+}
+
+pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
+    let model = load::model(&arguments.model)?;
+    let encoded = load::encode(&arguments.file, arguments.on_error, |keyword| model.vocabulary().get(keyword), model.tags())?;
+    let left = Left::of(&encoded);
+    let tagger = session.tagger(model)?;
+    let evaluated = measure(session, &tagger, &encoded)?;
+    let measures = Measures::new(&evaluated, tagger.tags());
+    output::print(if session.json {
+        output::json(&Document { measures, left })?
+    } else {
+        format!("{}{}\n{}", measures.summary(), output::list(&left.rows()), measures.table())
+    })
+}
+
+/// Measures with the propensities of the model's training data, if it remembers them.
+pub(super) fn measure(session: &Session, tagger: &Tagger, encoded: &Encoded) -> Result<Evaluated> {
+    let propensities = Counts::of_model(tagger.model())?.and_then(|counts| counts.propensities());
+    Ok(evaluate(tagger, &encoded.dataset, propensities.as_ref(), session.pool.as_deref())?)
+}
+
+impl<'a> Measures<'a> {
+    pub(super) fn new(evaluated: &Evaluated, tags: &'a Tags) -> Self {
+        let evaluation = &evaluated.evaluation;
+        let summary = &evaluation.summary;
+        let tag = |(tag, measures): (&'a tagomatic::Tag, &tagomatic::metrics::TagEvaluation)| TagMeasures {
+            tag: &tag.name,
+            positives: measures.positives,
+            auc: measures.auc,
+            ap: measures.ap,
+            precision: measures.precision,
+            recall: measures.recall,
+            f1: measures.f1,
+            threshold: tag.threshold,
+        };
+        Measures {
+            samples: summary.samples,
+            log_loss: summary.log_loss,
+            p_at_1: summary.p_at_1,
+            p_at_3: summary.p_at_3,
+            p_at_5: summary.p_at_5,
+            ndcg_at_5: summary.ndcg_at_5,
+            psp_at_5: summary.psp_at_5,
+            micro_f1: evaluation.micro_f1,
+            macro_f1: evaluation.macro_f1,
+            macro_auc: evaluation.macro_auc.value,
+            macro_ap: evaluation.macro_ap.value,
+            brier: summary.brier,
+            ece: summary.ece,
+            zeros: evaluated.zeros,
+            dead_units: evaluated.dead_units,
+            tags: tags.iter().zip(&evaluation.tags).map(tag).collect(),
+        }
+    }
+
+    /// The measures of all tags together, for people.
+    pub(super) fn summary(&self) -> String {
+        let row = |name, measures: &[(&str, Option<f64>)]| {
+            let measures: Vec<String> =
+                measures.iter().map(|(name, value)| format!("{name} {}", output::measure(*value))).collect();
+            (name, measures.join("  "))
+        };
+        output::list(&[
+            ("samples", output::count(self.samples)),
+            row(
+                "ranking",
+                &[
+                    ("P@1", self.p_at_1),
+                    ("P@3", self.p_at_3),
+                    ("P@5", self.p_at_5),
+                    ("nDCG@5", self.ndcg_at_5),
+                    ("PSP@5", self.psp_at_5),
+                ],
+            ),
+            row("decisions", &[("micro-F1", Some(self.micro_f1)), ("macro-F1", Some(self.macro_f1))]),
+            row("curves", &[("macro-AUC", self.macro_auc), ("macro-AP", self.macro_ap)]),
+            row("probabilities", &[("log-loss", Some(self.log_loss)), ("Brier", Some(self.brier)), ("ECE", Some(self.ece))]),
+            ("hidden units", format!("{} zero, {} dead", percent(self.zeros), self.dead_units)),
+        ])
+    }
+
+    /// The measures of each tag, for people: the most frequent first.
+    fn table(&self) -> String {
+        let mut tags: Vec<&TagMeasures<'_>> = self.tags.iter().collect();
+        tags.sort_by_key(|tag| std::cmp::Reverse(tag.positives));
+        let rows = tags.into_iter().map(|tag| {
+            [
+                tag.tag.to_owned(),
+                output::count(tag.positives),
+                output::measure(tag.auc),
+                output::measure(tag.ap),
+                output::measure(tag.precision),
+                output::measure(tag.recall),
+                output::measure(Some(tag.f1)),
+                format!("{:.4}", tag.threshold),
+            ]
+        });
+        let header = ["tag", "positives", "AUC", "AP", "precision", "recall", "F1", "threshold"];
+        output::table(header, &rows.collect::<Vec<_>>())
+    }
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0))
+}
+
+impl Left {
+    pub(super) fn of(encoded: &Encoded) -> Self {
+        let stats = encoded.stats;
+        Left {
+            skipped: encoded.skipped,
+            unknown_keywords: stats.unknown_keywords,
+            unknown_tags: stats.unknown_tags,
+            without_keywords: stats.without_keywords,
+            repeated_keywords: stats.repeated_keywords,
+            repeated_tags: stats.repeated_tags,
+        }
+    }
+
+    /// The counts that are not zero, for people.
+    pub(super) fn rows(&self) -> Vec<(&'static str, String)> {
+        output::counts(&[
+            ("lines skipped", self.skipped),
+            ("unknown keywords", self.unknown_keywords),
+            ("unknown tags", self.unknown_tags),
+            ("items without known keywords", self.without_keywords),
+            ("repeated keywords", self.repeated_keywords),
+            ("repeated tags", self.repeated_tags),
+        ])
+    }
+}

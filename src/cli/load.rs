@@ -1,0 +1,132 @@
+//! Data files and models.
+
+use std::io::{self, BufRead, Read};
+use std::path::{Path, PathBuf};
+
+use tagomatic::data::{Corpus, Dataset, Encoder, EncoderStats, Item, input, jsonl};
+use tagomatic::{Error, Model, Tags};
+
+use super::failure::{Failure, Result};
+use super::output;
+
+/// Skipped lines whose fault is shown.
+const SHOWN: u64 = 5;
+
+/// What to do at a malformed line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum OnError {
+    Stop,
+    Skip,
+}
+
+/// The items of some files, one after the other.
+pub(super) struct Items<'a> {
+    files: std::slice::Iter<'a, PathBuf>,
+    reader: Option<jsonl::Reader<Box<dyn BufRead + Send>>>,
+    on_error: OnError,
+    /// Malformed lines so far.
+    pub(super) skipped: u64,
+}
+
+impl<'a> Items<'a> {
+    pub(super) fn new(files: &'a [PathBuf], on_error: OnError) -> Self {
+        Items { files: files.iter(), reader: None, on_error, skipped: 0 }
+    }
+
+    fn skip(&mut self, error: &Error) {
+        self.skipped += 1;
+        if self.skipped <= SHOWN {
+            output::message(format_args!("skipped: {error}"));
+        }
+    }
+}
+
+impl Iterator for Items<'_> {
+    type Item = tagomatic::Result<Item>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let Some(reader) = &mut self.reader else {
+                let file = self.files.next()?;
+                match input::open(file) {
+                    Ok(input) => self.reader = Some(jsonl::Reader::new(input, file.display().to_string())),
+                    Err(error) => return Some(Err(error)),
+                }
+                continue;
+            };
+            match reader.next() {
+                None => self.reader = None,
+                Some(Err(error @ Error::Data { .. })) if self.on_error == OnError::Skip => self.skip(&error),
+                Some(result) => return Some(result),
+            }
+        }
+    }
+}
+
+/// All items of `items`, and how many lines were skipped.
+pub(super) fn corpus(mut items: Items<'_>) -> Result<(Corpus, u64)> {
+    let mut corpus = Corpus::new();
+    for item in &mut items {
+        corpus.push(&item?)?;
+    }
+    Ok((corpus, items.skipped))
+}
+
+/// Items in the ids of a model, with what was left out.
+pub(super) struct Encoded {
+    pub(super) dataset: Dataset,
+    pub(super) stats: EncoderStats,
+    pub(super) skipped: u64,
+}
+
+/// Reads `files`, which must hold an item at least.
+pub(super) fn encode(
+    files: &[PathBuf],
+    on_error: OnError,
+    keyword: impl Fn(&str) -> Option<u32>,
+    tags: &Tags,
+) -> Result<Encoded> {
+    let mut items = Items::new(files, on_error);
+    let encoded = encode_items(&mut items, keyword, tags)?;
+    if encoded.dataset.is_empty() {
+        let cure = "give at least one, one JSON object a line";
+        return Err(Failure::in_files(Error::NoData { what: "no items to measure on".to_owned(), cure }, files));
+    }
+    Ok(Encoded { skipped: items.skipped, ..encoded })
+}
+
+/// The same of items from anywhere.
+pub(super) fn encode_items(
+    items: impl Iterator<Item = tagomatic::Result<Item>>,
+    keyword: impl Fn(&str) -> Option<u32>,
+    tags: &Tags,
+) -> Result<Encoded> {
+    let tag = |name: &str| tags.get(name).and_then(|index| u32::try_from(index).ok());
+    let mut encoder = Encoder::new(keyword, tag);
+    for item in items {
+        encoder.push(&item?)?;
+    }
+    let (dataset, stats) = encoder.finish();
+    Ok(Encoded { dataset, stats, skipped: 0 })
+}
+
+/// Maps a model, and checks all of it: a bad file fails here and never later. For `-` the model is read from standard input.
+pub(super) fn model(path: &Path) -> tagomatic::Result<Model> {
+    if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        let read = io::stdin().lock().read_to_end(&mut bytes);
+        read.map_err(|source| Error::Io { path: path.to_owned(), doing: "read the model", source })?;
+        return Model::from_bytes(&bytes);
+    }
+    let model = map(path)?;
+    model.verify().map_err(|error| error.in_file(path))?;
+    Ok(model)
+}
+
+#[allow(unsafe_code, reason = "the program maps its models; this is the one place")]
+fn map(path: &Path) -> tagomatic::Result<Model> {
+    // SAFETY: `Model::map` wants a file that does not change while the model lives. This program changes no model in place: it
+    // publishes by `Model::save`, which renames a new file over the old one and leaves the mapped one as it is. Of others the
+    // help of each command that reads a model demands the same.
+    unsafe { Model::map(path) }
+}

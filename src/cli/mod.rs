@@ -1,0 +1,134 @@
+//! The command line: arguments, dispatch and exit status. What the commands do is the library's; here it is put into words.
+
+mod demo;
+mod eval;
+mod failure;
+mod info;
+mod load;
+mod output;
+mod progress;
+mod tag;
+mod train;
+mod training;
+mod verify;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand, value_parser};
+use tagomatic::{Level, Model, Tagger};
+
+use failure::{Failure, Result};
+
+const LEVEL: &str = "TAGOMATIC_LEVEL";
+
+/// Trains and serves small neural taggers: sets of keywords in, tag probabilities out.
+#[derive(Parser)]
+#[command(name = "tagomatic", version, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Data are JSON Lines: {\"id\": \"1\", \"keywords\": [\"shark\", \"beach\"], \"tags\": [\"sea\"]}
+Files whose names end in .gz or .zst are decompressed; - is standard input or output.
+
+Exit status: 0 done, 1 the work failed (bad data, bad model, I/O), 2 wrong usage.
+
+TAGOMATIC_LEVEL=scalar|portable|avx2|avx512 chooses the instructions; results never depend on it.";
+
+const COMMON: &str = "Common options";
+
+#[derive(Args)]
+struct Common {
+    /// Print JSON and nothing else on standard output: one document, or of `tag` a line per item
+    #[arg(long, global = true, help_heading = COMMON)]
+    json: bool,
+    /// Threads to use, all cores by default; results never depend on it
+    #[arg(long, global = true, help_heading = COMMON, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train on films that the program carries, measure on unseen ones, and tag some: needs nothing else
+    Demo(demo::Arguments),
+    /// Train a model
+    Train(train::Arguments),
+    /// Tag items, in order
+    Tag(tag::Arguments),
+    /// Measure a model on tagged items
+    Eval(eval::Arguments),
+    /// Show what a model file holds
+    Info(info::Arguments),
+    /// Check every byte of a model file
+    Verify(verify::Arguments),
+}
+
+/// What is common to all commands.
+struct Session {
+    json: bool,
+    level: Level,
+    pool: Option<Arc<rayon::ThreadPool>>,
+}
+
+impl Session {
+    fn new(common: &Common) -> Result<Self> {
+        let level = level()?;
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let pool = tagomatic::train::pool(common.threads.map_or_else(cores, usize::from))?;
+        Ok(Session { json: common.json, level, pool })
+    }
+
+    fn tagger(&self, model: Model) -> Result<Tagger> {
+        Ok(Tagger::with_level(model, self.level)?)
+    }
+}
+
+/// The level that the environment asks for, else the best.
+fn level() -> Result<Level> {
+    let Some(name) = std::env::var_os(LEVEL) else { return Ok(Level::best()) };
+    let known = name.to_str().and_then(|name| name.parse::<Level>().ok());
+    known.filter(|level| level.is_available()).ok_or_else(|| {
+        let available: Vec<&str> = Level::available().map(Level::name).collect();
+        Failure::Usage(format!("{LEVEL}: expected a level of this machine ({}), found {name:?}", available.join(", ")))
+    })
+}
+
+/// Runs the command that the arguments name.
+pub(crate) fn main() -> ExitCode {
+    let Arguments { common, command } = Arguments::parse();
+    let result = Session::new(&common).and_then(|session| match command {
+        Command::Demo(arguments) => demo::run(&session, &arguments),
+        Command::Train(arguments) => train::run(&session, &arguments),
+        Command::Tag(arguments) => tag::run(&session, &arguments),
+        Command::Eval(arguments) => eval::run(&session, &arguments),
+        Command::Info(arguments) => info::run(&session, &arguments),
+        Command::Verify(arguments) => verify::run(&session, &arguments),
+    });
+    match result {
+        Ok(()) | Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
+        Err(Failure::Work(message)) => {
+            output::message(format_args!("error: {message}"));
+            ExitCode::from(1)
+        }
+        Err(Failure::Usage(message)) => {
+            output::message(format_args!("error: {message}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_sound() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,198 @@
+//! `tag`: a stream of items is tagged, in order.
+
+use std::collections::HashSet;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::Serialize;
+use tagomatic::choice::{Choice, Least};
+use tagomatic::data::Item;
+use tagomatic::{Scratch, Tagger};
+
+use super::failure::Result;
+use super::load::{Items, OnError};
+use super::{Session, load, output};
+
+/// Items that are read before they are tagged together.
+const CHUNK: usize = 4096;
+
+/// Items that a thread takes at a time.
+const GRAIN: usize = 64;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The model; the file must not be changed in place meanwhile (rename a new one over it)
+    model: PathBuf,
+    /// Items, JSON Lines; standard input if none is named
+    file: Vec<PathBuf>,
+    /// The K best tags of each item, whatever the model's thresholds say
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    top: Option<u32>,
+    /// Tags with at least this score, whatever the model's thresholds say
+    #[arg(long, value_name = "P", value_parser = score)]
+    min_score: Option<f32>,
+    /// Every tag of each item
+    #[arg(long, conflicts_with_all = ["top", "min_score"])]
+    all: bool,
+    /// What to do at a malformed line: stop with its place, or skip and count it
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
+    on_error: OnError,
+}
+
+fn score(text: &str) -> Result<f32, String> {
+    text.parse().ok().filter(|score| (0.0..=1.0).contains(score)).ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+impl Arguments {
+    fn choice(&self) -> Choice {
+        let least = match (self.min_score, self.top, self.all) {
+            (Some(score), ..) => Least::Score(score),
+            (None, None, false) => Least::Threshold,
+            _ => Least::Score(0.0),
+        };
+        Choice { least, top: self.top.map_or(usize::MAX, |top| usize::try_from(top).unwrap_or(usize::MAX)) }
+    }
+}
+
+/// What is said of an item.
+#[derive(Serialize)]
+pub(super) struct Tagged<'a> {
+    pub(super) id: Option<&'a str>,
+    pub(super) tags: Vec<Given<'a>>,
+    /// Keywords that the model does not know.
+    pub(super) unknown: Vec<&'a str>,
+    /// How many different ones it knows.
+    pub(super) known: usize,
+}
+
+/// A tag that was given.
+#[derive(Serialize)]
+pub(super) struct Given<'a> {
+    tag: &'a str,
+    score: f32,
+}
+
+/// A tagger with the buffers of one thread.
+pub(super) struct Worker<'a> {
+    tagger: &'a Tagger,
+    choice: Choice,
+    scratch: Scratch,
+    ids: Vec<u32>,
+    scores: Vec<f32>,
+    chosen: Vec<usize>,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(tagger: &'a Tagger, choice: Choice) -> Self {
+        let scores = vec![0.0; tagger.tags().len()];
+        Worker { tagger, choice, scratch: tagger.scratch(), ids: Vec::new(), scores, chosen: Vec::new() }
+    }
+
+    pub(super) fn tag<'i: 'o, 'o>(&mut self, item: &'i Item) -> Result<Tagged<'o>>
+    where
+        'a: 'o,
+    {
+        let vocabulary = self.tagger.model().vocabulary();
+        let mut seen = HashSet::new();
+        let mut unknown = Vec::new();
+        self.ids.clear();
+        for keyword in &item.keywords {
+            match vocabulary.get(keyword) {
+                Some(id) => self.ids.push(id),
+                None if seen.insert(keyword) => unknown.push(keyword.as_str()),
+                None => {}
+            }
+        }
+        self.ids.sort_unstable();
+        self.ids.dedup();
+        self.tagger.score(&self.ids, &mut self.scratch, &mut self.scores)?;
+        let tags = self.tagger.tags();
+        self.choice.choose(tags, &self.scores, &mut self.chosen);
+        let given = |&tag: &usize| Given { tag: &tags[tag].name, score: self.scores[tag] };
+        Ok(Tagged { id: item.id.as_deref(), tags: self.chosen.iter().map(given).collect(), unknown, known: self.ids.len() })
+    }
+}
+
+impl Tagged<'_> {
+    /// The tags with their scores, for people.
+    pub(super) fn tags(&self) -> String {
+        let tags: Vec<String> = self.tags.iter().map(|given| format!("{} {:.3}", given.tag, given.score)).collect();
+        tags.join(", ")
+    }
+}
+
+pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
+    let tagger = session.tagger(load::model(&arguments.model)?)?;
+    let stream = Stream { session, tagger: &tagger, choice: arguments.choice() };
+    let stdin = [PathBuf::from("-")];
+    let files = if arguments.file.is_empty() { &stdin[..] } else { &arguments.file };
+    // Who types items wants each one's tags at once.
+    let typed = files.iter().any(|file| file == Path::new("-")) && io::stdin().is_terminal();
+    let chunk = if typed { 1 } else { CHUNK };
+
+    let mut items = Items::new(files, arguments.on_error);
+    let mut number = 0;
+    let mut batch = Vec::with_capacity(chunk);
+    loop {
+        let mut end = None;
+        batch.clear();
+        while end.is_none() && batch.len() < chunk {
+            match items.next() {
+                Some(Ok(item)) => batch.push(item),
+                Some(Err(error)) => end = Some(Err(error.into())),
+                None => end = Some(Ok(())),
+            }
+        }
+        // Also what stands before a malformed line.
+        output::print(stream.lines(number, &batch)?)?;
+        number += batch.len() as u64;
+        if let Some(end) = end {
+            if items.skipped > 0 {
+                output::message(format_args!("malformed lines skipped: {}", output::count(items.skipped)));
+            }
+            return end;
+        }
+    }
+}
+
+struct Stream<'a> {
+    session: &'a Session,
+    tagger: &'a Tagger,
+    choice: Choice,
+}
+
+impl Stream<'_> {
+    /// The lines for `items`, the first of which is number `first` of the stream, counted from 0.
+    fn lines(&self, first: u64, items: &[Item]) -> Result<Vec<u8>> {
+        let worker = || Worker::new(self.tagger, self.choice);
+        let part = |worker: &mut Worker<'_>, (n, items): (usize, &[Item])| {
+            let mut lines = String::new();
+            for (number, item) in (first + (n * GRAIN) as u64 + 1..).zip(items) {
+                lines.push_str(&self.line(number, &worker.tag(item)?)?);
+            }
+            Ok(lines)
+        };
+        let parts: Vec<String> = match &self.session.pool {
+            Some(pool) if items.len() > GRAIN => {
+                pool.install(|| items.par_chunks(GRAIN).enumerate().map_init(worker, part).collect::<Result<_>>())?
+            }
+            _ => {
+                let mut worker = worker();
+                items.chunks(GRAIN).enumerate().map(|chunk| part(&mut worker, chunk)).collect::<Result<_>>()?
+            }
+        };
+        Ok(parts.concat().into_bytes())
+    }
+
+    fn line(&self, number: u64, tagged: &Tagged<'_>) -> Result<String> {
+        if self.session.json {
+            return output::json(tagged);
+        }
+        let tags = tagged.tags();
+        Ok(match tagged.id {
+            Some(id) => format!("{}\t{tags}\n", output::plain(id)),
+            None => format!("#{number}\t{tags}\n"),
+        })
+    }
+}

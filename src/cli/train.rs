@@ -1,0 +1,215 @@
+//! `train`: tagged items become a model.
+
+use std::path::{Path, PathBuf};
+
+use tagomatic::Model;
+use tagomatic::kernels::LossKind;
+use tagomatic::layers::sigmoid_loss::Reduction;
+use tagomatic::network::Activation;
+use tagomatic::train::{DecayMode, Negatives, TrainConfig};
+
+use super::failure::{Failure, Result};
+use super::load::{Items, OnError};
+use super::training::TrainingSet;
+use super::{Session, load, output};
+
+/// The share of items to validate on, and the number of items that a keyword needs, unless told otherwise.
+pub(super) const VALID_FRACTION: f64 = 0.1;
+pub(super) const MIN_COUNT: u64 = 2;
+
+#[derive(clap::Args)]
+#[command(allow_negative_numbers = true)]
+pub(super) struct Arguments {
+    /// Tagged items, JSON Lines; of several files all items
+    #[arg(required = true)]
+    data: Vec<PathBuf>,
+    /// Where the model goes; it appears whole or not at all. For - it goes to standard output, and the report to standard error
+    #[arg(long, value_name = "M.tagm")]
+    out: PathBuf,
+    /// Items to validate on, which decide when training stops and which epoch is kept
+    #[arg(long, value_name = "FILE", conflicts_with = "valid_fraction")]
+    valid: Option<PathBuf>,
+    /// The share of DATA to validate on instead; 0 for none, then the last epoch is kept
+    #[arg(long, value_name = "X", default_value_t = VALID_FRACTION, value_parser = fraction)]
+    valid_fraction: f64,
+    /// Leave out keywords that fewer items have
+    #[arg(long, value_name = "N", default_value_t = MIN_COUNT)]
+    min_count: u64,
+    /// What to do at a malformed line: stop with its place, or skip and count it
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
+    on_error: OnError,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// The options that change what is learnt from given items.
+#[derive(clap::Args)]
+struct Options {
+    /// Hidden units
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().hidden)]
+    hidden: usize,
+    /// Nonlinearity of the hidden units
+    #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().activation)]
+    activation: Activation,
+    /// Epochs at most
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().epochs)]
+    epochs: u32,
+    /// Items in a mini-batch
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().batch)]
+    batch: usize,
+    /// Learning rate
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().lr)]
+    lr: f64,
+    /// Fall of the learning rate: in step n it is LR / (1 + (n - 1) X)
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().lr_decay)]
+    lr_decay: f64,
+    /// L1 decay of weights
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().l1)]
+    l1: f64,
+    /// L2 decay of weights
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().l2)]
+    l2: f64,
+    /// How weights decay
+    #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().decay)]
+    decay: DecayMode,
+    /// Loss: clamp_ste, logit or clamp_torch
+    #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().loss)]
+    loss: LossKind,
+    /// Clamp of probabilities, to [X, 1 - X]
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().eps)]
+    eps: f64,
+    /// How the losses of a mini-batch become one: mean, mean_active, sum_tags or sum
+    #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().reduction)]
+    reduction: Reduction,
+    /// Rate at which keywords are dropped
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().dropout_in)]
+    dropout_in: f64,
+    /// Rate at which hidden units are dropped
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().dropout_hidden)]
+    dropout_hidden: f64,
+    /// Items that each tag is told apart from: all, or so many for each item with the tag, drawn anew in each epoch
+    #[arg(long, value_name = "all|RATIO", default_value = "all", value_parser = negatives)]
+    negatives: Negatives,
+    /// Epochs without a better validation score before training stops; 0 to run all
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().patience)]
+    patience: u32,
+    /// Factor on the initial weights of the first layer
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().initial_scale)]
+    initial_scale: f64,
+    /// Where AdaGrad's sums of squares start
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().initial_square)]
+    initial_square: f64,
+    /// Seed of all that is random
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().seed)]
+    seed: u64,
+}
+
+fn fraction(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|x| (0.0..1.0).contains(x)).ok_or_else(|| "expected a number in [0, 1)".to_owned())
+}
+
+fn negatives(text: &str) -> Result<Negatives, String> {
+    match text {
+        "all" => Ok(Negatives::All),
+        _ => text.parse().map(Negatives::Sampled).map_err(|_| "expected \"all\" or a finite ratio above 0".to_owned()),
+    }
+}
+
+impl Options {
+    fn config(&self) -> TrainConfig {
+        TrainConfig {
+            hidden: self.hidden,
+            activation: self.activation,
+            epochs: self.epochs,
+            batch: self.batch,
+            lr: self.lr,
+            lr_decay: self.lr_decay,
+            l1: self.l1,
+            l2: self.l2,
+            decay: self.decay,
+            loss: self.loss,
+            eps: self.eps,
+            reduction: self.reduction,
+            dropout_in: self.dropout_in,
+            dropout_hidden: self.dropout_hidden,
+            negatives: self.negatives,
+            patience: self.patience,
+            initial_scale: self.initial_scale,
+            initial_square: self.initial_square,
+            seed: self.seed,
+            ..TrainConfig::default()
+        }
+    }
+}
+
+pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
+    let Arguments { data, out, valid, on_error, .. } = arguments;
+    // What can be known to fail fails before the work.
+    let config = arguments.options.config();
+    config.validate()?;
+    let to_stdout = out == Path::new("-");
+    if !to_stdout {
+        check_apart(out, data.iter().chain(valid))?;
+        Model::check_save(out).map_err(Failure::saving)?;
+    }
+
+    let (corpus, skipped) = load::corpus(Items::new(data, *on_error))?;
+    let mut set = TrainingSet::new(corpus, arguments.min_count).map_err(|error| Failure::in_files(error, data))?;
+    let valid = match valid {
+        Some(file) => {
+            let keyword = |keyword: &str| set.vocabulary.get(keyword);
+            let mut valid = load::encode(std::slice::from_ref(file), *on_error, keyword, &set.tags)?;
+            set.validate_on(std::mem::take(&mut valid.dataset));
+            Some(valid)
+        }
+        None => {
+            set.split(arguments.valid_fraction, config.seed)?;
+            None
+        }
+    };
+    let training = set.train(session, config)?;
+    let document = training.document(&set, skipped, valid.as_ref());
+
+    let results = if session.json {
+        output::json(&document)?
+    } else {
+        format!("{}\nsaved {}: {}\n", document.text(), out.display(), document.file())
+    };
+    if to_stdout {
+        output::print(training.model().bytes())?;
+        output::print_aside(&results);
+        return Ok(());
+    }
+    training.model().save(out).map_err(Failure::saving)?;
+    output::print(results)
+}
+
+/// Fails if a file to read is the one to write: it would be gone.
+fn check_apart(out: &Path, inputs: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<()> {
+    let Ok(out) = out.canonicalize() else { return Ok(()) };
+    match inputs.into_iter().find(|input| input.as_ref().canonicalize().is_ok_and(|input| input == out)) {
+        Some(input) => {
+            let input = input.as_ref().display();
+            Err(Failure::Usage(format!("--out: expected a file of its own, found {input}, which is to be read too")))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_library() {
+        let program = Program::parse_from(["train", "data", "--out", "m.tagm"]);
+        assert_eq!(program.arguments.options.config(), TrainConfig::default());
+    }
+}
