@@ -1,11 +1,10 @@
 //! Scores a data set and measures the scores.
 
-use crate::aligned::LANES;
 use crate::data::Dataset;
 use crate::error::Result;
 use crate::kernels::Kernels;
 use crate::layers::Forward;
-use crate::metrics::{Evaluation, Options, Predictions, Propensities};
+use crate::metrics::{Evaluation, Options, Predictions, Propensities, Sparsity};
 use crate::network::{Network, Weights};
 use crate::train::Workers;
 use crate::{Model, Tagger};
@@ -58,16 +57,14 @@ pub(crate) fn evaluate_network(
     let tags = network.shape.tags();
     let mut scores = vec![0.0; dataset.len().saturating_mul(tags)];
     let scorer = Scorer { kernels, network, weights, dataset, workers };
-    let on = scorer.run(0, dataset.len(), &mut scores)?;
+    let sparsity = scorer.run(0, dataset.len(), &mut scores)?;
     let predictions = Predictions::new(&scores, tags, dataset.tag_sets())?;
     let options = Options { eps: f64::from(network.eps), propensities };
-    let units = on.len() as f64;
-    let zeros = 1.0 - on.iter().sum::<u64>() as f64 / (units * dataset.len() as f64);
     Ok(Evaluated {
         evaluation: Evaluation::new(&predictions, thresholds, options)?,
-        zeros: (units > 0.0).then_some(zeros),
-        dead_units: on.iter().filter(|on| **on == 0).count(),
-        always_on_units: on.iter().filter(|on| **on == dataset.len() as u64).count(),
+        zeros: sparsity.share_of_zeros(),
+        dead_units: sparsity.dead(),
+        always_on_units: sparsity.always_on(),
     })
 }
 
@@ -81,29 +78,26 @@ struct Scorer<'a> {
 }
 
 impl Scorer<'_> {
-    /// Scores samples `from..to` into `scores`; returns for how many of them each hidden unit is not zero.
-    fn run(&self, from: usize, to: usize, scores: &mut [f32]) -> Result<Vec<u64>> {
+    /// Scores samples `from..to` into `scores`, and counts the hidden units that are zero.
+    fn run(&self, from: usize, to: usize, scores: &mut [f32]) -> Result<Sparsity> {
         let shape = &self.network.shape;
         if to - from > 64 && self.workers.divides(to - from, shape.w2_blocks() + shape.row_blocks() * 16) {
             let middle = from + (to - from) / 2;
             let (left, right) = scores.split_at_mut((middle - from) * shape.tags());
             let (left, right) = self.workers.join(|| self.run(from, middle, left), || self.run(middle, to, right));
-            return Ok(left?.into_iter().zip(right?).map(|(a, b)| a + b).collect());
+            let mut sparsity = left?;
+            sparsity.merge(&right?);
+            return Ok(sparsity);
         }
         let mut forward = Forward::new(shape);
-        // Counted by position in the padded hidden vector first.
-        let mut on = vec![0_u64; shape.row_blocks() * LANES];
+        let mut sparsity = Sparsity::new(shape.hidden() * shape.groups().len(), 0.0);
         for sample in from..to {
             forward.run(self.kernels, self.network, self.weights, self.dataset.keywords(sample))?;
-            forward.active_units().iter().for_each(|unit| on[*unit as usize] += 1);
+            sparsity.push_active(forward.active_units().iter().map(|unit| shape.unit_number(*unit) as usize));
             self.kernels.sigmoid(self.network.eps, &mut forward.logits);
             let row = (sample - from) * shape.tags();
             shape.gather_slots(&forward.logits, &mut scores[row..row + shape.tags()]);
         }
-        let units = |group: &crate::network::Group| {
-            let first = group.hidden.start * LANES;
-            on[first..first + shape.hidden()].to_vec()
-        };
-        Ok(shape.groups().iter().flat_map(units).collect())
+        Ok(sparsity)
     }
 }

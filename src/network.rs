@@ -205,6 +205,14 @@ impl Shape {
         }
     }
 
+    /// The number of a hidden unit among all groups' units, given its position in the hidden vector, which is padded group by
+    /// group.
+    #[cfg(feature = "train")]
+    pub(crate) fn unit_number(&self, position: u32) -> u32 {
+        let padded = (blocks_for(self.hidden) * LANES).max(1) as u32;
+        position / padded * self.hidden as u32 + position % padded
+    }
+
     /// Where the weight from hidden unit `unit` of `group` to the group's tag number `tag` stands among the floats of W2.
     #[must_use]
     pub fn w2_index(&self, group: &Group, unit: usize, tag: usize) -> usize {

@@ -134,12 +134,6 @@ impl Tagger {
         Ok(())
     }
 
-    /// The tags whose score reaches their stored threshold, in tag order, with their scores.
-    pub fn selected<'s>(&'s self, scores: &'s [f32]) -> impl Iterator<Item = (usize, f32)> + 's {
-        let thresholds = self.tags().iter().map(|tag| tag.threshold);
-        scores.iter().copied().zip(thresholds).enumerate().filter(|(_, (p, least))| p >= least).map(|(t, (p, _))| (t, p))
-    }
-
     /// A hash of the scores of 256 fixed pseudo-random items: the same on every machine, level and thread count, so two programs
     /// that serve the same model can compare theirs.
     ///
@@ -226,19 +220,4 @@ impl Scratch {
         canonicalize(&mut self.ids);
         run(&self.ids, &mut self.forward)
     }
-}
-
-/// Writes the indices of the `k` highest scores to `top`, highest first; ties go to the lower index. `top` keeps its room, so
-/// calls after the first allocate nothing.
-pub fn top_k(scores: &[f32], k: usize, top: &mut Vec<usize>) {
-    let order = |a: &usize, b: &usize| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b));
-    top.clear();
-    top.extend(0..scores.len());
-    if k < top.len() {
-        if k > 0 {
-            top.select_nth_unstable_by(k - 1, order);
-        }
-        top.truncate(k);
-    }
-    top.sort_unstable_by(order);
 }

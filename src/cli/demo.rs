@@ -34,8 +34,12 @@ const FILMS: [&str; 6] = [
 ];
 
 /// What a user may type.
-const TYPED: [&[&str]; 4] =
-    [&["zombie", "outbreak"], &["spaceship", "alien", "planet"], &["detective", "murder"], &["bride", "wedding", "comedy"]];
+const TYPED: [&[&str]; 4] = [
+    &["zombie", "undead", "horror"],
+    &["spaceship", "alien", "planet"],
+    &["detective", "murder"],
+    &["bride", "wedding", "comedy"],
+];
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -76,7 +80,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let mut corpus = Corpus::new();
     items(TRAIN).try_for_each(|item| corpus.push(&item?))?;
     let mut set = TrainingSet::new(corpus, MIN_COUNT)?;
-    set.split(VALID_FRACTION, config.seed)?;
+    set.split(VALID_FRACTION, config.seed, true)?;
     let training = set.train(session, config)?;
     training.model().save(&file).map_err(Failure::saving)?;
     let trained = training.document(&set, 0, None);

@@ -32,6 +32,10 @@ pub(super) struct Arguments {
     /// The share of DATA to validate on instead; 0 for none, then the last epoch is kept
     #[arg(long, value_name = "X", default_value_t = VALID_FRACTION, value_parser = fraction)]
     valid_fraction: f64,
+    /// Keep the model that was validated. Otherwise, when a share of DATA was for validation, the final model is trained on all of
+    /// DATA, for as many epochs as were best
+    #[arg(long)]
+    no_refit: bool,
     /// Leave out keywords that fewer items have
     #[arg(long, value_name = "N", default_value_t = MIN_COUNT)]
     min_count: u64,
@@ -163,7 +167,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
             Some(valid)
         }
         None => {
-            set.split(arguments.valid_fraction, config.seed)?;
+            set.split(arguments.valid_fraction, config.seed, !arguments.no_refit)?;
             None
         }
     };

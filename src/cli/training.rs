@@ -22,6 +22,8 @@ pub(super) struct TrainingSet {
     train: Dataset,
     /// Never empty.
     valid: Option<Dataset>,
+    /// Training and validation items together, to train on again once validation has chosen the number of epochs.
+    all: Option<Dataset>,
     fingerprint: u64,
     min_count: u64,
     stats: CorpusStats,
@@ -32,13 +34,15 @@ impl TrainingSet {
     pub(super) fn new(corpus: Corpus, min_count: u64) -> tagomatic::Result<Self> {
         let prepared = corpus.finish(min_count)?;
         prepared.check_trainable()?;
+        let fingerprint = prepared.fingerprint();
         let Prepared { keywords, tags, dataset, stats } = prepared;
         Ok(TrainingSet {
             vocabulary: Vocabulary::from_keywords(keywords)?,
             tags: Tags::from_names(tags)?,
-            fingerprint: dataset.fingerprint(),
+            fingerprint,
             train: dataset,
             valid: None,
+            all: None,
             min_count,
             stats,
         })
@@ -49,19 +53,21 @@ impl TrainingSet {
         self.valid = Some(dataset);
     }
 
-    /// Validates on a part of the items and trains on the others.
-    pub(super) fn split(&mut self, fraction: f64, seed: u64) -> Result<()> {
+    /// Validates on a part of the items and trains on the others; then, with `refit`, trains anew on all, for as many epochs as
+    /// were best.
+    pub(super) fn split(&mut self, fraction: f64, seed: u64, refit: bool) -> Result<()> {
         let (train, valid) = self.train.split_trainable(Philox::new(seed), fraction, self.tags.len())?;
         if !valid.is_empty() {
             self.valid = Some(self.train.subset(valid)?);
-            self.train = self.train.subset(train)?;
+            let train = self.train.subset(train)?;
+            let all = std::mem::replace(&mut self.train, train);
+            self.all = refit.then_some(all);
         }
         Ok(())
     }
 
     /// Trains a model.
     pub(super) fn train(&self, session: &Session, config: TrainConfig) -> Result<Training> {
-        let counts = Counts::of(&self.train, self.tags.len());
         let statistics = Statistics::of(&self.train, self.tags.len());
         let mut progress = Progress::new(config.epochs, self.train.len());
         let mut trainer = Trainer::new(config, self.vocabulary.clone(), self.tags.clone(), &statistics)?;
@@ -71,21 +77,30 @@ impl TrainingSet {
         }
         let start = Instant::now();
         let fit = trainer.fit(&self.train, self.valid.as_ref(), &mut |news| progress.show(news))?;
-        let seconds = start.elapsed().as_secs_f64();
+        let mut seconds = start.elapsed().as_secs_f64();
         drop(progress);
-        let propensities = counts.propensities();
-        let measured_on = self.valid.as_ref().unwrap_or(&self.train);
-        let measured = trainer.evaluate(measured_on, propensities.as_ref())?;
-        let model = trainer.model(self.provenance(&counts, &fit, &measured)?)?;
+        let propensities = Counts::of(&self.train, self.tags.len()).propensities();
+        let measured = trainer.evaluate(self.valid.as_ref().unwrap_or(&self.train), propensities.as_ref())?;
+        let refit = self.all.as_ref().filter(|_| fit.best_epoch > 0);
+        if let Some(all) = refit {
+            let start = Instant::now();
+            trainer = trainer.afresh(&Statistics::of(all, self.tags.len()), fit.best_epoch)?;
+            let mut progress = Progress::new(fit.best_epoch, all.len());
+            trainer.fit(all, None, &mut |news| progress.show(news))?;
+            seconds += start.elapsed().as_secs_f64();
+        }
+        let learnt = refit.unwrap_or(&self.train);
+        let model = trainer.model(self.provenance(learnt, &fit, &measured)?)?;
         let tagger = session.tagger(model)?;
         let signature = output::signature(&tagger)?;
-        Ok(Training { fit, seconds, measured, tagger, signature })
+        let refit = refit.map_or(0, Dataset::len);
+        Ok(Training { fit, refit, seconds, measured, tagger, signature })
     }
 
     /// What the model tells of its making. Nothing of the machine, so that the same data make the same bytes everywhere.
-    fn provenance(&self, counts: &Counts, fit: &FitReport, measured: &Evaluated) -> Result<Provenance> {
+    fn provenance(&self, learnt: &Dataset, fit: &FitReport, measured: &Evaluated) -> Result<Provenance> {
         let mut provenance = Provenance::new();
-        counts.describe(&mut provenance)?;
+        Counts::of(learnt, self.tags.len()).describe(&mut provenance)?;
         for (key, value) in [
             ("created_by", concat!("tagomatic ", env!("CARGO_PKG_VERSION")).to_owned()),
             ("data.keywords", self.vocabulary.len().to_string()),
@@ -123,6 +138,8 @@ impl TrainingSet {
 /// A training that is done.
 pub(super) struct Training {
     fit: FitReport,
+    /// Items that the final weights were trained on anew; 0 if they were not.
+    refit: usize,
     seconds: f64,
     /// On the validation items, or on the training items where there are none.
     measured: Evaluated,
@@ -145,6 +162,8 @@ pub(super) struct Document<'a> {
     model_bytes: usize,
     signature: &'a str,
     samples: usize,
+    /// Items that the final weights were trained on anew, for as many epochs as were best; 0 if they were not.
+    refit_samples: usize,
     valid_samples: usize,
     keywords: usize,
     tags: usize,
@@ -167,7 +186,7 @@ impl Training {
     pub(super) fn document<'a>(&'a self, set: &'a TrainingSet, skipped: u64, valid: Option<&Encoded>) -> Document<'a> {
         let epochs = self.fit.epochs.len();
         let best = self.fit.epochs.iter().find(|epoch| epoch.epoch == self.fit.best_epoch);
-        let trained = (set.train.len() * epochs) as f64;
+        let trained = (set.train.len() * epochs + self.refit * self.fit.best_epoch as usize) as f64;
         Document {
             epochs,
             best_epoch: self.fit.best_epoch,
@@ -180,6 +199,7 @@ impl Training {
             model_bytes: self.model().byte_len(),
             signature: &self.signature,
             samples: set.train.len(),
+            refit_samples: self.refit,
             valid_samples: set.valid_samples(),
             keywords: set.vocabulary.len(),
             tags: set.tags.len(),
@@ -224,6 +244,10 @@ impl Document<'_> {
                 output::measure(self.log_loss),
             ),
         ));
+        if self.refit_samples > 0 {
+            let items = output::count(self.refit_samples);
+            rows.push(("final model", format!("trained anew on all {items} items for {} epochs", self.best_epoch)));
+        }
         let mut text = output::list(&rows);
         if let Some(valid) = &self.valid {
             text += "\nvalidation\n";

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use xxhash_rust::xxh3::Xxh3Default;
+
 use super::{Dataset, Item, Pushed};
 use crate::error::{Error, Result};
 
@@ -122,6 +124,21 @@ impl Corpus {
 }
 
 impl Prepared {
+    /// A hash of keywords, tags and samples, the same on every platform.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hash = Xxh3Default::new();
+        for names in [&self.keywords, &self.tags] {
+            hash.update(&(names.len() as u64).to_le_bytes());
+            for name in names {
+                hash.update(&(name.len() as u64).to_le_bytes());
+                hash.update(name.as_bytes());
+            }
+        }
+        hash.update(&self.dataset.fingerprint().to_le_bytes());
+        hash.digest()
+    }
+
     /// Fails unless there are items, keywords and tags, and each tag is missing from some item: what training needs.
     ///
     /// # Errors

@@ -39,6 +39,23 @@ impl Sparsity {
         Ok(())
     }
 
+    /// Adds a sample given by its units that are not zero, each named once; a unit that does not exist is ignored.
+    pub fn push_active(&mut self, units: impl IntoIterator<Item = usize>) {
+        self.samples += 1;
+        self.zeros.iter_mut().for_each(|zeros| *zeros += 1);
+        for unit in units {
+            if let Some(zeros) = self.zeros.get_mut(unit) {
+                *zeros -= 1;
+            }
+        }
+    }
+
+    /// Adds the samples that `other` has counted, of as many units.
+    pub fn merge(&mut self, other: &Sparsity) {
+        self.samples += other.samples;
+        self.zeros.iter_mut().zip(&other.zeros).for_each(|(zeros, other)| *zeros += other);
+    }
+
     /// The share of activations that are zero; `None` without any.
     #[must_use]
     pub fn share_of_zeros(&self) -> Option<f64> {
@@ -77,6 +94,17 @@ mod tests {
         assert!(matches!(sparsity.push(&[0.0, f32::NAN, 0.0]), Err(Error::Sample { sample: 2, .. })));
         assert!(matches!(sparsity.push(&[0.0]), Err(Error::Length { .. })));
         assert_eq!(sparsity.dead(), 1);
+    }
+
+    #[test]
+    fn active_units_and_parts_count_the_same() {
+        let (mut whole, mut left, mut right) = (Sparsity::new(3, 0.0), Sparsity::new(3, 0.0), Sparsity::new(3, 0.0));
+        whole.push(&[0.0, 1.0, 0.0]).unwrap();
+        whole.push(&[2.0, 1.0, 0.0]).unwrap();
+        left.push_active([1]);
+        right.push_active([0, 1]);
+        left.merge(&right);
+        assert_eq!(format!("{whole:?}"), format!("{left:?}"));
     }
 
     #[test]

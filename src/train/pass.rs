@@ -181,11 +181,9 @@ fn run_sample(inputs: &PassInputs<'_>, i: usize, scratch: &mut Scratch, tables: 
         let on = count;
         count = 0;
         let h = as_floats_mut(hidden);
-        // A row of units is padded group by group; dropout counts units without padding.
-        let (padded, plain) = (group_width(network), network.shape.hidden() as u32);
         let numbers = &mut scratch.relative[..on];
         for (number, unit) in numbers.iter_mut().zip(units.iter()) {
-            *number = unit / padded * plain + unit % padded;
+            *number = network.shape.unit_number(*unit);
         }
         let numbers = numbers.iter().copied();
         rng.dropout(DropoutLayer::Hidden, sample.index, inputs.step as u32, threshold, numbers, |n, kept| {
@@ -225,9 +223,4 @@ fn run_sample(inputs: &PassInputs<'_>, i: usize, scratch: &mut Scratch, tables: 
     }
     activation::backward(network.activation, active, d_active, d_pre_activations);
     Ok(loss)
-}
-
-/// Floats of one group in the hidden vector, at least 1.
-fn group_width(network: &Network) -> u32 {
-    network.shape.groups().first().map_or(1, |group| group.hidden.len().max(1) * LANES) as u32
 }

@@ -92,6 +92,21 @@ impl Trainer {
         })
     }
 
+    /// A trainer before its first step with this one's configuration, vocabulary, tags, level and pool, for `epochs` epochs on the
+    /// data that `statistics` is about. So a number of epochs that validation chose can be spent on all data.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    pub fn afresh(&self, statistics: &Statistics, epochs: u32) -> Result<Self> {
+        let config = TrainConfig { epochs, ..self.config.clone() };
+        let mut trainer = Trainer::new(config, self.vocabulary.clone(), self.tags.clone(), statistics)?;
+        trainer.kernels = self.kernels;
+        trainer.pool.clone_from(&self.pool);
+        trainer.workers = self.workers;
+        trainer.positive_weights.clone_from(&self.positive_weights);
+        Ok(trainer)
+    }
+
     /// Trains at another kernel level; the result is the same.
     ///
     /// # Errors

@@ -4,9 +4,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use tagomatic::aligned::{Block, LANES, as_floats_mut};
+use tagomatic::choice::{Choice, Least};
 use tagomatic::network::{Activation, Network, OutputLayout, Shape, Weights};
 use tagomatic::rng::{Parameter, Philox};
-use tagomatic::tagger::top_k;
 use tagomatic::{Error, Known, Level, Model, ModelParts, Provenance, Tagger, Tags, Vocabulary};
 
 /// The system's allocator, with a count of allocations for each thread.
@@ -183,15 +183,16 @@ fn ids_are_a_set() {
 fn scoring_allocates_nothing() {
     for (group_tags, layout) in [(&[1][..], OutputLayout::TagMajor), (&[70, 3], OutputLayout::Panels)] {
         let tagger = Tagger::new(model(200, 64, group_tags, layout));
-        let (mut scratch, mut scores, mut top) = (tagger.scratch(), vec![0.0; tagger.tags().len()], Vec::new());
-        top_k(&scores, 3, &mut top);
+        let (mut scratch, mut scores, mut chosen) = (tagger.scratch(), vec![0.0; tagger.tags().len()], Vec::new());
+        let best = Choice { least: Least::Score(0.0), top: 3 };
+        best.choose(tagger.tags(), &scores, &mut chosen);
         let before = ALLOCATIONS.with(Cell::get);
         for first in 0..100 {
             tagger.score(&[first, first + 1, first + 90], &mut scratch, &mut scores).unwrap();
             tagger.score(&[first + 90, first, first], &mut scratch, &mut scores).unwrap();
             tagger.score_keywords(["k3", "k17", "unknown", "k3"], &mut scratch, &mut scores).unwrap();
-            top_k(&scores, 3, &mut top);
-            assert!(tagger.selected(&scores).count() <= scores.len());
+            best.choose(tagger.tags(), &scores, &mut chosen);
+            Choice::default().choose(tagger.tags(), &scores, &mut chosen);
         }
         assert_eq!(ALLOCATIONS.with(Cell::get), before);
     }
@@ -215,14 +216,4 @@ fn many_threads_share_one_tagger() {
             assert_eq!(thread.join().unwrap(), expected);
         }
     });
-}
-
-#[test]
-fn the_best_come_first_and_ties_go_to_the_lower_tag() {
-    let scores = [0.5, 0.9, 0.1, 0.9, 0.5];
-    let mut top = Vec::new();
-    for (k, expected) in [(0, &[][..]), (1, &[1]), (3, &[1, 3, 0]), (5, &[1, 3, 0, 4, 2]), (9, &[1, 3, 0, 4, 2])] {
-        top_k(&scores, k, &mut top);
-        assert_eq!(top, expected);
-    }
 }
