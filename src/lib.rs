@@ -1,4 +1,22 @@
-//! Trains and serves small neural taggers on sparse binary input.
+#![doc = include_str!("../README.md")]
+//!
+//! # The house
+//!
+//! From the ground up; a room uses only rooms above it in this list.
+//!
+//! | room | what lives there |
+//! | --- | --- |
+//! | [`error`] | every failure: what was expected, what was found, the cure |
+//! | [`aligned`] | the unit of storage, a block of 16 floats |
+//! | [`rng`] | random numbers that depend on what they decide |
+//! | [`kernels`] | all arithmetic on slices, at a level chosen once |
+//! | [`ids`], `csr` | sets of ids |
+//! | [`vocab`], [`tags`], [`choice`] | keywords and their ids; tags; which tags an item is given |
+//! | [`network`], [`layers`] | sizes and layout of the one network; its layers, forward and backward |
+//! | [`format`](mod@format) | the model file |
+//! | [`tagger`] | serving |
+//! | `metrics`, `data` | measures; data sets, reading and sampling |
+//! | `train`, `evaluate` | the trainer; measuring a model on data |
 
 pub mod aligned;
 pub mod choice;

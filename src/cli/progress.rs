@@ -12,13 +12,15 @@ use super::output;
 pub(super) struct Progress {
     /// Absent where standard error is no terminal.
     bar: Option<ProgressBar>,
+    /// What is trained on, if not the first thing.
+    what: &'static str,
     epochs: u32,
     /// The best epoch so far, in words.
     best: String,
 }
 
 impl Progress {
-    pub(super) fn new(epochs: u32, samples: usize) -> Self {
+    pub(super) fn new(what: &'static str, epochs: u32, samples: usize) -> Self {
         let bar = io::stderr().is_terminal().then(|| {
             let all = u64::from(epochs) * samples as u64;
             let bar = ProgressBar::with_draw_target(Some(all), ProgressDrawTarget::stderr());
@@ -26,7 +28,7 @@ impl Progress {
             let style = ProgressStyle::with_template("[{bar:30}] {msg}");
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
         });
-        Progress { bar, epochs, best: String::new() }
+        Progress { bar, what, epochs, best: String::new() }
     }
 
     /// Shows `news`; training goes on.
@@ -34,7 +36,8 @@ impl Progress {
         match news {
             train::Progress::Batch { epoch, done, samples, log_loss } => {
                 if let Some(bar) = &self.bar {
-                    bar.set_message(format!("epoch {epoch}/{}: log-loss {log_loss:.4}{}", self.epochs, self.best));
+                    let Progress { what, epochs, best, .. } = self;
+                    bar.set_message(format!("{what}epoch {epoch}/{epochs}: log-loss {log_loss:.4}{best}"));
                     bar.set_position((u64::from(epoch) - 1) * samples as u64 + done as u64);
                 }
             }
@@ -45,9 +48,9 @@ impl Progress {
                 }
                 if self.bar.is_none() {
                     let ap = ap.map(|ap| format!(", validation macro-AP {ap}{}", if report.best { " (best)" } else { "" }));
-                    let (epoch, epochs) = (report.epoch, self.epochs);
+                    let (what, epoch, epochs) = (self.what, report.epoch, self.epochs);
                     output::message(format_args!(
-                        "epoch {epoch}/{epochs}: log-loss {:.4}{}",
+                        "{what}epoch {epoch}/{epochs}: log-loss {:.4}{}",
                         report.log_loss,
                         ap.unwrap_or_default()
                     ));

@@ -69,7 +69,7 @@ impl TrainingSet {
     /// Trains a model.
     pub(super) fn train(&self, session: &Session, config: TrainConfig) -> Result<Training> {
         let statistics = Statistics::of(&self.train, self.tags.len());
-        let mut progress = Progress::new(config.epochs, self.train.len());
+        let mut progress = Progress::new("", config.epochs, self.train.len());
         let mut trainer = Trainer::new(config, self.vocabulary.clone(), self.tags.clone(), &statistics)?;
         trainer.set_level(session.level)?;
         if let Some(pool) = &session.pool {
@@ -85,7 +85,7 @@ impl TrainingSet {
         if let Some(all) = refit {
             let start = Instant::now();
             trainer = trainer.afresh(&Statistics::of(all, self.tags.len()), fit.best_epoch)?;
-            let mut progress = Progress::new(fit.best_epoch, all.len());
+            let mut progress = Progress::new("all items, ", fit.best_epoch, all.len());
             trainer.fit(all, None, &mut |news| progress.show(news))?;
             seconds += start.elapsed().as_secs_f64();
         }

@@ -33,12 +33,15 @@ pub struct Kernels {
     table: &'static Table,
 }
 
+/// Where a sum starts; 0 if nowhere.
+type Start<'a> = Option<&'a [Block]>;
+
 /// One level's functions. They may use instructions that only that level has, hence `unsafe`.
 #[derive(Debug)]
 struct Table {
     level: Level,
-    sum_rows: unsafe fn(Rows<'_>, Option<&[Block]>, &[u32], &mut [Block]),
-    weighted_sum_rows: unsafe fn(Rows<'_>, Option<&[Block]>, &[u32], &[f32], &mut [Block]),
+    sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &mut [Block]),
+    weighted_sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &[f32], &mut [Block]),
     dot_rows: unsafe fn(Rows<'_>, &[u32], &[Block], &mut [Block]),
     relu: unsafe fn(&[Block], &mut [Block], ActiveUnits<'_>) -> usize,
     sigmoid: unsafe fn(f32, &mut [Block]),

@@ -8,8 +8,7 @@ use crate::aligned::{Block, LANES};
 use crate::named::named;
 
 /// Coefficients of e^r on [-ln 2 / 2, ln 2 / 2], highest power first: e^r ≈ 1 + r + r²·poly(r).
-pub(super) const EXP_POLY: [f32; 6] =
-    [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1];
+pub(super) const EXP_POLY: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.0e-1];
 /// ln 2 in two parts; the first has few enough bits that its multiples are exact.
 pub(super) const LN2_HIGH: f32 = 0.693_359_4;
 pub(super) const LN2_LOW: f32 = -2.121_944_4e-4;

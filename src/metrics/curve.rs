@@ -135,6 +135,7 @@ mod tests {
     use crate::rng::{Philox, unit};
 
     /// All pairs and all thresholds, straight from the definitions.
+    #[expect(clippy::type_complexity, reason = "four optional measures, read once")]
     fn naive(scores: &[f64], positives: &[u32]) -> (Option<f64>, Option<f64>, Option<(f64, f64)>, Option<(f64, f64)>) {
         let is_positive = |i: usize| positives.contains(&(i as u32));
         let (pos, neg): (Vec<usize>, Vec<usize>) = (0..scores.len()).partition(|&i| is_positive(i));

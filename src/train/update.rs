@@ -58,10 +58,10 @@ impl Update<'_> {
             return left.and(right);
         }
         let mut gradient = vec![Block::ZERO; width];
-        for place in from..to {
+        for (place, row) in (from..to).zip(&rows[from..to]) {
             let (ids, factors) = self.keywords.samples_of(place);
             embedding_bag::backward_row(self.kernels, &self.pass.d_pre_activations, Bag { ids, factors }, &mut gradient)?;
-            let start = (rows[place] as usize - first) * width;
+            let start = (*row as usize - first) * width;
             let range = start..start + width;
             self.kernels.adagrad(&self.weights, &gradient, &mut weights[range.clone()], &mut squares[range])?;
         }

@@ -468,6 +468,26 @@ fn there_is_no_bar_where_there_is_no_terminal() {
     let output = place.run("train items.jsonl --out m.tagm --epochs 2 --hidden 4 --patience 0");
     let stderr = stderr(&output);
     assert!(!stderr.contains(['\r', '\u{1b}']), "{stderr:?}");
-    assert_eq!(stderr.lines().count(), 2, "a line an epoch: {stderr:?}");
+    assert_eq!(stderr.lines().count(), 4, "a line an epoch: {stderr:?}");
     assert!(stderr.starts_with("tagomatic: epoch 1/2: log-loss 0."), "{stderr:?}");
+}
+
+/// One number of all that training promises: the file in `models/`, made on another machine by the command on its card, byte for
+/// byte.
+#[test]
+fn the_shipped_model_is_what_its_command_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("movies.tagm");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(env!("CARGO_BIN_EXE_tagomatic"))
+        .current_dir(root)
+        .args(["train", "models/movies-train.jsonl.gz", "--hidden", "48", "--dropout-hidden", "0.1", "--out"])
+        .arg(&out)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(fs::read(out).unwrap() == fs::read(root.join("models/movies.tagm")).unwrap());
+    let card = fs::read_to_string(root.join("models/movies.md")).unwrap();
+    let tagger = tagomatic::Tagger::new(tagomatic::Model::open(root.join("models/movies.tagm")).unwrap());
+    assert!(card.contains(&format!("{:016x}", tagger.signature().unwrap())));
 }

@@ -225,12 +225,10 @@ fn every_truncation_is_an_error() {
 #[test]
 fn every_changed_byte_is_an_error() {
     let model = Parts::small().model().unwrap();
-    let header = model.sections()[0].offset() as usize;
     let mut bytes = model.bytes().to_vec();
     for at in 0..bytes.len() {
         let old = bytes[at];
-        let some = [old ^ 1, old ^ 0x80, 0, 0xff];
-        for new in (0..=u8::MAX).filter(|&new| new != old && (at < header || some.contains(&new))) {
+        for new in (0..=u8::MAX).filter(|&new| new != old) {
             bytes[at] = new;
             let error = Model::from_bytes(&bytes).err().unwrap_or_else(|| panic!("{old} to {new} at byte {at}"));
             assert!(matches!(error, Error::Model { .. } | Error::NewerModel { .. }), "{error}");
