@@ -124,7 +124,7 @@ impl Shape {
                 w2: w2_blocks..blocks,
             });
             w2_blocks = blocks;
-            tags += count;
+            tags += count; // No overflow: both are at most `MAX_DIMENSION`, here and below.
             slots = match layout {
                 OutputLayout::TagMajor => tags,
                 OutputLayout::Panels => slots + count.next_multiple_of(LANES),

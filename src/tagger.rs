@@ -123,6 +123,7 @@ impl Tagger {
         let tags = self.tags().len();
         Error::check_length("scores of a batch", items.saturating_mul(tags), scores.len())?;
         Error::check_length("ids of a batch", starts.last().copied().unwrap_or(0), ids.len())?;
+        Error::check_length("first start of a batch", 0, starts.first().copied().unwrap_or(0))?;
         for (i, item) in starts.windows(2).enumerate() {
             let ids = ids.get(item[0]..item[1]).ok_or(Error::Length {
                 what: "start of an item's ids",
@@ -204,6 +205,10 @@ impl Tagger {
                 expected: network.shape.slot_blocks(),
                 found: forward.logits.len(),
             });
+        }
+        // Ascending, so the last is the largest.
+        if let Some(&id) = ids.last().filter(|id| **id as usize >= network.shape.keywords()) {
+            return Err(Error::KeywordOutOfRange { id, keywords: network.shape.keywords() });
         }
         forward.run(self.kernels, network, self.model.weights(), ids)
     }

@@ -17,6 +17,8 @@ use std::path::Path;
 
 pub use header::Section;
 pub use provenance::Provenance;
+#[cfg(feature = "train")]
+pub(crate) use weights::check_weights;
 pub use write::ModelParts;
 
 use crate::aligned::Block;

@@ -32,6 +32,12 @@ impl Fault {
     }
 }
 
+/// Fails unless every parameter is finite and padding is zero; the weights have the lengths that the network's shape gives them.
+#[cfg(feature = "train")]
+pub(crate) fn check_weights(network: &Network, weights: Weights<'_>) -> crate::Result<()> {
+    check(network, weights).map_err(Fault::in_weights)
+}
+
 /// Finds the first parameter that breaks the rule. The weights have the lengths that the network's shape gives them.
 pub(super) fn check(network: &Network, weights: Weights<'_>) -> Result<(), Fault> {
     let shape = &network.shape;

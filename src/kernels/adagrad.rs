@@ -37,7 +37,8 @@ pub(super) fn adagrad<S: Simd>(s: S, step: &AdaGradStep, gradients: &[Block], we
         let g = s.load(gradient);
         let sum = s.add(s.load(square), s.mul(g, g));
         s.store(sum, square);
-        let change = s.div(s.mul(lr, g), s.add(s.sqrt(sum), epsilon));
+        // The quotient is at most 1, and 0 where G has overflowed: the product cannot become NaN.
+        let change = s.mul(lr, s.div(g, s.add(s.sqrt(sum), epsilon)));
         let mut w = s.sub(s.mul(s.load(weight), factor), change);
         if decays {
             w = soft_threshold(s, w, s.splat(step.shrink.offset));

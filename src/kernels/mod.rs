@@ -166,8 +166,8 @@ impl Kernels {
         Ok(())
     }
 
-    /// `out = init + Σ_n weights[n] · rows[ids[n]]`, added in the order of `ids`. A term with weight 0 changes no bit, so it may
-    /// as well be left out.
+    /// `out = init + Σ_n weights[n] · rows[ids[n]]`, added in the order of `ids`. A term with weight 0 changes no bit where rows are
+    /// finite, so it may as well be left out.
     ///
     /// # Errors
     /// As [`Kernels::sum_rows`]; [`Error::Length`] also if `ids` and `weights` differ in length.
@@ -194,6 +194,9 @@ impl Kernels {
     /// [`Error::Length`] if `ids` and `partial_sums` differ in length; [`Error::KeywordOutOfRange`] if an id has no row.
     pub fn dot_rows(self, rows: Rows<'_>, ids: &[u32], x: &[Block], partial_sums: &mut [Block]) -> Result<()> {
         Error::check_length("partial sums", ids.len(), partial_sums.len())?;
+        if x.is_empty() {
+            return Ok(());
+        }
         check_ids(rows.count(x.len()), ids)?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         unsafe { (self.table.dot_rows)(rows, ids, x, partial_sums) };
@@ -246,7 +249,7 @@ impl Kernels {
         Ok(unsafe { (self.table.log_loss)(loss, inputs, gradient) })
     }
 
-    /// One AdaGrad step on each float: `G += g²; w ← shrink(w·factor − γ·g / (√G + ε))`. With g = 0 and no decay nothing changes.
+    /// One AdaGrad step on each float: `G += g²; w ← shrink(w·factor − γ·(g / (√G + ε)))`. With g = 0 and no decay nothing changes.
     ///
     /// # Errors
     /// [`Error::Length`] if the slices differ in length.

@@ -27,6 +27,7 @@ impl<'a> Rows<'a> {
     /// How many rows of `width` blocks there are.
     pub(super) fn count(&self, width: usize) -> usize {
         match self.blocks.len().checked_sub(self.first.saturating_add(width)) {
+            // Rows without columns are never read.
             _ if width == 0 => usize::MAX,
             None => 0,
             Some(0) => 1,

@@ -113,7 +113,7 @@ pub(super) fn log_loss(loss: &LogLoss, x: LossInputs<'_>, gradient: &mut [Block]
             value += negative * clamped(softplus(u));
         }
         sums[i % LANES] += f64::from(weight * value);
-        let inside = loss.eps < sigma(u) && sigma(u) < 1.0 - loss.eps;
+        let inside = loss.eps < sigma(u) && loss.eps < sigma_of_minus(u);
         if loss.kind != LossKind::ClampTorch || inside {
             *gradient = (negative * sigma(u) - positive * sigma_of_minus(u)) * weight * loss.scale;
         }
@@ -137,7 +137,7 @@ pub(super) fn relu(a: &[Block], h: &mut [Block], active: ActiveUnits<'_>) -> usi
 pub(super) fn adagrad(step: &AdaGradStep, gradients: &[Block], weights: &mut [Block], squares: &mut [Block]) {
     for ((g, w), sum) in as_floats(gradients).iter().zip(as_floats_mut(weights)).zip(as_floats_mut(squares)) {
         *sum += g * g;
-        *w = *w * step.shrink.factor - step.lr * g / (sum.sqrt() + step.epsilon);
+        *w = *w * step.shrink.factor - step.lr * (g / (sum.sqrt() + step.epsilon));
         if step.shrink != Shrink::NONE {
             *w = soft_threshold(*w, step.shrink.offset);
         }

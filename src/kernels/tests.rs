@@ -211,6 +211,7 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
             kernels.adagrad(&AdaGradStep { lr: 0.1, epsilon: 1.0, shrink: Shrink::NONE }, block, &mut out, &mut []).is_err()
         );
         assert!(kernels.sum_rows(Rows::new(&[], 0), None, &[5], &mut []).is_ok(), "rows without columns have any id");
+        assert!(kernels.dot_rows(Rows::new(&[], 7), &[u32::MAX], &[], &mut out[..1]).is_ok());
     }
 }
 

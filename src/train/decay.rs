@@ -41,10 +41,9 @@ impl LazyDecay {
         self.log.len() >= Self::LONGEST || self.log[self.log.len() - 1].0 < Self::SMALLEST
     }
 
-    /// What `row` missed, if anything; it counts as caught up from then on.
-    pub(super) fn catch_up(&mut self, row: usize) -> Option<Shrink> {
-        let now = self.log.len() - 1;
-        let seen = std::mem::replace(&mut self.seen[row], now as u32) as usize;
+    /// What `row` has missed, if anything.
+    pub(super) fn missed(&self, row: usize) -> Option<Shrink> {
+        let (seen, now) = (self.seen[row] as usize, self.log.len() - 1);
         (seen < now).then(|| {
             let ((p_seen, q_seen), (p, q)) = (self.log[seen], self.log[now]);
             Shrink { factor: (p / p_seen) as f32, offset: (p * (q - q_seen)) as f32 }
@@ -56,7 +55,17 @@ impl LazyDecay {
         self.seen[row] = (self.log.len() - 1) as u32;
     }
 
-    /// Starts afresh; every row must have been caught up.
+    /// The mark of a row.
+    pub(super) fn seen(&self, row: usize) -> u32 {
+        self.seen[row]
+    }
+
+    /// Sets a mark back to what [`LazyDecay::seen`] said.
+    pub(super) fn untouch(&mut self, row: usize, seen: u32) {
+        self.seen[row] = seen;
+    }
+
+    /// Starts afresh: every row counts as caught up.
     pub(super) fn restart(&mut self) {
         self.log.clear();
         self.log.push((1.0, 0.0));
@@ -86,10 +95,11 @@ mod tests {
                         lazy.advance(lr, l1, l2);
                         dense = (dense * (1.0 - lr * l2) - lr * l1).max(0.0);
                     }
-                    let shrink = lazy.catch_up(0).unwrap();
+                    let shrink = lazy.missed(0).unwrap();
+                    lazy.touch(0);
                     let caught_up = (w.abs() * f64::from(shrink.factor) - f64::from(shrink.offset)).max(0.0);
                     assert!((caught_up - dense).abs() < 1e-6, "{caught_up} against {dense}");
-                    assert_eq!(lazy.catch_up(0), None);
+                    assert_eq!(lazy.missed(0), None);
                     lazy.restart();
                 }
             }

@@ -7,10 +7,11 @@ use super::batch::{PairWeights, Sample, Targets};
 use super::config::{Negatives, TrainConfig};
 use super::parameters::{Parameters, Statistics};
 use super::trainer::Trainer;
-use crate::data::{Dataset, NegativeSampler};
+use crate::data::{Dataset, NegativeSampler, ScoredPairs};
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, evaluate_network};
 use crate::metrics::Propensities;
+use crate::network::Weights;
 use crate::rng::Philox;
 
 impl Statistics {
@@ -61,7 +62,7 @@ pub struct EpochReport {
 pub struct FitReport {
     /// Every epoch.
     pub epochs: Vec<EpochReport>,
-    /// The epoch whose weights were kept, counted from 1; 0 before the first.
+    /// The epoch whose weights were kept, counted from 1; 0 if none was finished.
     pub best_epoch: u32,
     /// Whether the observer stopped the training.
     pub interrupted: bool,
@@ -95,20 +96,13 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::NoData`] without samples or tags; if a sample does not fit the model.
-    pub fn evaluate(&mut self, dataset: &Dataset, propensities: Option<&Propensities>) -> Result<Evaluated> {
-        self.flush();
-        self.in_pool(|trainer| {
-            let thresholds: Vec<f32> = trainer.tags.iter().map(|tag| tag.threshold).collect();
-            let weights = trainer.parameters.weights();
-            evaluate_network(trainer.kernels, &trainer.network, weights, &thresholds, dataset, propensities, trainer.workers)
-        })
-    }
-
-    /// Runs `work` on the caller's pool, entered once.
-    fn in_pool<R: Send>(&mut self, work: impl FnOnce(&mut Self) -> R + Send) -> R {
-        match self.pool.clone() {
-            Some(pool) => pool.install(|| work(self)),
-            None => work(self),
+    pub fn evaluate(&self, dataset: &Dataset, propensities: Option<&Propensities>) -> Result<Evaluated> {
+        let thresholds: Vec<f32> = self.tags.iter().map(|tag| tag.threshold).collect();
+        let weights = Weights { w1: &self.decayed_w1(), ..self.parameters.weights() };
+        let run = || evaluate_network(self.kernels, &self.network, weights, &thresholds, dataset, propensities, self.workers);
+        match &self.pool {
+            Some(pool) => pool.install(run),
+            None => run(),
         }
     }
 
@@ -128,7 +122,7 @@ impl Trainer {
             if is_best {
                 report.best_epoch = self.epoch;
                 if let Some(score) = score {
-                    best = Some((score, self.parameters.clone()));
+                    best = Some((score, self.snapshot()));
                 }
             }
             let epoch = EpochReport { epoch: self.epoch, log_loss, valid, best: is_best };
@@ -143,8 +137,7 @@ impl Trainer {
             }
         }
         if let Some((_, parameters)) = best {
-            self.flush();
-            self.parameters = parameters;
+            self.replace(parameters);
         }
         Ok(report)
     }
@@ -154,8 +147,8 @@ impl Trainer {
             return Err(Error::NoData { what: "no samples to train on".into(), cure: "give at least one item" });
         }
         self.check_trainable(dataset)?;
-        self.epoch += 1;
         let rng = Philox::new(self.config.seed);
+        let given_offsets = self.offsets.clone();
         let scored = match self.config.negatives {
             Negatives::All => None,
             Negatives::Sampled(ratio) => {
@@ -163,13 +156,26 @@ impl Trainer {
                 let negatives = NegativeSampler::new(rng, dataset.tag_sets(), &names, ratio)?;
                 let rates: Vec<f64> = negatives.quotas().iter().map(|quota| quota.rate).collect();
                 self.set_inclusion_rates(&rates)?;
-                Some(negatives.epoch(self.epoch))
+                Some(negatives.epoch(self.epoch + 1))
             }
         };
         let samples = u32::try_from(dataset.len())
             .map_err(|_| Error::TooLarge { what: "samples of a data set", limit: u32::MAX.into() })?;
-        let order = rng.permutation(samples, self.epoch);
-        let mut batch = Vec::with_capacity(self.config.batch);
+        self.epoch += 1;
+        let result = self.run_batches(dataset, &rng.permutation(samples, self.epoch), scored.as_ref(), observer);
+        self.offsets = given_offsets;
+        result
+    }
+
+    /// Steps through the samples in `order`; of each, only the pairs in `scored` count, if given.
+    fn run_batches(
+        &mut self,
+        dataset: &Dataset,
+        order: &[u32],
+        scored: Option<&ScoredPairs>,
+        observer: &mut Observer<'_>,
+    ) -> Result<(f64, ControlFlow<()>)> {
+        let mut batch = Vec::with_capacity(self.config.batch.min(order.len()));
         let (mut loss_sum, mut pairs) = (0.0, 0);
         for (n, indices) in order.chunks(self.config.batch).enumerate() {
             batch.clear();
@@ -180,12 +186,10 @@ impl Trainer {
                     index,
                     keywords: dataset.keywords(i),
                     targets: Targets::Tags(dataset.tags(i)),
-                    weights: scored
-                        .as_ref()
-                        .map_or(PairWeights::All(weight), |scored| PairWeights::Scored(scored.row(i), weight)),
+                    weights: scored.map_or(PairWeights::All(weight), |scored| PairWeights::Scored(scored.row(i), weight)),
                 }
             }));
-            let step = self.step(&batch)?;
+            let step = self.step_here(&batch)?;
             loss_sum += step.loss_sum;
             pairs += step.pairs;
             let done = n * self.config.batch + indices.len();
@@ -194,6 +198,7 @@ impl Trainer {
                 return Ok((log_loss, ControlFlow::Break(())));
             }
         }
+        self.check_weights_finite()?;
         Ok((loss_sum / pairs.max(1) as f64, ControlFlow::Continue(())))
     }
 

@@ -20,6 +20,6 @@ mod workers;
 pub use batch::{PairWeights, Sample, Targets};
 pub use config::{DecayMode, DecayWhen, Negatives, TrainConfig};
 pub use fit::{EpochReport, FitReport, Observer, Progress, pool};
-pub use parameters::{Statistics, glorot_radius, he_radius, prior_logit};
+pub use parameters::{Parameters, Statistics, glorot_radius, he_radius, prior_logit};
 pub use trainer::{StepReport, Trainer};
 pub(crate) use workers::Workers;

@@ -1,14 +1,14 @@
 //! All parameters of a network in training: initial values, and the shape they share with gradients' squares.
 
 use crate::aligned::{Block, LANES, as_floats_mut};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ln::ln;
 use crate::network::{Shape, Weights};
 use crate::rng::{Parameter, Philox};
 
-/// One buffer for each parameter; also the form of AdaGrad's squared-gradient sums.
+/// Values of all parameters, owned; also the form of AdaGrad's squared-gradient sums.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Parameters {
+pub struct Parameters {
     pub(super) w1: Vec<Block>,
     pub(super) b1: Vec<Block>,
     pub(super) w2: Vec<Block>,
@@ -27,20 +27,27 @@ pub struct Statistics {
 }
 
 impl Parameters {
-    pub(super) fn filled(shape: &Shape, value: f32) -> Self {
-        let block = Block([value; LANES]);
-        Parameters {
-            w1: vec![block; shape.w1_blocks()],
-            b1: vec![block; shape.row_blocks()],
-            w2: vec![block; shape.w2_blocks()],
-            b2: vec![block; shape.slot_blocks()],
-        }
+    /// Parameters that all have this value, padding too.
+    pub(super) fn filled(shape: &Shape, value: f32) -> Result<Self> {
+        let filled = |what, blocks: usize| {
+            let mut buffer = Vec::new();
+            let limit = isize::MAX as u64;
+            buffer.try_reserve_exact(blocks).map_err(|_| Error::TooLarge { what, limit })?;
+            buffer.resize(blocks, Block([value; LANES]));
+            Ok(buffer)
+        };
+        Ok(Parameters {
+            w1: filled("the first layer, for this machine's memory", shape.w1_blocks())?,
+            b1: filled("the hidden biases, for this machine's memory", shape.row_blocks())?,
+            w2: filled("the output layer, for this machine's memory", shape.w2_blocks())?,
+            b2: filled("the output biases, for this machine's memory", shape.slot_blocks())?,
+        })
     }
 
     /// He et al. (2015) for W1, with the mean number of *active* keywords as fan-in, times `scale`; Glorot & Bengio (2010) for W2;
     /// b1 is 0 and b2 the log-odds of each tag's prior.
-    pub(super) fn initial(shape: &Shape, statistics: &Statistics, scale: f64, rng: Philox) -> Self {
-        let mut parameters = Parameters::filled(shape, 0.0);
+    pub(super) fn initial(shape: &Shape, statistics: &Statistics, scale: f64, rng: Philox) -> Result<Self> {
+        let mut parameters = Parameters::filled(shape, 0.0)?;
         let (hidden, row) = (shape.hidden(), shape.row_blocks() * LANES);
         let groups = shape.groups().len();
         let radius = (scale * he_radius(statistics.mean_keywords)) as f32;
@@ -69,10 +76,12 @@ impl Parameters {
             let negatives = statistics.samples.saturating_sub(positives);
             as_floats_mut(&mut parameters.b2)[shape.slot(tag)] = prior_logit(positives, negatives) as f32;
         }
-        parameters
+        Ok(parameters)
     }
 
-    pub(super) fn weights(&self) -> Weights<'_> {
+    /// The parameters, borrowed.
+    #[must_use]
+    pub fn weights(&self) -> Weights<'_> {
         Weights { w1: &self.w1, b1: &self.b1, w2: &self.w2, b2: &self.b2 }
     }
 

@@ -1,5 +1,6 @@
 //! The trainer: parameters, AdaGrad's memory and the step on a mini-batch.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::batch::{Keywords, Sample};
@@ -7,10 +8,11 @@ use super::config::TrainConfig;
 use super::decay::{LazyDecay, step_shrink};
 use super::parameters::{Parameters, Statistics};
 use super::pass::{Pass, PassInputs};
-use super::update::{Update, catch_up};
+use super::update::Update;
 use super::workers::Workers;
-use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
+use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
+use crate::format::check_weights;
 use crate::kernels::{AdaGradStep, Kernels, Level};
 use crate::layers::sigmoid_loss;
 use crate::ln::ln;
@@ -33,8 +35,9 @@ pub struct Trainer {
     pub(super) parameters: Parameters,
     squares: Parameters,
     decay: Option<LazyDecay>,
+    undo: Undo,
     positive_weights: Vec<Block>,
-    offsets: Vec<Block>,
+    pub(super) offsets: Vec<Block>,
     keywords: Keywords,
     pass: Pass,
     pub(super) pool: Option<Arc<rayon::ThreadPool>>,
@@ -66,17 +69,14 @@ impl Trainer {
         config.validate()?;
         Error::check_length("positives of each tag", tags.len(), statistics.positives.len())?;
         let shape = Shape::new(vocabulary.len(), config.hidden, &[tags.len()], OutputLayout::for_tags(tags.len()))?;
-        let parameters = Parameters::initial(&shape, statistics, config.initial_scale, Philox::new(config.seed));
-        let mut squares = Parameters::filled(&shape, 0.0);
-        let start = config.initial_square as f32;
-        for buffer in [&mut squares.w1, &mut squares.b1, &mut squares.w2, &mut squares.b2] {
-            buffer.fill(Block([start; LANES]));
-        }
+        let parameters = Parameters::initial(&shape, statistics, config.initial_scale, Philox::new(config.seed))?;
+        let squares = Parameters::filled(&shape, config.initial_square as f32)?;
         Ok(Trainer {
             kernels: Kernels::best(),
             decay: LazyDecay::new(&config, shape.keywords()),
             positive_weights: vec![Block([1.0; LANES]); shape.slot_blocks()],
             offsets: vec![Block::ZERO; shape.slot_blocks()],
+            undo: Undo::default(),
             keywords: Keywords::new(&shape),
             pass: Pass::default(),
             pool: None,
@@ -104,6 +104,7 @@ impl Trainer {
         trainer.pool.clone_from(&self.pool);
         trainer.workers = self.workers;
         trainer.positive_weights.clone_from(&self.positive_weights);
+        trainer.offsets.clone_from(&self.offsets);
         Ok(trainer)
     }
 
@@ -146,10 +147,24 @@ impl Trainer {
         self.step
     }
 
-    /// The weights after the last step, all decay applied.
-    pub fn weights(&mut self) -> Weights<'_> {
-        self.flush();
-        self.parameters.weights()
+    /// A copy of the weights after the last step, all decay applied.
+    #[must_use]
+    pub fn snapshot(&self) -> Parameters {
+        Parameters {
+            w1: self.decayed_w1().into_owned(),
+            b1: self.parameters.b1.clone(),
+            w2: self.parameters.w2.clone(),
+            b2: self.parameters.b2.clone(),
+        }
+    }
+
+    /// W1 with all decay applied: a copy, if rows decay lazily, so that looking at a training never changes it.
+    pub(super) fn decayed_w1(&self) -> Cow<'_, [Block]> {
+        let Some(decay) = &self.decay else { return Cow::Borrowed(&self.parameters.w1) };
+        let mut w1 = self.parameters.w1.clone();
+        let shape = &self.network.shape;
+        catch_up(self.kernels, decay, 0..shape.keywords(), shape.row_blocks(), &mut w1);
+        Cow::Owned(w1)
     }
 
     /// AdaGrad's squared-gradient sums, in the form of weights.
@@ -161,11 +176,20 @@ impl Trainer {
     /// Replaces the weights; AdaGrad's memory stays.
     ///
     /// # Errors
-    /// [`Error::Length`] if they do not have this network's shape.
+    /// [`Error::Length`] if they do not have this network's shape, [`Error::BadWeight`] if one is not finite or padding is not 0.
     pub fn set_weights(&mut self, weights: Weights<'_>) -> Result<()> {
-        self.flush();
-        self.parameters = Parameters::copy_from(&self.network.shape, weights)?;
+        weights.check(&self.network.shape)?;
+        check_weights(&self.network, weights)?;
+        self.replace(Parameters::copy_from(&self.network.shape, weights)?);
         Ok(())
+    }
+
+    /// Goes on with other weights, which count as decayed up to the present step.
+    pub(super) fn replace(&mut self, parameters: Parameters) {
+        self.parameters = parameters;
+        if let Some(decay) = &mut self.decay {
+            decay.restart();
+        }
     }
 
     /// Weighs the loss of each tag's positives by a finite factor of at least 0.
@@ -197,11 +221,24 @@ impl Trainer {
         Ok(())
     }
 
+    /// Runs `work` on the caller's pool, if there is one, entered once.
+    pub(super) fn in_pool<R: Send>(&mut self, work: impl FnOnce(&mut Self) -> R + Send) -> R {
+        match self.pool.clone() {
+            Some(pool) => pool.install(|| work(self)),
+            None => work(self),
+        }
+    }
+
     /// Takes one step on a mini-batch. An empty one does nothing.
     ///
     /// # Errors
     /// If a sample does not fit the model, or a loss or gradient is not finite ([`Error::NonFinite`]); then nothing has changed.
     pub fn step(&mut self, samples: &[Sample<'_>]) -> Result<StepReport> {
+        self.in_pool(|trainer| trainer.step_here(samples))
+    }
+
+    /// [`Trainer::step`], on the pool already.
+    pub(super) fn step_here(&mut self, samples: &[Sample<'_>]) -> Result<StepReport> {
         let shape = &self.network.shape;
         samples.iter().try_for_each(|sample| sample.check(shape))?;
         if samples.is_empty() {
@@ -218,7 +255,9 @@ impl Trainer {
         let width = shape.row_blocks();
         if let Some(decay) = &mut self.decay {
             let rows = self.keywords.rows.iter().map(|row| *row as usize);
-            catch_up(self.kernels, decay, rows, width, &mut self.parameters.w1);
+            self.undo.keep(decay, rows.clone(), width, &self.parameters.w1);
+            catch_up(self.kernels, decay, rows.clone(), width, &mut self.parameters.w1);
+            rows.for_each(|row| decay.touch(row));
         }
         let inputs = PassInputs {
             kernels: self.kernels,
@@ -234,7 +273,12 @@ impl Trainer {
         };
         self.pass.run(&inputs, self.workers)?;
         let loss_sum: f64 = self.pass.losses.iter().sum();
-        self.check_finite(samples.len(), loss_sum)?;
+        if let Err(error) = self.check_finite(samples.len(), loss_sum) {
+            if let Some(decay) = &mut self.decay {
+                self.undo.restore(decay, &self.keywords.rows, width, &mut self.parameters.w1);
+            }
+            return Err(error);
+        }
 
         let lr = config.lr_at(step);
         if let Some(decay) = &mut self.decay {
@@ -257,18 +301,21 @@ impl Trainer {
         update.run(&mut self.parameters, &mut self.squares)?;
         self.step = step;
         if self.decay.as_ref().is_some_and(LazyDecay::wants_flush) {
-            self.flush();
+            let w1 = self.decayed_w1().into_owned();
+            self.parameters.w1 = w1;
+            self.decay.iter_mut().for_each(LazyDecay::restart);
         }
         Ok(StepReport { step, loss: loss_sum * factor, pairs, loss_sum })
     }
 
-    /// Applies all decay that rows have missed.
-    pub(super) fn flush(&mut self) {
-        if let Some(decay) = &mut self.decay {
-            let shape = &self.network.shape;
-            catch_up(self.kernels, decay, 0..shape.keywords(), shape.row_blocks(), &mut self.parameters.w1);
-            decay.restart();
+    /// Fails if a weight is not finite.
+    pub(super) fn check_weights_finite(&self) -> Result<()> {
+        let Weights { w1, b1, w2, b2 } = self.parameters.weights();
+        if [w1, b1, w2, b2].into_iter().all(|part| self.kernels.magnitude(part).is_finite()) {
+            return Ok(());
         }
+        let lr = self.config.lr_at(self.step);
+        Err(Error::NonFinite { what: "a weight", tag: None, epoch: self.epoch, step: self.step, lr })
     }
 
     /// Fails if the loss or any gradient is not finite, or so large that a sum over the mini-batch could overflow.
@@ -299,12 +346,11 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::NonFinite`] if a weight is not finite: such a model is never made.
-    pub fn model(&mut self, mut provenance: Provenance) -> Result<Model> {
-        self.flush();
+    pub fn model(&self, mut provenance: Provenance) -> Result<Model> {
         self.config.describe(&mut provenance)?;
         ModelParts {
             network: &self.network,
-            weights: self.parameters.weights(),
+            weights: Weights { w1: &self.decayed_w1(), ..self.parameters.weights() },
             vocabulary: self.vocabulary.view(),
             tags: &self.tags,
             provenance: &provenance,
@@ -313,11 +359,89 @@ impl Trainer {
     }
 }
 
+/// What a step that fails has to put back: the rows that were caught up with their decay before it could be known to fail.
+#[derive(Debug, Default)]
+struct Undo {
+    rows: Vec<Block>,
+    seen: Vec<u32>,
+}
+
+impl Undo {
+    fn keep(&mut self, decay: &LazyDecay, rows: impl Iterator<Item = usize>, width: usize, weights: &[Block]) {
+        self.rows.clear();
+        self.seen.clear();
+        for row in rows {
+            self.rows.extend_from_slice(&weights[row * width..(row + 1) * width]);
+            self.seen.push(decay.seen(row));
+        }
+    }
+
+    fn restore(&self, decay: &mut LazyDecay, rows: &[u32], width: usize, weights: &mut [Block]) {
+        for (n, (&row, &seen)) in rows.iter().zip(&self.seen).enumerate() {
+            let row = row as usize;
+            weights[row * width..(row + 1) * width].copy_from_slice(&self.rows[n * width..(n + 1) * width]);
+            decay.untouch(row, seen);
+        }
+    }
+}
+
+/// Applies the decay that rows have missed.
+fn catch_up(kernels: Kernels, decay: &LazyDecay, rows: impl Iterator<Item = usize>, width: usize, weights: &mut [Block]) {
+    for row in rows {
+        if let Some(shrink) = decay.missed(row) {
+            kernels.shrink(&shrink, &mut weights[row * width..(row + 1) * width]);
+        }
+    }
+}
+
 /// Copies one float a tag to one float a tag slot.
 fn spread_slots(shape: &Shape, per_tag: &[f32], slots: &mut [Block]) {
-    debug_assert_eq!(slots.len(), blocks_for(shape.slot_blocks() * LANES));
     let floats = as_floats_mut(slots);
     for (tag, value) in per_tag.iter().enumerate() {
         floats[shape.slot(tag)] = *value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::{PairWeights, Targets};
+    use super::*;
+
+    /// With no grain every part of a step is divided as far as it goes, whatever its size.
+    #[test]
+    fn work_that_is_divided_to_the_last_piece_gives_the_same_bits() {
+        for tags in [2, 70] {
+            let config = TrainConfig { hidden: 20, l1: 1e-4, ..TrainConfig::default() };
+            let names = |prefix: &str, count: u32| (0..count).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>();
+            let statistics = Statistics { samples: 40, mean_keywords: 3.0, positives: vec![5; tags as usize] };
+            let ids: Vec<[u32; 3]> = (0..40).map(|i| [i % 7, 10 + i % 11, 30 + i]).collect();
+            let run = |threads| {
+                let vocabulary = Vocabulary::from_keywords(names("k", 80)).unwrap();
+                let mut trainer =
+                    Trainer::new(config.clone(), vocabulary, Tags::from_names(names("t", tags)).unwrap(), &statistics).unwrap();
+                if let Some(pool) = super::super::pool(threads).unwrap() {
+                    trainer.set_pool(pool);
+                }
+                trainer.workers.grain = 0;
+                let positives = [0, 1];
+                let samples: Vec<Sample<'_>> = (0..)
+                    .zip(&ids)
+                    .map(|(index, keywords)| Sample {
+                        index,
+                        keywords,
+                        targets: Targets::Tags(&positives[index as usize % 2..]),
+                        weights: PairWeights::All(1.0),
+                    })
+                    .collect();
+                for _ in 0..3 {
+                    trainer.step(&samples).unwrap();
+                }
+                trainer.model(Provenance::new()).unwrap().bytes().to_vec()
+            };
+            let expected = run(1);
+            for threads in [2, 3, 8] {
+                assert!(run(threads) == expected, "{threads} threads, {tags} tags");
+            }
+        }
     }
 }

@@ -3,7 +3,6 @@
 //! A row is written by one thread, and its sum does not depend on which: so training is the same for every number of threads.
 
 use super::batch::Keywords;
-use super::decay::LazyDecay;
 use super::parameters::Parameters;
 use super::pass::Pass;
 use super::workers::Workers;
@@ -144,19 +143,4 @@ struct Strip<'a> {
     first: usize,
     /// Blocks in a row.
     width: usize,
-}
-
-/// Applies the decay that the rows at hand have missed.
-pub(super) fn catch_up(
-    kernels: Kernels,
-    decay: &mut LazyDecay,
-    rows: impl Iterator<Item = usize>,
-    width: usize,
-    weights: &mut [Block],
-) {
-    for row in rows {
-        if let Some(shrink) = decay.catch_up(row) {
-            kernels.shrink(&shrink, &mut weights[row * width..(row + 1) * width]);
-        }
-    }
 }

@@ -236,7 +236,7 @@ pub(super) fn check(path: &Path, case: &Value, level: Level) {
     let mut probe = trainer(case, &plain, level, |config| (config.initial_square, config.l1, config.l2) = (0.0, 0.0, 0.0));
     probe.step(&samples(&batches[0])).unwrap();
     let squares = Plain::of(&network.shape, probe.squares());
-    let moved = Plain::of(&network.shape, probe.weights());
+    let moved = Plain::of(&network.shape, probe.snapshot().weights());
     for (((tensor, squares), (_, moved)), (_, start)) in squares.tensors().into_iter().zip(moved.tensors()).zip(plain.tensors())
     {
         let Some(gradient) = expected["grad"].get(tensor).map(flat) else { continue };
@@ -264,7 +264,7 @@ pub(super) fn check(path: &Path, case: &Value, level: Level) {
         );
         let Some(after) = expected["after"].get((step + 1).to_string()) else { continue };
         let tolerance = if step < 10 { 1e-4 } else { 2e-3 };
-        let weights = Plain::of(&network.shape, trained.weights());
+        let weights = Plain::of(&network.shape, trained.snapshot().weights());
         for (tensor, values) in weights.tensors() {
             if let Some(expected) = after["params"].get(tensor) {
                 close(&format!("{name}: {tensor} after {} steps", step + 1), &values, &flat(expected), tolerance);
