@@ -1,0 +1,99 @@
+//! Training steps at every level of this machine, one thread, with the default configuration but for the size of mini-batches.
+//!
+//! ```text
+//! cargo bench --bench train
+//! ```
+//!
+//! Ids are `step/level/workload_batch`; elements are samples. Tags are drawn from the scores of the workload's model. Before a
+//! level is timed, its weights after a few steps are compared with the scalar level's, bit by bit.
+
+#![allow(clippy::unwrap_used, reason = "a bench that cannot run shows where")]
+
+mod workloads;
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use tagomatic::rng::{Philox, unit};
+use tagomatic::train::{PairWeights, Sample, Statistics, Targets, TrainConfig, Trainer};
+use tagomatic::{Level, Tagger};
+use workloads::{Sets, W1, W1M, Workload, bits};
+
+const CHECKED_STEPS: usize = 4;
+
+fn main() {
+    let mut c = Criterion::default().configure_from_args();
+    for workload in [W1, W1M] {
+        let data = Data::new(workload);
+        for batch in [32, 256] {
+            data.bench(&mut c, batch);
+        }
+    }
+    c.final_summary();
+}
+
+struct Data {
+    workload: Workload,
+    requests: Sets,
+    tags: Vec<Vec<u32>>,
+}
+
+impl Data {
+    fn new(workload: Workload) -> Self {
+        let tagger = Tagger::new(workload.model());
+        let requests = workload.requests();
+        let (mut scratch, mut scores) = (tagger.scratch(), vec![0.0; workload.tags]);
+        let tags = (0..)
+            .zip(requests.iter())
+            .map(|(sample, ids)| {
+                tagger.score(ids, &mut scratch, &mut scores).unwrap();
+                let drawn = |tag: u32| unit(Philox::new(1).block([sample, tag, 0, 0])[0]);
+                (0..).zip(&scores).filter(|(tag, score)| drawn(*tag) < **score).map(|(tag, _)| tag).collect()
+            })
+            .collect();
+        Data { workload, requests, tags }
+    }
+
+    fn samples(&self) -> Vec<Sample<'_>> {
+        (0..)
+            .zip(self.requests.iter().zip(&self.tags))
+            .map(|(index, (keywords, tags))| Sample {
+                index,
+                keywords,
+                targets: Targets::Tags(tags),
+                weights: PairWeights::All(1.0),
+            })
+            .collect()
+    }
+
+    fn trainer(&self, batch: usize, level: Level) -> Trainer {
+        let mut positives = vec![0; self.workload.tags];
+        self.tags.iter().flatten().for_each(|tag| positives[*tag as usize] += 1);
+        let mean_keywords = self.workload.active as f64;
+        let statistics = Statistics { samples: self.requests.len() as u64, mean_keywords, positives };
+        let config = TrainConfig { hidden: self.workload.hidden, batch, ..TrainConfig::default() };
+        let mut trainer = Trainer::new(config, self.workload.vocabulary(), self.workload.tags(), &statistics).unwrap();
+        trainer.set_level(level).unwrap();
+        trainer
+    }
+
+    fn bench(&self, c: &mut Criterion, batch: usize) {
+        let samples = self.samples();
+        let mut group = c.benchmark_group("step");
+        group.throughput(Throughput::Elements(batch as u64));
+        let mut expected = None;
+        for level in Level::available() {
+            let mut trainer = self.trainer(batch, level);
+            let mut batches = samples.chunks_exact(batch).cycle();
+            for batch in batches.by_ref().take(CHECKED_STEPS) {
+                trainer.step(batch).unwrap();
+            }
+            let weights = trainer.weights();
+            let found = [weights.w1, weights.b1, weights.w2, weights.b2].map(bits);
+            assert!(*expected.get_or_insert_with(|| found.clone()) == found, "{level} differs from the scalar level");
+            let case = format!("{}_b{batch}", self.workload.name);
+            group.bench_function(BenchmarkId::new(level.to_string(), case), |b| {
+                b.iter(|| trainer.step(batches.next().unwrap()).unwrap());
+            });
+        }
+        group.finish();
+    }
+}
