@@ -53,6 +53,8 @@ pub struct StepReport {
     pub step: u64,
     /// The loss of the mini-batch before the step, reduced as configured.
     pub loss: f64,
+    /// The activity penalty of the mini-batch before the step; not part of `loss`.
+    pub penalty: f64,
     /// Pairs of sample and tag that were scored.
     pub pairs: usize,
     /// The sum of these pairs' losses.
@@ -69,7 +71,7 @@ impl Trainer {
         config.validate()?;
         Error::check_length("positives of each tag", tags.len(), statistics.positives.len())?;
         let shape = Shape::new(vocabulary.len(), config.hidden, &[tags.len()], OutputLayout::for_tags(tags.len()))?;
-        let parameters = Parameters::initial(&shape, statistics, config.initial_scale, Philox::new(config.seed))?;
+        let parameters = Parameters::initial(&shape, statistics, &config)?;
         let squares = Parameters::filled(&shape, config.initial_square as f32)?;
         Ok(Trainer {
             kernels: Kernels::best(),
@@ -242,7 +244,7 @@ impl Trainer {
         let shape = &self.network.shape;
         samples.iter().try_for_each(|sample| sample.check(shape))?;
         if samples.is_empty() {
-            return Ok(StepReport { step: self.step, loss: 0.0, pairs: 0, loss_sum: 0.0 });
+            return Ok(StepReport { step: self.step, loss: 0.0, penalty: 0.0, pairs: 0, loss_sum: 0.0 });
         }
         let step = self.step + 1;
         let config = &self.config;
@@ -268,6 +270,7 @@ impl Trainer {
             loss: sigmoid_loss::constants(config.loss, config.eps, factor)?,
             positive_weights: &self.positive_weights,
             offsets: &self.offsets,
+            penalty: config.penalty,
             dropout: dropout(config.dropout_hidden),
             step,
         };
@@ -305,7 +308,7 @@ impl Trainer {
             self.parameters.w1 = w1;
             self.decay.iter_mut().for_each(LazyDecay::restart);
         }
-        Ok(StepReport { step, loss: loss_sum * factor, pairs, loss_sum })
+        Ok(StepReport { step, loss: loss_sum * factor, penalty: self.pass.penalty, pairs, loss_sum })
     }
 
     /// Fails if a weight is not finite.
@@ -325,7 +328,7 @@ impl Trainer {
             (largest(&self.pass.hidden), largest(&self.pass.delta), largest(&self.pass.d_pre_activations));
         let bound = f64::from(f32::MAX) / samples as f64;
         let fits = delta <= bound && hidden * delta <= bound && da * f64::from(self.keywords.factor()) <= bound;
-        if loss_sum.is_finite() && fits {
+        if loss_sum.is_finite() && self.pass.penalty.is_finite() && fits {
             return Ok(());
         }
         let slots = self.network.shape.slot_blocks() * LANES;
