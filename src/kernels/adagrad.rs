@@ -63,15 +63,3 @@ fn soft_threshold<S: Simd>(s: S, w: S::F, offset: S::F) -> S::F {
     let vanishes = s.less(magnitude, s.splat(f32::MIN_POSITIVE));
     s.select(vanishes, s.splat(0.0), s.copysign(magnitude, w))
 }
-
-/// See [`super::Kernels::magnitude`].
-#[inline(always)]
-pub(super) fn magnitude(x: &[Block]) -> f32 {
-    let mut largest = [0_u32; crate::aligned::LANES];
-    for block in x {
-        for (largest, x) in largest.iter_mut().zip(block.0) {
-            *largest = (*largest).max(x.to_bits() & 0x7FFF_FFFF);
-        }
-    }
-    f32::from_bits(largest.into_iter().fold(0, u32::max))
-}

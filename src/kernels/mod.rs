@@ -14,6 +14,7 @@
 mod activation;
 mod adagrad;
 mod level;
+mod magnitude;
 mod rows;
 mod scalar;
 mod sigmoid;
@@ -117,7 +118,7 @@ macro_rules! level {
             }
             $(#[$features])?
             fn magnitude(x: &[Block]) -> f32 {
-                adagrad::magnitude(x)
+                magnitude::magnitude($token, x)
             }
             Table {
                 level: $level,
@@ -317,7 +318,7 @@ impl Kernels {
         unsafe { (self.table.shrink)(shrink, weights) };
     }
 
-    /// The largest |x|: infinite if any is infinite, NaN if any is NaN, 0 for an empty slice.
+    /// The largest |x|; NaN if any is not finite, 0 for an empty slice.
     #[must_use]
     pub fn magnitude(self, x: &[Block]) -> f32 {
         // SAFETY: the machine has the table's level (invariant of `Kernels`).

@@ -209,5 +209,9 @@ fn soft_threshold(w: f32, offset: f32) -> f32 {
 }
 
 pub(super) fn magnitude(x: &[Block]) -> f32 {
-    f32::from_bits(as_floats(x).iter().map(|x| x.abs().to_bits()).max().unwrap_or(0))
+    if as_floats(x).iter().all(|x| x.is_finite()) {
+        as_floats(x).iter().fold(0.0, |largest, x| f32::max(largest, x.abs()))
+    } else {
+        f32::NAN
+    }
 }

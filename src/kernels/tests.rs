@@ -254,7 +254,11 @@ fn nan_is_never_swallowed() {
             assert!(h[0].0.iter().all(|x| x.is_nan()), "{activation}");
             assert_eq!(list_active(kernels, &h).len(), 16);
         }
-        assert!(kernels.magnitude(&block).is_nan());
+        for fault in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut blocks = noise(1, 5, false);
+            as_floats_mut(&mut blocks)[37] = fault;
+            assert!(kernels.magnitude(&blocks).is_nan(), "{fault} at {}", kernels.level());
+        }
         kernels.shrink(&Shrink { factor: 0.5, offset: 0.1 }, &mut h);
         assert!(h[0].0.iter().all(|x| x.is_nan()));
         kernels.sigmoid(1e-4, &mut block);
