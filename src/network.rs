@@ -243,8 +243,21 @@ pub struct Network {
     pub shape: Shape,
     /// The hidden units' nonlinearity.
     pub activation: Activation,
-    /// Scores are clamped to `[eps, 1 - eps]`; `0 <= eps < 0.5`, 0 clamps nothing.
+    /// Scores are clamped to `[eps, 1 - eps]`; `0 <= eps < 0.5`, 0 clamps nothing, -0 is refused.
     pub eps: f32,
+}
+
+/// The clamp `eps` as a network stores it.
+///
+/// # Errors
+/// [`Error::Config`] unless `0 <= eps < 0.5`, rounded to `f32` too, and for -0: a clamp has one spelling.
+pub(crate) fn check_eps(eps: f64) -> Result<f32> {
+    let stored = eps as f32;
+    if eps < 0.5 && stored < 0.5 && stored.is_sign_positive() {
+        Ok(stored)
+    } else {
+        Err(Error::Config { option: "eps", expected: "a number in [0, 0.5), not -0", found: eps.to_string() })
+    }
 }
 
 /// A borrowed view of all parameters of a network. Padding is zero.

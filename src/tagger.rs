@@ -79,7 +79,7 @@ impl Tagger {
     }
 
     /// Scores the item with keywords `ids`: writes one probability a tag to `scores`. The ids may come in any order and repeat;
-    /// ascending ids without repeats are fastest. No ids at all give each tag's prior.
+    /// ascending ids without repeats are fastest. No ids at all are scored as the empty set.
     ///
     /// # Errors
     /// [`Error::KeywordOutOfRange`] if the model has no such id; [`Error::Length`] unless `scores` has a place for each tag.

@@ -10,7 +10,7 @@ use crate::rng::{Philox, without_replacement};
 /// How many negatives a tag gets, and which share of all of them that is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quota {
-    /// NegativeSampler an epoch, `m = min(pool, floor(ratio * positives + 1/2))`.
+    /// Negatives drawn in each epoch, `m = min(pool, floor(ratio * positives + 1/2))`.
     pub negatives: usize,
     /// The rate `ρ = m / pool`, in (0, 1].
     pub rate: f64,

@@ -3,9 +3,9 @@
 use crate::Provenance;
 use crate::error::{Error, Result};
 use crate::kernels::LossKind;
-use crate::layers::sigmoid_loss::{Reduction, check_eps};
+use crate::layers::sigmoid_loss::Reduction;
 use crate::named::named;
-use crate::network::Activation;
+use crate::network::{Activation, check_eps};
 
 /// Which untagged items a tag is trained against.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -215,6 +215,7 @@ mod tests {
         rejected(|c| c.dropout_in = 1.0, "dropout_in");
         rejected(|c| c.dropout_hidden = -0.1, "dropout_hidden");
         rejected(|c| c.eps = 0.5, "eps");
+        rejected(|c| c.eps = -0.0, "eps");
         rejected(|c| c.negatives = Negatives::Sampled(0.0), "negatives");
     }
 }

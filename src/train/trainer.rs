@@ -207,7 +207,8 @@ impl Trainer {
     }
 
     /// Corrects for sampled negatives: `rates[t]` is π, the rate at which negatives of tag t are kept relative to its positives.
-    /// Training sees the logit minus ln π, so the model's own logit is that of the full data (math: King & Zeng 2001).
+    /// Training sees the logit minus ln π, so the model's own logit is that of the full data (King and Zeng, *Logistic regression in
+    /// rare events data*, 2001).
     ///
     /// # Errors
     /// [`Error::Length`] unless there is one rate a tag, [`Error::Config`] if one is not in (0, 1].
@@ -345,7 +346,7 @@ impl Trainer {
     /// A model of the present weights, with `provenance` beside the configuration. Training can go on.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] if a weight is not finite: such a model is never made.
+    /// [`Error::BadWeight`] if a weight is not finite: such a model is never made.
     pub fn model(&self, mut provenance: Provenance) -> Result<Model> {
         self.config.describe(&mut provenance)?;
         ModelParts {

@@ -415,6 +415,7 @@ fn wrong_usage_is_told_from_failure() {
     place.fails(2, "info m.tagm --threads 0", &["--threads", "1..="]);
     for (option, words) in [
         ("--eps 0.7", ["--eps: expected", "[0, 0.5)", "found 0.7"]),
+        ("--eps -0", ["--eps: expected", "not -0", "found -0"]),
         ("--dropout-hidden 1", ["--dropout-hidden: expected", "[0, 1)", "found 1"]),
         ("--lr -1", ["--lr: expected", "at least 0", "found -1"]),
         ("--negatives 0", ["--negatives: expected", "above 0", "found 0"]),
