@@ -1,10 +1,11 @@
 //! Serving: keywords in, scores out.
 
 use crate::error::{Error, Result};
+use crate::format::Model;
 use crate::ids::canonicalize;
 use crate::kernels::{Kernels, Level};
 use crate::layers::Forward;
-use crate::{Model, Tags};
+use crate::tags::Tags;
 
 /// A model ready to score items.
 ///

@@ -123,7 +123,7 @@ impl fmt::Debug for Vocabulary {
 
 /// A borrowed vocabulary, over a [`Vocabulary`] or the bytes of a model file.
 ///
-/// The bytes of a mapped file may be corrupt until [`Model::verify`](crate::Model::verify) has seen them. On corrupt bytes a
+/// The bytes of a mapped file may be corrupt until [`Model::verify`](crate::format::Model::verify) has seen them. On corrupt bytes a
 /// look-up may miss keywords or find wrong ones, but always ends, soon and without a panic; ids are below [`len`](Self::len)
 /// even then.
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use super::header::Part;
 use crate::aligned::{Block, LANES, as_floats, blocks_for};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::network::{Network, OutputLayout, PANEL, Shape, Weights};
 
 /// A parameter that breaks the rule.
@@ -34,7 +34,7 @@ impl Fault {
 
 /// Fails unless every parameter is finite and padding is zero; the weights have the lengths that the network's shape gives them.
 #[cfg(feature = "train")]
-pub(crate) fn check_weights(network: &Network, weights: Weights<'_>) -> crate::Result<()> {
+pub(crate) fn check_weights(network: &Network, weights: Weights<'_>) -> Result<()> {
     check(network, weights).map_err(Fault::in_weights)
 }
 

@@ -1,7 +1,7 @@
 //! What a training is told: every choice that changes its result, with its range.
 
-use crate::Provenance;
 use crate::error::{Error, Result};
+use crate::format::Provenance;
 use crate::kernels::LossKind;
 use crate::layers::sigmoid_loss::Reduction;
 use crate::named::named;

@@ -12,7 +12,7 @@ use super::update::Update;
 use super::workers::Workers;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
-use crate::format::check_weights;
+use crate::format::{Model, ModelParts, Provenance, check_weights};
 use crate::kernels::{AdaGradStep, Kernels, Level};
 use crate::layers::sigmoid_loss;
 use crate::ln::ln;
@@ -20,7 +20,6 @@ use crate::network::{Network, OutputLayout, Shape, Weights};
 use crate::rng::{Philox, dropout_threshold};
 use crate::tags::Tags;
 use crate::vocab::Vocabulary;
-use crate::{Model, ModelParts, Provenance};
 
 /// Trains a tagger: one shared hidden layer, one output a tag.
 ///
