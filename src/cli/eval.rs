@@ -41,6 +41,7 @@ pub(super) struct Measures<'a> {
     ece: f64,
     zeros: Option<f64>,
     dead_units: usize,
+    always_on_units: usize,
     tags: Vec<TagMeasures<'a>>,
 }
 
@@ -125,6 +126,7 @@ impl<'a> Measures<'a> {
             ece: summary.ece,
             zeros: evaluated.zeros,
             dead_units: evaluated.dead_units,
+            always_on_units: evaluated.always_on_units,
             tags: tags.iter().zip(&evaluation.tags).map(tag).collect(),
         }
     }
@@ -151,7 +153,10 @@ impl<'a> Measures<'a> {
             row("decisions", &[("micro-F1", Some(self.micro_f1)), ("macro-F1", Some(self.macro_f1))]),
             row("curves", &[("macro-AUC", self.macro_auc), ("macro-AP", self.macro_ap)]),
             row("probabilities", &[("log-loss", Some(self.log_loss)), ("Brier", Some(self.brier)), ("ECE", Some(self.ece))]),
-            ("hidden units", format!("{} zero, {} dead", percent(self.zeros), self.dead_units)),
+            (
+                "hidden units",
+                format!("{} zero, {} dead, {} always on", percent(self.zeros), self.dead_units, self.always_on_units),
+            ),
         ])
     }
 

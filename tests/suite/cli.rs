@@ -28,6 +28,7 @@ const MEASURES: [&str; 16] = [
     "ece",
     "zeros",
     "dead_units",
+    "always_on_units",
     "tags",
 ];
 const TAG_MEASURES: [&str; 8] = ["tag", "positives", "auc", "ap", "precision", "recall", "f1", "threshold"];
