@@ -11,7 +11,7 @@
 //! | [`rng`] | random numbers that depend on what they decide |
 //! | [`kernels`] | all arithmetic on slices, at a level chosen once |
 //! | [`ids`], `csr` | sets of ids |
-//! | [`vocab`], [`tags`], [`choice`] | keywords and their ids; tags; which tags an item is given |
+//! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`network`], [`layers`] | sizes and layout of the one network; its layers, forward and backward |
 //! | [`format`](mod@format) | the model file |
 //! | [`tagger`] | serving |
@@ -19,7 +19,6 @@
 //! | `train`, `evaluate` | the trainer; measuring a model on data |
 
 pub mod aligned;
-pub mod choice;
 #[cfg(feature = "train")]
 pub mod csr;
 #[cfg(feature = "train")]
@@ -37,6 +36,7 @@ pub mod metrics;
 mod named;
 pub mod network;
 pub mod rng;
+pub mod selection;
 pub mod tagger;
 pub mod tags;
 #[cfg(feature = "train")]
@@ -46,6 +46,6 @@ pub mod vocab;
 pub use error::{Error, Result};
 pub use format::{Model, ModelParts, Provenance};
 pub use kernels::Level;
-pub use tagger::{Known, Scratch, Tagger};
+pub use tagger::{KeywordCounts, Scratch, Tagger};
 pub use tags::{Tag, Tags};
 pub use vocab::Vocabulary;

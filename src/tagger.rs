@@ -26,7 +26,7 @@ pub struct Scratch {
 
 /// What became of an item's keywords.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct KeywordCounts {
     /// Different keywords that the model knows; only these were scored.
     pub known: usize,
     /// Keywords that it does not know, each occurrence counted.
@@ -98,7 +98,7 @@ impl Tagger {
         keywords: impl IntoIterator<Item = &'k str>,
         scratch: &mut Scratch,
         scores: &mut [f32],
-    ) -> Result<Known> {
+    ) -> Result<KeywordCounts> {
         let vocabulary = self.model.vocabulary();
         let mut unknown = 0;
         scratch.ids.clear();
@@ -110,7 +110,7 @@ impl Tagger {
         }
         let repeated = canonicalize(&mut scratch.ids);
         self.score_canonical(&scratch.ids, &mut scratch.forward, scores)?;
-        Ok(Known { known: scratch.ids.len(), unknown, repeated })
+        Ok(KeywordCounts { known: scratch.ids.len(), unknown, repeated })
     }
 
     /// Scores many items: item i has the keywords `ids[starts[i]..starts[i + 1]]` and the scores

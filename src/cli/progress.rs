@@ -31,17 +31,17 @@ impl Progress {
         Progress { bar, what, epochs, best: String::new() }
     }
 
-    /// Shows `news`; training goes on.
-    pub(super) fn show(&mut self, news: train::Progress<'_>) -> ControlFlow<()> {
-        match news {
-            train::Progress::Batch { epoch, done, samples, log_loss } => {
+    /// Shows `event`; training goes on.
+    pub(super) fn show(&mut self, event: train::Event<'_>) -> ControlFlow<()> {
+        match event {
+            train::Event::Batch { epoch, done, samples, log_loss } => {
                 if let Some(bar) = &self.bar {
                     let Progress { what, epochs, best, .. } = self;
                     bar.set_message(format!("{what}epoch {epoch}/{epochs}: log-loss {log_loss:.4}{best}"));
                     bar.set_position((u64::from(epoch) - 1) * samples as u64 + done as u64);
                 }
             }
-            train::Progress::Epoch(report) => {
+            train::Event::Epoch(report) => {
                 let ap = report.valid.as_ref().map(|valid| output::measure(valid.evaluation.macro_ap.value));
                 if let (Some(ap), true) = (&ap, report.best) {
                     self.best = format!(", best validation macro-AP {ap} in epoch {}", report.epoch);

@@ -9,7 +9,7 @@ use tagomatic::rng::Philox;
 use tagomatic::train::{FitReport, Statistics, TrainConfig, Trainer};
 use tagomatic::{Model, Provenance, Tagger, Tags, Vocabulary};
 
-use super::eval::{Left, Measures};
+use super::eval::{Measures, Skipped};
 use super::failure::Result;
 use super::load::Encoded;
 use super::progress::Progress;
@@ -84,7 +84,7 @@ impl TrainingSet {
         let refit = self.all.as_ref().filter(|_| fit.best_epoch > 0);
         if let Some(all) = refit {
             let start = Instant::now();
-            trainer = trainer.afresh(&Statistics::of(all, self.tags.len()), fit.best_epoch)?;
+            trainer = trainer.restarted(&Statistics::of(all, self.tags.len()), fit.best_epoch)?;
             let mut progress = Progress::new("all items, ", fit.best_epoch, all.len());
             trainer.fit(all, None, &mut |news| progress.show(news))?;
             seconds += start.elapsed().as_secs_f64();
@@ -174,7 +174,7 @@ pub(super) struct Document<'a> {
     repeated_tags: u64,
     skipped: u64,
     /// What of a validation file was left out.
-    valid_left: Option<Left>,
+    valid_left: Option<Skipped>,
 }
 
 impl Training {
@@ -209,7 +209,7 @@ impl Training {
             repeated_keywords: set.stats.repeated_keywords,
             repeated_tags: set.stats.repeated_tags,
             skipped,
-            valid_left: valid.map(Left::of),
+            valid_left: valid.map(Skipped::of),
         }
     }
 }
@@ -252,7 +252,7 @@ impl Document<'_> {
         if let Some(valid) = &self.valid {
             text += "\nvalidation\n";
             text += &valid.summary();
-            text += &output::list(&self.valid_left.as_ref().map(Left::rows).unwrap_or_default());
+            text += &output::list(&self.valid_left.as_ref().map(Skipped::rows).unwrap_or_default());
         }
         text
     }

@@ -19,7 +19,7 @@ mod workers;
 
 pub use batch::{PairWeights, Sample, Targets};
 pub use config::{DecayMode, DecayWhen, Negatives, TrainConfig};
-pub use fit::{EpochReport, FitReport, Observer, Progress, pool};
+pub use fit::{EpochReport, Event, FitReport, Observer, pool};
 pub use parameters::{Parameters, Statistics, glorot_radius, he_radius, prior_logit};
 pub use trainer::{StepReport, Trainer};
 pub(crate) use workers::Workers;

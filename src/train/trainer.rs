@@ -96,7 +96,7 @@ impl Trainer {
     ///
     /// # Errors
     /// As [`Trainer::new`].
-    pub fn afresh(&self, statistics: &Statistics, epochs: u32) -> Result<Self> {
+    pub fn restarted(&self, statistics: &Statistics, epochs: u32) -> Result<Self> {
         let config = TrainConfig { epochs, ..self.config.clone() };
         let mut trainer = Trainer::new(config, self.vocabulary.clone(), self.tags.clone(), statistics)?;
         trainer.kernels = self.kernels;

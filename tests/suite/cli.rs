@@ -12,7 +12,7 @@ use tagomatic::Level;
 use tempfile::TempDir;
 
 /// What `eval` tells, of a model and of each tag.
-const MEASURES: [&str; 16] = [
+const MEASURES: [&str; 17] = [
     "samples",
     "log_loss",
     "p_at_1",

@@ -8,7 +8,7 @@ use tagomatic::kernels::LossKind;
 use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::network::Weights;
 use tagomatic::rng::{Philox, unit};
-use tagomatic::train::{DecayWhen, Negatives, PairWeights, Progress, Sample, Statistics, Targets, TrainConfig, Trainer, pool};
+use tagomatic::train::{DecayWhen, Event, Negatives, PairWeights, Sample, Statistics, Targets, TrainConfig, Trainer, pool};
 use tagomatic::{Error, Level, Provenance, Tags, Vocabulary};
 
 /// Items whose tags follow from their keywords, with noise.
@@ -38,7 +38,7 @@ fn trainer(config: &TrainConfig, dataset: &Dataset, keywords: u32, tags: u32) ->
     Trainer::new(config.clone(), vocabulary, Tags::from_names(names("t", tags)).unwrap(), &statistics).unwrap()
 }
 
-fn watch_nothing(_: Progress<'_>) -> ControlFlow<()> {
+fn watch_nothing(_: Event<'_>) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
@@ -309,8 +309,8 @@ fn training_learns_and_stops_early_with_the_best_weights() {
     let mut trainer = trainer(&config, &train, 60, 6);
     let mut seen = 0;
     let report = trainer
-        .fit(&train, Some(&valid), &mut |progress| {
-            seen += usize::from(matches!(progress, Progress::Epoch(_)));
+        .fit(&train, Some(&valid), &mut |event| {
+            seen += usize::from(matches!(event, Event::Epoch(_)));
             ControlFlow::Continue(())
         })
         .unwrap();
