@@ -138,7 +138,7 @@ impl Model {
     #[must_use]
     pub fn vocabulary(&self) -> VocabularyView<'_> {
         VocabularyView::new(
-            bytemuck::cast_slice(self.body(Part::VocabularySlots)),
+            bytemuck::cast_slice(self.body(Part::VocabularyBuckets)),
             bytemuck::cast_slice(self.body(Part::VocabularyOffsets)),
             self.body(Part::VocabularyText),
         )
