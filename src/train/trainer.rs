@@ -10,7 +10,7 @@ use super::parameters::{Parameters, Statistics};
 use super::pass::{Pass, PassInputs};
 use super::update::Update;
 use super::workers::Workers;
-use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
+use crate::aligned::{Block, LANES, as_floats};
 use crate::error::{Error, Result};
 use crate::format::{Model, ModelParts, Provenance, check_weights};
 use crate::kernels::{AdaGradStep, Kernels, Level};
@@ -201,7 +201,7 @@ impl Trainer {
             let found = found.to_string();
             return Err(Error::Config { option: "positive weight", expected: "a finite number, at least 0", found });
         }
-        spread_slots(&self.network.shape, factors, &mut self.positive_weights);
+        self.network.shape.scatter_slots(factors, &mut self.positive_weights);
         Ok(())
     }
 
@@ -217,7 +217,7 @@ impl Trainer {
             return Err(Error::Config { option: "inclusion rate", expected: "a number in (0, 1]", found: found.to_string() });
         }
         let offsets: Vec<f32> = rates.iter().map(|rate| ln(*rate) as f32).collect();
-        spread_slots(&self.network.shape, &offsets, &mut self.offsets);
+        self.network.shape.scatter_slots(&offsets, &mut self.offsets);
         Ok(())
     }
 
@@ -391,14 +391,6 @@ fn catch_up(kernels: Kernels, decay: &LazyDecay, rows: impl Iterator<Item = usiz
         if let Some(shrink) = decay.missed(row) {
             kernels.shrink(&shrink, &mut weights[row * width..(row + 1) * width]);
         }
-    }
-}
-
-/// Copies one float a tag to one float a tag slot.
-fn spread_slots(shape: &Shape, per_tag: &[f32], slots: &mut [Block]) {
-    let floats = as_floats_mut(slots);
-    for (tag, value) in per_tag.iter().enumerate() {
-        floats[shape.slot(tag)] = *value;
     }
 }
 
