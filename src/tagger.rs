@@ -99,13 +99,30 @@ impl Tagger {
         scratch: &mut Scratch,
         scores: &mut [f32],
     ) -> Result<KeywordCounts> {
+        self.score_keywords_with(keywords, scratch, scores, |_| ())
+    }
+
+    /// Like [`Tagger::score_keywords`], and calls `on_unknown` with each unknown keyword, in the order and as often as it is given.
+    ///
+    /// # Errors
+    /// As [`Tagger::score_keywords`], after `on_unknown` has been called.
+    pub fn score_keywords_with<'k>(
+        &self,
+        keywords: impl IntoIterator<Item = &'k str>,
+        scratch: &mut Scratch,
+        scores: &mut [f32],
+        mut on_unknown: impl FnMut(&'k str),
+    ) -> Result<KeywordCounts> {
         let vocabulary = self.model.vocabulary();
         let mut unknown = 0;
         scratch.ids.clear();
         for keyword in keywords {
             match vocabulary.get(keyword) {
                 Some(id) => scratch.ids.push(id),
-                None => unknown += 1,
+                None => {
+                    unknown += 1;
+                    on_unknown(keyword);
+                }
             }
         }
         let repeated = canonicalize(&mut scratch.ids);

@@ -60,7 +60,7 @@ impl Arguments {
 pub(super) struct Tagged<'a> {
     pub(super) id: Option<&'a str>,
     pub(super) tags: Vec<Given<'a>>,
-    /// Keywords that the model does not know.
+    /// Keywords that the model does not know, each once.
     pub(super) unknown: Vec<&'a str>,
     /// How many different ones it knows.
     pub(super) known: usize,
@@ -78,7 +78,6 @@ pub(super) struct Worker<'a> {
     tagger: &'a Tagger,
     selection: Selection,
     scratch: Scratch,
-    ids: Vec<u32>,
     scores: Vec<f32>,
     selected: Vec<usize>,
 }
@@ -86,31 +85,24 @@ pub(super) struct Worker<'a> {
 impl<'a> Worker<'a> {
     pub(super) fn new(tagger: &'a Tagger, selection: Selection) -> Self {
         let scores = vec![0.0; tagger.tags().len()];
-        Worker { tagger, selection, scratch: tagger.scratch(), ids: Vec::new(), scores, selected: Vec::new() }
+        Worker { tagger, selection, scratch: tagger.scratch(), scores, selected: Vec::new() }
     }
 
     pub(super) fn tag<'i: 'o, 'o>(&mut self, item: &'i Item) -> Result<Tagged<'o>>
     where
         'a: 'o,
     {
-        let vocabulary = self.tagger.model().vocabulary();
-        let mut seen = HashSet::new();
-        let mut unknown = Vec::new();
-        self.ids.clear();
-        for keyword in &item.keywords {
-            match vocabulary.get(keyword) {
-                Some(id) => self.ids.push(id),
-                None if seen.insert(keyword) => unknown.push(keyword.as_str()),
-                None => {}
+        let (mut seen, mut unknown) = (HashSet::new(), Vec::new());
+        let keywords = item.keywords.iter().map(String::as_str);
+        let counts = self.tagger.score_keywords_with(keywords, &mut self.scratch, &mut self.scores, |keyword| {
+            if seen.insert(keyword) {
+                unknown.push(keyword);
             }
-        }
-        self.ids.sort_unstable();
-        self.ids.dedup();
-        self.tagger.score(&self.ids, &mut self.scratch, &mut self.scores)?;
+        })?;
         let tags = self.tagger.tags();
         self.selection.select(tags, &self.scores, &mut self.selected);
         let given = |&tag: &usize| Given { tag: &tags[tag].name, score: self.scores[tag] };
-        Ok(Tagged { id: item.id.as_deref(), tags: self.selected.iter().map(given).collect(), unknown, known: self.ids.len() })
+        Ok(Tagged { id: item.id.as_deref(), tags: self.selected.iter().map(given).collect(), unknown, known: counts.known })
     }
 }
 

@@ -194,6 +194,9 @@ fn scoring_allocates_nothing() {
             tagger.score(&[first, first + 1, first + 90], &mut scratch, &mut scores).unwrap();
             tagger.score(&[first + 90, first, first], &mut scratch, &mut scores).unwrap();
             tagger.score_keywords(["k3", "k17", "unknown", "k3"], &mut scratch, &mut scores).unwrap();
+            let mut unknown = "";
+            tagger.score_keywords_with(["k3", "unknown"], &mut scratch, &mut scores, |keyword| unknown = keyword).unwrap();
+            assert_eq!(unknown, "unknown");
             best.select(tagger.tags(), &scores, &mut selected);
             Selection::default().select(tagger.tags(), &scores, &mut selected);
         }
