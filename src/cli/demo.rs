@@ -10,14 +10,14 @@ use serde::Serialize;
 use tagomatic::data::{Corpus, Item, jsonl};
 use tagomatic::selection::{MinScore, Selection};
 use tagomatic::train::TrainConfig;
+use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::{Error, Model};
 
 use super::eval::{self, Measures};
 use super::failure::{Failure, Result};
 use super::tag::{Tagged, Worker};
 use super::train::{MIN_COUNT, VALID_FRACTION};
-use super::training::{self, TrainingSet};
-use super::{Session, load, output};
+use super::{Session, load, output, training};
 
 /// Films to learn from, and others to be tagged: see models/README.md.
 const TRAIN: &[u8] = include_bytes!("../../models/movies-train.jsonl.gz");
@@ -79,9 +79,9 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let config = TrainConfig { epochs: arguments.epochs, ..TrainConfig::default() };
     let mut corpus = Corpus::new();
     items(TRAIN).try_for_each(|item| corpus.push(&item?))?;
-    let mut set = TrainingSet::new(corpus, MIN_COUNT)?;
-    set.split(VALID_FRACTION, config.seed, true)?;
-    let training = set.train(session, config)?;
+    let set = TrainingSet::new(corpus, MIN_COUNT)?;
+    let validation = Validation::Split { fraction: VALID_FRACTION, refit: true };
+    let training = training::train(session, &set, config, validation)?;
     training.model().save(&file).map_err(Failure::saving)?;
     let trained = training.document(&set, 0, None);
 
