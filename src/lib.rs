@@ -8,15 +8,16 @@
 //! | --- | --- |
 //! | [`error`] | every failure: what was expected, what was found, the cure |
 //! | [`aligned`] | the unit of storage, a block of 16 floats |
-//! | [`rng`] | random numbers that depend on what they decide |
+//! | `named` | enums whose variants have names that people type and files store |
+//! | [`rng`], `ln` | random numbers that depend on what they decide; the natural logarithm |
 //! | [`kernels`] | all arithmetic on slices, at a level chosen once |
-//! | [`ids`], `csr` | sets of ids |
-//! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
+//! | [`ids`], `csr` | a set of ids; many sets |
 //! | [`network`], [`layers`] | sizes and layout of the one network; its layers, forward and backward |
+//! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`format`](mod@format) | the model file |
 //! | [`tagger`] | serving |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
-//! | `train`, `evaluate` | the trainer; measuring a model on data |
+//! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
 
 pub mod aligned;
 #[cfg(feature = "train")]
