@@ -86,7 +86,8 @@ impl Data {
             for batch in batches.by_ref().take(CHECKED_STEPS) {
                 trainer.step(batch).unwrap();
             }
-            let weights = trainer.weights();
+            let snapshot = trainer.snapshot();
+            let weights = snapshot.weights();
             let found = [weights.w1, weights.b1, weights.w2, weights.b2].map(bits);
             assert!(*expected.get_or_insert_with(|| found.clone()) == found, "{level} differs from the scalar level");
             let case = format!("{}_b{batch}", self.workload.name);

@@ -53,12 +53,6 @@ impl Csr {
         &self.ids
     }
 
-    /// The largest id.
-    #[must_use]
-    pub fn max_id(&self) -> Option<u32> {
-        self.ids.iter().copied().max()
-    }
-
     /// Appends the set of `ids` as a row; the number of repeats among them.
     ///
     /// # Errors
@@ -136,7 +130,7 @@ mod tests {
         let mut sets = csr(&[&[3, 1], &[]]);
         assert_eq!(sets.push([2, 2, 0, 2]).unwrap(), 2);
         assert_eq!(sets.rows().collect::<Vec<_>>(), [&[1, 3][..], &[], &[0, 2]]);
-        assert_eq!((sets.len(), sets.max_id(), sets.row(2)), (3, Some(3), &[0, 2][..]));
+        assert_eq!((sets.len(), sets.ids().iter().max(), sets.row(2)), (3, Some(&3), &[0, 2][..]));
     }
 
     #[test]

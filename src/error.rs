@@ -3,8 +3,6 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::kernels::Level;
-
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -100,9 +98,9 @@ pub enum Error {
     /// This machine, or this build, cannot run kernels of that level.
     UnsupportedLevel {
         /// The level asked for.
-        wanted: Level,
+        wanted: &'static str,
         /// The best level that it can run.
-        best: Level,
+        best: &'static str,
     },
     /// A keyword id that the model does not have.
     KeywordOutOfRange {
@@ -142,9 +140,9 @@ pub enum Error {
         what: &'static str,
         /// The tag at fault, when one can be named.
         tag: Option<String>,
-        /// The epoch, counted from 1; 0 for a step outside an epoch.
+        /// Epochs begun.
         epoch: u32,
-        /// The step, counted from 1; 0 when no step is to blame.
+        /// The step, counted from 1.
         step: u64,
         /// The learning rate in force.
         lr: f64,
@@ -239,10 +237,11 @@ impl fmt::Display for Error {
                 if let Some(tag) = tag {
                     write!(f, " for tag {tag:?}")?;
                 }
-                if *step > 0 {
-                    write!(f, " in epoch {epoch}, step {step}, at learning rate {lr}; the weights are those before this step")?;
-                }
-                write!(f, " (lower the learning rate, or check the initial weights)")
+                write!(
+                    f,
+                    " in epoch {epoch}, step {step}, at learning rate {lr}; the weights are those before this step (lower the \
+                     learning rate, or check the initial weights)"
+                )
             }
         }
     }

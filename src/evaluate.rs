@@ -2,12 +2,13 @@
 
 use crate::data::Dataset;
 use crate::error::Result;
+use crate::format::Model;
 use crate::kernels::Kernels;
 use crate::layers::Forward;
 use crate::metrics::{Evaluation, Options, Predictions, Propensities, Sparsity};
 use crate::network::{Network, Weights};
+use crate::tagger::Tagger;
 use crate::train::Workers;
-use crate::{Model, Tagger};
 
 /// Measures of a model on a data set.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +27,7 @@ pub struct Evaluated {
 /// Measures do not depend on the number of threads.
 ///
 /// # Errors
-/// [`crate::Error::NoData`] without samples or tags; [`crate::Error::KeywordOutOfRange`] if a sample does not fit the model.
+/// [`crate::error::Error::NoData`] without samples or tags; [`crate::error::Error::KeywordOutOfRange`] if a sample does not fit the model.
 pub fn evaluate(
     tagger: &Tagger,
     dataset: &Dataset,

@@ -8,19 +8,19 @@
 //! | --- | --- |
 //! | [`error`] | every failure: what was expected, what was found, the cure |
 //! | [`aligned`] | the unit of storage, a block of 16 floats |
-//! | [`rng`] | random numbers that depend on what they decide |
+//! | `named` | enums whose variants have names that people type and files store |
+//! | [`rng`], `ln` | random numbers that depend on what they decide; the natural logarithm |
 //! | [`kernels`] | all arithmetic on slices, at a level chosen once |
-//! | [`ids`], `csr` | sets of ids |
-//! | [`vocab`], [`tags`], [`choice`] | keywords and their ids; tags; which tags an item is given |
+//! | [`ids`], `csr` | a set of ids; many sets |
 //! | [`network`], [`layers`] | sizes and layout of the one network; its layers, forward and backward |
+//! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`format`](mod@format) | the model file |
 //! | [`tagger`] | serving |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
-//! | `train`, `evaluate` | the trainer; measuring a model on data |
+//! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
 
 mod activation;
 pub mod aligned;
-pub mod choice;
 #[cfg(feature = "train")]
 pub mod csr;
 #[cfg(feature = "train")]
@@ -38,6 +38,7 @@ pub mod metrics;
 mod named;
 pub mod network;
 pub mod rng;
+pub mod selection;
 pub mod tagger;
 pub mod tags;
 #[cfg(feature = "train")]
@@ -47,6 +48,6 @@ pub mod vocab;
 pub use error::{Error, Result};
 pub use format::{Model, ModelParts, Provenance};
 pub use kernels::Level;
-pub use tagger::{Known, Scratch, Tagger};
+pub use tagger::{KeywordCounts, Scratch, Tagger};
 pub use tags::{Tag, Tags};
 pub use vocab::Vocabulary;

@@ -13,14 +13,11 @@
 use std::ops::Range;
 
 pub use crate::activation::Activation;
-use crate::aligned::{Block, LANES, blocks_for};
+use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
 
 /// Tags that one register tile of the output layer holds.
 pub const PANEL: usize = 64;
-
-/// Blocks in a panel of [`PANEL`] tags.
-pub(crate) const PANEL_BLOCKS: usize = PANEL / LANES;
 
 /// How the output weights are stored. It fixes the order in which a logit is summed, so it belongs to a model for life, whatever
 /// tags are added to it later.
@@ -68,6 +65,17 @@ pub struct Group {
     pub slots: Range<usize>,
     /// Its blocks in W2.
     pub w2: Range<usize>,
+}
+
+/// A panel of one group: up to [`PANEL`] of its tags. Of groups with [`OutputLayout::Panels`].
+#[derive(Clone, Debug)]
+pub(crate) struct Panel {
+    /// How many tags it has.
+    pub(crate) tags: usize,
+    /// Its blocks of slots.
+    pub(crate) slots: Range<usize>,
+    /// Its blocks in W2: one row of `slots.len()` blocks for each hidden unit of the group.
+    pub(crate) w2: Range<usize>,
 }
 
 impl Shape {
@@ -216,19 +224,45 @@ impl Shape {
         let within = match self.layout {
             OutputLayout::TagMajor => tag * group.hidden.len() * LANES + unit,
             OutputLayout::Panels => {
-                let panel = tag / PANEL;
-                let width = (group.tags.len().next_multiple_of(LANES) - panel * PANEL).min(PANEL);
-                self.hidden * panel * PANEL + unit * width + tag % PANEL
+                let panel = self.panel(group, tag / PANEL);
+                (panel.w2.start - group.w2.start + unit * panel.slots.len()) * LANES + tag % PANEL
             }
         };
         group.w2.start * LANES + within
     }
 
+    /// The panels of a group, in order.
+    pub(crate) fn panels(&self, group: &Group) -> impl Iterator<Item = Panel> {
+        (0..group.tags.len().div_ceil(PANEL)).map(move |number| self.panel(group, number))
+    }
+
+    /// Panel `number` of a group: rows of `PANEL / LANES` blocks, or fewer in the last one.
+    fn panel(&self, group: &Group, number: usize) -> Panel {
+        let first = number * PANEL;
+        let tags = group.tags.len().saturating_sub(first).min(PANEL);
+        let blocks = first / LANES..first / LANES + blocks_for(tags);
+        let (slots, w2) = (group.slots.start / LANES, group.w2.start);
+        Panel {
+            tags,
+            slots: slots + blocks.start..slots + blocks.end,
+            w2: w2 + blocks.start * self.hidden..w2 + blocks.end * self.hidden,
+        }
+    }
+
     /// Copies `source`, one float a tag slot, to `scores`, one float a tag.
     pub(crate) fn gather_slots(&self, source: &[Block], scores: &mut [f32]) {
-        let floats = crate::aligned::as_floats(source);
+        let floats = as_floats(source);
         for group in &self.groups {
             scores[group.tags.clone()].copy_from_slice(&floats[group.slots.clone()]);
+        }
+    }
+
+    /// Copies `source`, one float a tag, to `slots`, one float a tag slot.
+    #[cfg(feature = "train")]
+    pub(crate) fn scatter_slots(&self, source: &[f32], slots: &mut [Block]) {
+        let floats = crate::aligned::as_floats_mut(slots);
+        for group in &self.groups {
+            floats[group.slots.clone()].copy_from_slice(&source[group.tags.clone()]);
         }
     }
 }
@@ -240,8 +274,21 @@ pub struct Network {
     pub shape: Shape,
     /// The hidden units' nonlinearity.
     pub activation: Activation,
-    /// Scores are clamped to `[eps, 1 - eps]`; `0 <= eps < 0.5`, 0 clamps nothing.
+    /// Scores are clamped to `[eps, 1 - eps]`; `0 <= eps < 0.5`, 0 clamps nothing, -0 is refused.
     pub eps: f32,
+}
+
+/// The clamp `eps` as a network stores it.
+///
+/// # Errors
+/// [`Error::Config`] unless `0 <= eps < 0.5`, rounded to `f32` too, and for -0: a clamp has one spelling.
+pub(crate) fn check_eps(eps: f64) -> Result<f32> {
+    let stored = eps as f32;
+    if eps < 0.5 && stored < 0.5 && stored.is_sign_positive() {
+        Ok(stored)
+    } else {
+        Err(Error::Config { option: "eps", expected: "a number in [0, 0.5), not -0", found: eps.to_string() })
+    }
 }
 
 /// A borrowed view of all parameters of a network. Padding is zero.

@@ -1,10 +1,11 @@
 //! Serving: keywords in, scores out.
 
 use crate::error::{Error, Result};
+use crate::format::Model;
 use crate::ids::canonicalize;
 use crate::kernels::{Kernels, Level};
 use crate::layers::Forward;
-use crate::{Model, Tags};
+use crate::tags::Tags;
 
 /// A model ready to score items.
 ///
@@ -25,7 +26,7 @@ pub struct Scratch {
 
 /// What became of an item's keywords.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct KeywordCounts {
     /// Different keywords that the model knows; only these were scored.
     pub known: usize,
     /// Keywords that it does not know, each occurrence counted.
@@ -79,7 +80,7 @@ impl Tagger {
     }
 
     /// Scores the item with keywords `ids`: writes one probability a tag to `scores`. The ids may come in any order and repeat;
-    /// ascending ids without repeats are fastest. No ids at all give each tag's prior.
+    /// ascending ids without repeats are fastest. No ids at all are scored as the empty set.
     ///
     /// # Errors
     /// [`Error::KeywordOutOfRange`] if the model has no such id; [`Error::Length`] unless `scores` has a place for each tag.
@@ -97,19 +98,36 @@ impl Tagger {
         keywords: impl IntoIterator<Item = &'k str>,
         scratch: &mut Scratch,
         scores: &mut [f32],
-    ) -> Result<Known> {
+    ) -> Result<KeywordCounts> {
+        self.score_keywords_with(keywords, scratch, scores, |_| ())
+    }
+
+    /// Like [`Tagger::score_keywords`], and calls `on_unknown` with each unknown keyword, in the order and as often as it is given.
+    ///
+    /// # Errors
+    /// As [`Tagger::score_keywords`], after `on_unknown` has been called.
+    pub fn score_keywords_with<'k>(
+        &self,
+        keywords: impl IntoIterator<Item = &'k str>,
+        scratch: &mut Scratch,
+        scores: &mut [f32],
+        mut on_unknown: impl FnMut(&'k str),
+    ) -> Result<KeywordCounts> {
         let vocabulary = self.model.vocabulary();
         let mut unknown = 0;
         scratch.ids.clear();
         for keyword in keywords {
             match vocabulary.get(keyword) {
                 Some(id) => scratch.ids.push(id),
-                None => unknown += 1,
+                None => {
+                    unknown += 1;
+                    on_unknown(keyword);
+                }
             }
         }
         let repeated = canonicalize(&mut scratch.ids);
         self.score_canonical(&scratch.ids, &mut scratch.forward, scores)?;
-        Ok(Known { known: scratch.ids.len(), unknown, repeated })
+        Ok(KeywordCounts { known: scratch.ids.len(), unknown, repeated })
     }
 
     /// Scores many items: item i has the keywords `ids[starts[i]..starts[i + 1]]` and the scores

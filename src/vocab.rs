@@ -1,13 +1,13 @@
 //! The vocabulary: which keyword is which row of W1.
 //!
 //! A vocabulary is three plain arrays, and the same three arrays are sections of a model file: the *text* of all keywords end to
-//! end, the *offsets* of their bounds in it, and a *slot table* that finds a keyword's id by its hash. So a keyword is looked up
+//! end, the *offsets* of their bounds in it, and a *hash table* that finds a keyword's id by its hash. So a keyword is looked up
 //! in place in the bytes of a file; nothing is built when a model is opened. The string itself is always compared, so an unknown
 //! word is never mistaken for a known one.
 //!
-//! The table is open addressing with linear probing. A keyword's [XXH3] hash of 64 bits gives its home slot (low half, modulo
-//! the number of slots) and its tag (high half), which spares most comparisons of strings. Keywords enter in the order of their
-//! ids, so there is exactly one table for a list of keywords.
+//! The table is open addressing with linear probing. A keyword's [XXH3] hash of 64 bits gives its home bucket (low half, modulo
+//! the number of buckets); the high half, which stands in the bucket, spares most comparisons of strings. Keywords enter in the
+//! order of their ids, so there is exactly one table for a list of keywords.
 //!
 //! [XXH3]: https://xxhash.com
 
@@ -20,23 +20,23 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::error::{Error, Result};
 use crate::network::Shape;
 
-/// A slot of the table: the tag and the id of a keyword, or zero and [`EMPTY`]; both little-endian.
-pub(crate) type Slot = [u32; 2];
+/// A bucket of the table: the high half of a keyword's hash and its id, or zero and [`EMPTY`]; both little-endian.
+pub(crate) type Bucket = [u32; 2];
 
-/// The id in an empty slot.
+/// The id in an empty bucket.
 const EMPTY: u32 = u32::MAX;
 
-/// A keyword stands less than this many slots from its home. Honest keywords stay under 200 even in a full vocabulary of 2^31;
+/// A keyword stands less than this many buckets from its home. Honest keywords stay under 200 even in a full vocabulary of 2^31;
 /// the bound keeps look-ups short on keywords chosen to collide, and on tables of corrupt bytes.
 const MAX_PROBES: usize = 1024;
 
-/// The number of slots for `keywords` keywords: the least power of two that is at most 60 % full. At least one slot is empty.
-pub(crate) fn slots_for(keywords: usize) -> Option<usize> {
+/// The number of buckets for `keywords` keywords: the least power of two that is at most 60 % full. At least one bucket is empty.
+pub(crate) fn buckets_for(keywords: usize) -> Option<usize> {
     keywords.checked_mul(5)?.div_ceil(3).checked_next_power_of_two()
 }
 
-/// The home slot, before the modulus, and the tag of a keyword.
-fn home_and_tag(keyword: &[u8]) -> (usize, u32) {
+/// The home bucket of a keyword, before the modulus, and the high half of its hash.
+fn home_and_hash_high(keyword: &[u8]) -> (usize, u32) {
     let [low, high]: [[u8; 4]; 2] = bytemuck::cast(xxh3_64(keyword).to_le_bytes());
     (u32::from_le_bytes(low) as usize, u32::from_le_bytes(high))
 }
@@ -44,7 +44,7 @@ fn home_and_tag(keyword: &[u8]) -> (usize, u32) {
 /// The keywords of a model, in the order of their ids.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Vocabulary {
-    slots: Vec<Slot>,
+    buckets: Vec<Bucket>,
     offsets: Vec<u32>,
     text: Vec<u8>,
 }
@@ -67,11 +67,11 @@ impl Vocabulary {
             offsets.push(end.to_le());
         }
         let keywords = offsets.len() - 1;
-        let slots = slots_for(keywords)
+        let buckets = buckets_for(keywords)
             .filter(|_| keywords <= Shape::MAX_DIMENSION)
             .ok_or(Error::TooLarge { what: "keywords", limit: Shape::MAX_DIMENSION as u64 })?;
-        let mut vocabulary = Vocabulary { slots: Vec::new(), offsets, text };
-        vocabulary.slots = vocabulary.view().build_slots(slots).map_err(|(id, problem)| Error::BadName {
+        let mut vocabulary = Vocabulary { buckets: Vec::new(), offsets, text };
+        vocabulary.buckets = vocabulary.view().build_buckets(buckets).map_err(|(id, problem)| Error::BadName {
             what: "keyword",
             name: vocabulary.keyword(id).unwrap_or_default().to_owned(),
             problem,
@@ -82,7 +82,7 @@ impl Vocabulary {
     /// A borrowed view.
     #[must_use]
     pub fn view(&self) -> VocabularyView<'_> {
-        VocabularyView { slots: &self.slots, offsets: &self.offsets, text: &self.text }
+        VocabularyView { buckets: &self.buckets, offsets: &self.offsets, text: &self.text }
     }
 
     /// The id of a keyword.
@@ -123,39 +123,39 @@ impl fmt::Debug for Vocabulary {
 
 /// A borrowed vocabulary, over a [`Vocabulary`] or the bytes of a model file.
 ///
-/// The bytes of a mapped file may be corrupt until [`Model::verify`](crate::Model::verify) has seen them. On corrupt bytes a
+/// The bytes of a mapped file may be corrupt until [`Model::verify`](crate::format::Model::verify) has seen them. On corrupt bytes a
 /// look-up may miss keywords or find wrong ones, but always ends, soon and without a panic; ids are below [`len`](Self::len)
 /// even then.
 #[derive(Clone, Copy)]
 pub struct VocabularyView<'a> {
-    slots: &'a [Slot],
+    buckets: &'a [Bucket],
     offsets: &'a [u32],
     text: &'a [u8],
 }
 
 impl<'a> VocabularyView<'a> {
     /// The view over the three arrays as they stand in a file.
-    pub(crate) fn new(slots: &'a [Slot], offsets: &'a [u32], text: &'a [u8]) -> Self {
-        VocabularyView { slots, offsets, text }
+    pub(crate) fn new(buckets: &'a [Bucket], offsets: &'a [u32], text: &'a [u8]) -> Self {
+        VocabularyView { buckets, offsets, text }
     }
 
     /// The three arrays as they stand in a file.
     pub(crate) fn sections(self) -> [&'a [u8]; 3] {
-        [bytemuck::cast_slice(self.slots), bytemuck::cast_slice(self.offsets), self.text]
+        [bytemuck::cast_slice(self.buckets), bytemuck::cast_slice(self.offsets), self.text]
     }
 
     /// The id of a keyword.
     #[must_use]
     pub fn get(self, keyword: &str) -> Option<u32> {
-        let mask = self.slots.len().checked_sub(1)?;
-        let (home, wanted) = home_and_tag(keyword.as_bytes());
+        let mask = self.buckets.len().checked_sub(1)?;
+        let (home, hash_high) = home_and_hash_high(keyword.as_bytes());
         for probe in 0..MAX_PROBES {
             // In range for any mask, even if the table's length is no power of two.
-            let [tag, id] = self.slots[home.wrapping_add(probe) & mask].map(u32::from_le);
+            let [found, id] = self.buckets[home.wrapping_add(probe) & mask].map(u32::from_le);
             if id == EMPTY {
                 return None;
             }
-            if tag == wanted && self.bytes(id) == Some(keyword.as_bytes()) {
+            if found == hash_high && self.bytes(id) == Some(keyword.as_bytes()) {
                 return Some(id);
             }
         }
@@ -195,27 +195,27 @@ impl<'a> VocabularyView<'a> {
         self.text.get(start..end)
     }
 
-    /// The one slot table for these keywords, or the first keyword that cannot enter it and why.
-    fn build_slots(self, count: usize) -> Result<Vec<Slot>, (u32, &'static str)> {
-        let mut slots = vec![[0u32, EMPTY].map(u32::to_le); count];
+    /// The one hash table for these keywords, or the first keyword that cannot enter it and why.
+    fn build_buckets(self, count: usize) -> Result<Vec<Bucket>, (u32, &'static str)> {
+        let mut buckets = vec![[0u32, EMPTY].map(u32::to_le); count];
         let mask = count.wrapping_sub(1);
         'ids: for id in self.ids() {
             let keyword = self.bytes(id).unwrap_or_default();
-            let (home, tag) = home_and_tag(keyword);
+            let (home, hash_high) = home_and_hash_high(keyword);
             for probe in 0..MAX_PROBES {
-                let slot = &mut slots[home.wrapping_add(probe) & mask];
-                let [other_tag, other] = slot.map(u32::from_le);
+                let bucket = &mut buckets[home.wrapping_add(probe) & mask];
+                let [other_hash_high, other] = bucket.map(u32::from_le);
                 if other == EMPTY {
-                    *slot = [tag, id].map(u32::to_le);
+                    *bucket = [hash_high, id].map(u32::to_le);
                     continue 'ids;
                 }
-                if other_tag == tag && self.bytes(other) == Some(keyword) {
+                if other_hash_high == hash_high && self.bytes(other) == Some(keyword) {
                     return Err((id, "occurs twice; every keyword must be unique"));
                 }
             }
             return Err((id, "shares its place in the table with 1024 others; chosen to collide, leave them out"));
         }
-        Ok(slots)
+        Ok(buckets)
     }
 
     /// Fails unless the arrays are exactly those that [`Vocabulary::from_keywords`] makes of their keywords.
@@ -233,11 +233,14 @@ impl<'a> VocabularyView<'a> {
                 return fault("ascending offsets and keywords in UTF-8", format!("keyword {id} is not"));
             }
         }
-        let Some(count) = slots_for(self.len()).filter(|&count| count == self.slots.len()) else {
-            return fault("the slots for its keywords", format!("{} slots for {} keywords", self.slots.len(), self.len()));
+        let Some(count) = buckets_for(self.len()).filter(|&count| count == self.buckets.len()) else {
+            return fault(
+                "the buckets for its keywords",
+                format!("{} buckets for {} keywords", self.buckets.len(), self.len()),
+            );
         };
-        let canonical = match self.build_slots(count) {
-            Ok(slots) => slots,
+        let canonical = match self.build_buckets(count) {
+            Ok(buckets) => buckets,
             Err((id, problem)) => {
                 return fault(
                     "unique keywords",
@@ -245,8 +248,8 @@ impl<'a> VocabularyView<'a> {
                 );
             }
         };
-        match canonical.iter().zip(self.slots).position(|(canonical, slot)| canonical != slot) {
-            Some(slot) => fault("the slot table of its keywords", format!("a different slot {slot}")),
+        match canonical.iter().zip(self.buckets).position(|(canonical, bucket)| canonical != bucket) {
+            Some(bucket) => fault("the hash table of its keywords", format!("a different bucket {bucket}")),
             None => Ok(()),
         }
     }
@@ -273,7 +276,7 @@ mod tests {
             let vocabulary = numbered(n);
             assert_eq!(vocabulary.len(), n);
             assert_eq!(vocabulary.is_empty(), n == 0);
-            assert!(n * 5 <= vocabulary.slots.len() * 3 && vocabulary.slots.len().is_power_of_two());
+            assert!(n * 5 <= vocabulary.buckets.len() * 3 && vocabulary.buckets.len().is_power_of_two());
             for (id, keyword) in (0..).zip(vocabulary.iter()) {
                 assert_eq!(keyword, format!("keyword {id}"));
                 assert_eq!(vocabulary.get(keyword), Some(id));
@@ -303,9 +306,9 @@ mod tests {
     fn same_keywords_same_table() {
         assert_eq!(numbered(100), numbered(100));
         assert_ne!(numbered(100), numbered(101));
-        // Fixed for ever by the file format: hash, home, tag, order.
-        let [slots, offsets, text] = numbered(100).view().sections().map(xxh3_64);
-        assert_eq!((slots, offsets, text), (15_063_094_336_943_346_729, 713_043_669_107_315_405, 4_865_103_592_025_386_475));
+        // Fixed for ever by the file format: hash, home, high half, order.
+        let [buckets, offsets, text] = numbered(100).view().sections().map(xxh3_64);
+        assert_eq!((buckets, offsets, text), (15_063_094_336_943_346_729, 713_043_669_107_315_405, 4_865_103_592_025_386_475));
     }
 
     #[test]
@@ -319,10 +322,10 @@ mod tests {
             assert_eq!(bad.iter().count(), bad.len());
         };
         for value in [0u32, 1, 6, 7, 1 << 31, u32::MAX - 1, u32::MAX] {
-            for i in 0..good.slots.len() {
+            for i in 0..good.buckets.len() {
                 for half in 0..2 {
                     let mut bad = good.clone();
-                    bad.slots[i][half] = value;
+                    bad.buckets[i][half] = value;
                     if bad != good {
                         check(bad);
                     }
@@ -345,17 +348,17 @@ mod tests {
         let shifted = good.offsets.iter().map(|&end| (u32::from_le(end) + 1).to_le()).collect();
         check(Vocabulary { offsets: shifted, text: [b"x", &good.text[..]].concat(), ..good.clone() });
         check(Vocabulary { text: [&good.text[..], b"x"].concat(), ..good.clone() });
-        check(Vocabulary { slots: Vec::new(), ..good.clone() });
-        check(Vocabulary { slots: good.slots[..5].to_vec(), ..good.clone() });
+        check(Vocabulary { buckets: Vec::new(), ..good.clone() });
+        check(Vocabulary { buckets: good.buckets[..5].to_vec(), ..good.clone() });
         check(Vocabulary { offsets: Vec::new(), ..good.clone() });
         check(Vocabulary { text: Vec::new(), ..good.clone() });
     }
 
     #[test]
-    fn look_ups_end_in_a_table_without_an_empty_slot() {
+    fn look_ups_end_in_a_table_without_an_empty_bucket() {
         let good = numbered(3);
-        let (_, tag) = home_and_tag(b"unknown");
-        let full = Vocabulary { slots: vec![[tag, 0]; 8], ..good };
+        let (_, hash_high) = home_and_hash_high(b"unknown");
+        let full = Vocabulary { buckets: vec![[hash_high, 0]; 8], ..good };
         assert_eq!(full.get("unknown"), None);
     }
 }

@@ -7,17 +7,17 @@ use std::{fs, io};
 
 use flate2::read::GzDecoder;
 use serde::Serialize;
-use tagomatic::choice::{Choice, Least};
 use tagomatic::data::{Corpus, Item, jsonl};
+use tagomatic::selection::{MinScore, Selection};
 use tagomatic::train::TrainConfig;
+use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::{Error, Model};
 
 use super::eval::{self, Measures};
 use super::failure::{Failure, Result};
 use super::tag::{Tagged, Worker};
 use super::train::{MIN_COUNT, VALID_FRACTION};
-use super::training::{self, TrainingSet};
-use super::{Session, load, output};
+use super::{Session, load, output, training};
 
 /// Films to learn from, and others to be tagged: see models/README.md.
 const TRAIN: &[u8] = include_bytes!("../../models/movies-train.jsonl.gz");
@@ -79,9 +79,9 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let config = TrainConfig { epochs: arguments.epochs, ..TrainConfig::default() };
     let mut corpus = Corpus::new();
     items(TRAIN).try_for_each(|item| corpus.push(&item?))?;
-    let mut set = TrainingSet::new(corpus, MIN_COUNT)?;
-    set.split(VALID_FRACTION, config.seed, true)?;
-    let training = set.train(session, config)?;
+    let set = TrainingSet::new(corpus, MIN_COUNT)?;
+    let validation = Validation::Split { fraction: VALID_FRACTION, refit: true };
+    let training = training::train(session, &set, config, validation)?;
     training.model().save(&file).map_err(Failure::saving)?;
     let trained = training.document(&set, 0, None);
 
@@ -97,12 +97,12 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
 
     let is_shown = |item: &&Item| FILMS.iter().any(|film| item.id.as_deref() == Some(film));
     let typed = TYPED.map(|keywords| Item { keywords: keywords.iter().map(|&k| k.to_owned()).collect(), ..Item::default() });
-    let mut worker = Worker::new(&tagger, Choice::default());
+    let mut worker = Worker::new(&tagger, Selection::default());
     let tagging = Instant::now();
     let films = unseen.iter().filter(is_shown).map(|film| example(&mut worker, film, Some(&film.tags)));
     let films = films.collect::<Result<Vec<_>>>()?;
     // Too few keywords to be sure of much: what is likeliest is shown, whatever the thresholds.
-    let mut worker = Worker::new(&tagger, Choice { least: Least::Score(0.0), top: 3 });
+    let mut worker = Worker::new(&tagger, Selection { min_score: MinScore::Fixed(0.0), top_k: Some(3) });
     let typed = typed.iter().map(|item| example(&mut worker, item, None)).collect::<Result<Vec<_>>>()?;
     let tagging = tagging.elapsed() / (films.len() + typed.len()) as u32;
 

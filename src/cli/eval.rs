@@ -41,6 +41,7 @@ pub(super) struct Measures<'a> {
     ece: f64,
     zeros: Option<f64>,
     dead_units: usize,
+    always_on_units: usize,
     tags: Vec<TagMeasures<'a>>,
 }
 
@@ -58,7 +59,7 @@ struct TagMeasures<'a> {
 
 /// What was read, and what of it was left out.
 #[derive(Serialize)]
-pub(super) struct Left {
+pub(super) struct Skipped {
     skipped: u64,
     unknown_keywords: u64,
     unknown_tags: u64,
@@ -72,20 +73,20 @@ struct Document<'a> {
     #[serde(flatten)]
     measures: Measures<'a>,
     #[serde(flatten)]
-    left: Left,
+    skipped: Skipped,
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let model = load::model(&arguments.model)?;
     let encoded = load::encode(&arguments.file, arguments.on_error, |keyword| model.vocabulary().get(keyword), model.tags())?;
-    let left = Left::of(&encoded);
+    let skipped = Skipped::of(&encoded);
     let tagger = session.tagger(model)?;
     let evaluated = measure(session, &tagger, &encoded)?;
     let measures = Measures::new(&evaluated, tagger.tags());
     output::print(if session.json {
-        output::json(&Document { measures, left })?
+        output::json(&Document { measures, skipped })?
     } else {
-        format!("{}{}\n{}", measures.summary(), output::list(&left.rows()), measures.table())
+        format!("{}{}\n{}", measures.summary(), output::list(&skipped.rows()), measures.table())
     })
 }
 
@@ -125,6 +126,7 @@ impl<'a> Measures<'a> {
             ece: summary.ece,
             zeros: evaluated.zeros,
             dead_units: evaluated.dead_units,
+            always_on_units: evaluated.always_on_units,
             tags: tags.iter().zip(&evaluation.tags).map(tag).collect(),
         }
     }
@@ -151,7 +153,10 @@ impl<'a> Measures<'a> {
             row("decisions", &[("micro-F1", Some(self.micro_f1)), ("macro-F1", Some(self.macro_f1))]),
             row("curves", &[("macro-AUC", self.macro_auc), ("macro-AP", self.macro_ap)]),
             row("probabilities", &[("log-loss", Some(self.log_loss)), ("Brier", Some(self.brier)), ("ECE", Some(self.ece))]),
-            ("hidden units", format!("{} zero, {} dead", percent(self.zeros), self.dead_units)),
+            (
+                "hidden units",
+                format!("{} zero, {} dead, {} always on", percent(self.zeros), self.dead_units, self.always_on_units),
+            ),
         ])
     }
 
@@ -180,10 +185,10 @@ fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0))
 }
 
-impl Left {
+impl Skipped {
     pub(super) fn of(encoded: &Encoded) -> Self {
         let stats = encoded.stats;
-        Left {
+        Skipped {
             skipped: encoded.skipped,
             unknown_keywords: stats.unknown_keywords,
             unknown_tags: stats.unknown_tags,

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::Serialize;
-use tagomatic::choice::{Choice, Least};
 use tagomatic::data::Item;
+use tagomatic::selection::{MinScore, Selection};
 use tagomatic::{Scratch, Tagger};
 
 use super::failure::Result;
@@ -45,13 +45,13 @@ fn score(text: &str) -> Result<f32, String> {
 }
 
 impl Arguments {
-    fn choice(&self) -> Choice {
-        let least = match (self.min_score, self.top, self.all) {
-            (Some(score), ..) => Least::Score(score),
-            (None, None, false) => Least::Threshold,
-            _ => Least::Score(0.0),
+    fn selection(&self) -> Selection {
+        let min_score = match (self.min_score, self.top, self.all) {
+            (Some(score), ..) => MinScore::Fixed(score),
+            (None, None, false) => MinScore::PerTag,
+            _ => MinScore::Fixed(0.0),
         };
-        Choice { least, top: self.top.map_or(usize::MAX, |top| usize::try_from(top).unwrap_or(usize::MAX)) }
+        Selection { min_score, top_k: self.top.map(|top| usize::try_from(top).unwrap_or(usize::MAX)) }
     }
 }
 
@@ -60,7 +60,7 @@ impl Arguments {
 pub(super) struct Tagged<'a> {
     pub(super) id: Option<&'a str>,
     pub(super) tags: Vec<Given<'a>>,
-    /// Keywords that the model does not know.
+    /// Keywords that the model does not know, each once.
     pub(super) unknown: Vec<&'a str>,
     /// How many different ones it knows.
     pub(super) known: usize,
@@ -76,41 +76,33 @@ pub(super) struct Given<'a> {
 /// A tagger with the buffers of one thread.
 pub(super) struct Worker<'a> {
     tagger: &'a Tagger,
-    choice: Choice,
+    selection: Selection,
     scratch: Scratch,
-    ids: Vec<u32>,
     scores: Vec<f32>,
-    chosen: Vec<usize>,
+    selected: Vec<usize>,
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(tagger: &'a Tagger, choice: Choice) -> Self {
+    pub(super) fn new(tagger: &'a Tagger, selection: Selection) -> Self {
         let scores = vec![0.0; tagger.tags().len()];
-        Worker { tagger, choice, scratch: tagger.scratch(), ids: Vec::new(), scores, chosen: Vec::new() }
+        Worker { tagger, selection, scratch: tagger.scratch(), scores, selected: Vec::new() }
     }
 
     pub(super) fn tag<'i: 'o, 'o>(&mut self, item: &'i Item) -> Result<Tagged<'o>>
     where
         'a: 'o,
     {
-        let vocabulary = self.tagger.model().vocabulary();
-        let mut seen = HashSet::new();
-        let mut unknown = Vec::new();
-        self.ids.clear();
-        for keyword in &item.keywords {
-            match vocabulary.get(keyword) {
-                Some(id) => self.ids.push(id),
-                None if seen.insert(keyword) => unknown.push(keyword.as_str()),
-                None => {}
+        let (mut seen, mut unknown) = (HashSet::new(), Vec::new());
+        let keywords = item.keywords.iter().map(String::as_str);
+        let counts = self.tagger.score_keywords_with(keywords, &mut self.scratch, &mut self.scores, |keyword| {
+            if seen.insert(keyword) {
+                unknown.push(keyword);
             }
-        }
-        self.ids.sort_unstable();
-        self.ids.dedup();
-        self.tagger.score(&self.ids, &mut self.scratch, &mut self.scores)?;
+        })?;
         let tags = self.tagger.tags();
-        self.choice.choose(tags, &self.scores, &mut self.chosen);
+        self.selection.select(tags, &self.scores, &mut self.selected);
         let given = |&tag: &usize| Given { tag: &tags[tag].name, score: self.scores[tag] };
-        Ok(Tagged { id: item.id.as_deref(), tags: self.chosen.iter().map(given).collect(), unknown, known: self.ids.len() })
+        Ok(Tagged { id: item.id.as_deref(), tags: self.selected.iter().map(given).collect(), unknown, known: counts.known })
     }
 }
 
@@ -124,7 +116,7 @@ impl Tagged<'_> {
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let tagger = session.tagger(load::model(&arguments.model)?)?;
-    let stream = Stream { session, tagger: &tagger, choice: arguments.choice() };
+    let stream = Stream { session, tagger: &tagger, selection: arguments.selection() };
     let stdin = [PathBuf::from("-")];
     let files = if arguments.file.is_empty() { &stdin[..] } else { &arguments.file };
     // Who types items wants each one's tags at once.
@@ -159,13 +151,13 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
 struct Stream<'a> {
     session: &'a Session,
     tagger: &'a Tagger,
-    choice: Choice,
+    selection: Selection,
 }
 
 impl Stream<'_> {
     /// The lines for `items`, the first of which is number `first` of the stream, counted from 0.
     fn lines(&self, first: u64, items: &[Item]) -> Result<Vec<u8>> {
-        let worker = || Worker::new(self.tagger, self.choice);
+        let worker = || Worker::new(self.tagger, self.selection);
         let part = |worker: &mut Worker<'_>, (n, items): (usize, &[Item])| {
             let mut lines = String::new();
             for (number, item) in (first + (n * GRAIN) as u64 + 1..).zip(items) {

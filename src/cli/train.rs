@@ -6,12 +6,12 @@ use tagomatic::Model;
 use tagomatic::kernels::LossKind;
 use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::network::Activation;
+use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::train::{DecayMode, Negatives, Penalty, PenaltyKind, TrainConfig};
 
 use super::failure::{Failure, Result};
 use super::load::{Items, OnError};
-use super::training::TrainingSet;
-use super::{Session, load, output};
+use super::{Session, load, output, training};
 
 /// The share of items to validate on, and the number of items that a keyword needs, unless told otherwise.
 pub(super) const VALID_FRACTION: f64 = 0.1;
@@ -165,20 +165,15 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     }
 
     let (corpus, skipped) = load::corpus(Items::new(data, *on_error))?;
-    let mut set = TrainingSet::new(corpus, arguments.min_count).map_err(|error| Failure::in_files(error, data))?;
-    let valid = match valid {
-        Some(file) => {
-            let keyword = |keyword: &str| set.vocabulary.get(keyword);
-            let mut valid = load::encode(std::slice::from_ref(file), *on_error, keyword, &set.tags)?;
-            set.validate_on(std::mem::take(&mut valid.dataset));
-            Some(valid)
-        }
-        None => {
-            set.split(arguments.valid_fraction, config.seed, !arguments.no_refit)?;
-            None
-        }
+    let set = TrainingSet::new(corpus, arguments.min_count).map_err(|error| Failure::in_files(error, data))?;
+    let keyword = |keyword: &str| set.vocabulary().get(keyword);
+    let encode = |file| load::encode(std::slice::from_ref(file), *on_error, keyword, set.tags());
+    let valid = valid.as_ref().map(encode).transpose()?;
+    let validation = match &valid {
+        Some(valid) => Validation::On(&valid.dataset),
+        None => Validation::Split { fraction: arguments.valid_fraction, refit: !arguments.no_refit },
     };
-    let training = set.train(session, config)?;
+    let training = training::train(session, &set, config, validation)?;
     let document = training.document(&set, skipped, valid.as_ref());
 
     let results = if session.json {

@@ -2,8 +2,8 @@
 
 use super::Dataset;
 use crate::error::Result;
+use crate::format::{Model, Provenance};
 use crate::metrics::Propensities;
-use crate::{Model, Provenance};
 
 /// How many samples a model was trained on, and how many of them have each tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Counts {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Model`] if a mapped file is corrupt.
+    /// [`crate::error::Error::Model`] if a mapped file is corrupt.
     pub fn of_model(model: &Model) -> Result<Option<Self>> {
         Ok(Self::read(&model.provenance()?).filter(|counts| counts.positives.len() == model.tags().len()))
     }

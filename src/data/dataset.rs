@@ -79,12 +79,6 @@ impl Dataset {
         self.weights[i]
     }
 
-    /// The keywords of all samples.
-    #[must_use]
-    pub fn keyword_sets(&self) -> &Csr {
-        &self.keywords
-    }
-
     /// The tags of all samples.
     #[must_use]
     pub fn tag_sets(&self) -> &Csr {
@@ -101,18 +95,6 @@ impl Dataset {
     #[must_use]
     pub fn tag_counts(&self, tags: usize) -> Vec<u64> {
         self.tags.counts(tags)
-    }
-
-    /// The largest keyword id.
-    #[must_use]
-    pub fn max_keyword(&self) -> Option<u32> {
-        self.keywords.max_id()
-    }
-
-    /// The largest tag id.
-    #[must_use]
-    pub fn max_tag(&self) -> Option<u32> {
-        self.tags.max_id()
     }
 
     /// The given samples, which must exist, in the given order.
@@ -214,12 +196,15 @@ mod tests {
 
     #[test]
     fn samples_are_canonical() {
+        fn max(sets: &Csr) -> Option<&u32> {
+            sets.ids().iter().max()
+        }
         let data = sample();
         assert_eq!((data.len(), data.keywords(0), data.tags(2), data.weight(2)), (3, &[2, 5][..], &[0, 2][..], 2.5));
-        assert_eq!((data.mean_keywords(), data.max_keyword(), data.max_tag()), (1.0, Some(5), Some(2)));
+        assert_eq!((data.mean_keywords(), max(&data.keywords), max(&data.tags)), (1.0, Some(&5), Some(&2)));
         assert_eq!(data.tag_counts(2), [1, 1]);
         assert_eq!(Dataset::new().push(&[1, 1, 1], &[0, 0], 1.0).unwrap(), Pushed { repeated_keywords: 2, repeated_tags: 1 });
-        assert_eq!((Dataset::new().mean_keywords(), Dataset::new().max_keyword()), (0.0, None));
+        assert_eq!((Dataset::new().mean_keywords(), max(&Dataset::new().keywords)), (0.0, None));
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl Default for Item {
 #[cfg(test)]
 impl Item {
     /// An item from words separated by spaces.
-    pub(super) fn of(keywords: &str, tags: &str) -> Self {
+    pub(crate) fn of(keywords: &str, tags: &str) -> Self {
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
         Item { keywords: words(keywords), tags: words(tags), ..Item::default() }
     }

@@ -4,15 +4,17 @@
 //! file ── input ── jsonl ──▶ Item ──┬─ Corpus: makes the vocabulary ──┬──▶ Dataset ──▶ NegativeSampler ──▶ ScoredPairs
 //!                                   └─ Encoder: uses a given one ─────┘
 //! ```
+//!
+//! `input` and `jsonl` come with the feature `jsonl`; an [`Item`] can be made of anything.
 
 mod corpus;
 mod counts;
 mod dataset;
 mod encoder;
-#[cfg(feature = "cli")]
+#[cfg(feature = "jsonl")]
 pub mod input;
 mod item;
-#[cfg(feature = "cli")]
+#[cfg(feature = "jsonl")]
 pub mod jsonl;
 mod negatives;
 

@@ -10,7 +10,7 @@ use crate::rng::{Philox, without_replacement};
 /// How many negatives a tag gets, and which share of all of them that is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quota {
-    /// NegativeSampler an epoch, `m = min(pool, floor(ratio * positives + 1/2))`.
+    /// Negatives drawn in each epoch, `m = min(pool, floor(ratio * positives + 1/2))`.
     pub negatives: usize,
     /// The rate `ρ = m / pool`, in (0, 1].
     pub rate: f64,
@@ -144,23 +144,21 @@ impl ScoredPairs {
     pub fn row(&self, sample: usize) -> &[u64] {
         &self.bits[sample * self.words..(sample + 1) * self.words]
     }
-
-    /// Whether `sample` is scored on `tag`; both must exist.
-    #[must_use]
-    pub fn contains(&self, sample: usize, tag: usize) -> bool {
-        self.row(sample)[tag / 64] >> (tag % 64) & 1 == 1
-    }
-
-    /// The number of scored pairs.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.bits.iter().map(|word| u64::from(word.count_ones())).sum()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whether `sample` is scored on `tag`.
+    fn contains(scored: &ScoredPairs, sample: usize, tag: usize) -> bool {
+        scored.row(sample)[tag / 64] >> (tag % 64) & 1 == 1
+    }
+
+    /// The number of scored pairs.
+    fn count_of(scored: &ScoredPairs) -> u64 {
+        scored.bits.iter().map(|word| u64::from(word.count_ones())).sum()
+    }
 
     /// Sample i has tag t < 70 iff t + 2 divides i.
     fn tags() -> (Csr, Vec<String>) {
@@ -185,11 +183,11 @@ mod tests {
                 let positive = tags.row(sample).contains(&tag);
                 let negative = drawn.contains(&(sample as u32));
                 assert!(!(positive && negative));
-                assert_eq!(scored.contains(sample, tag as usize), positive || negative);
+                assert_eq!(contains(&scored, sample, tag as usize), positive || negative);
                 count += u64::from(positive || negative);
             }
         }
-        assert_eq!(scored.count(), count);
+        assert_eq!(count_of(&scored), count);
         assert_eq!(negatives.epoch(3), scored);
         assert_ne!(negatives.epoch(4), scored);
     }
@@ -199,7 +197,7 @@ mod tests {
         let (tags, names) = tags();
         let negatives = NegativeSampler::new(Philox::new(5), &tags, &names, 1e300).unwrap();
         assert!(negatives.quotas().iter().all(|quota| quota.rate == 1.0));
-        assert_eq!(negatives.epoch(0).count(), 300 * 70);
+        assert_eq!(count_of(&negatives.epoch(0)), 300 * 70);
     }
 
     #[test]

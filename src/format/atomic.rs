@@ -18,10 +18,10 @@ pub(crate) fn write(path: &Path, doing: &'static str, bytes: &[u8]) -> Result<()
     try_write(path, bytes).map_err(|error| Error::io(path, doing, error))
 }
 
-/// Fails if [`write`] would fail at `path` now, for want of a folder or a permission. Nothing is left behind.
+/// Fails if [`write()`] would fail at `path` now, for want of a folder or a permission. Nothing is left behind.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub(crate) fn check(path: &Path, doing: &'static str) -> Result<()> {
     prepare(path).map(drop).map_err(|error| Error::io(path, doing, error))
 }

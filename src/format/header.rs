@@ -36,7 +36,7 @@ const TABLE: &str = "section table";
 pub(crate) enum Part {
     Network,
     Groups,
-    VocabularySlots,
+    VocabularyBuckets,
     VocabularyOffsets,
     VocabularyText,
     Tags,
@@ -54,7 +54,7 @@ impl Part {
     pub(crate) const ALL: [Part; Part::COUNT] = [
         Part::Network,
         Part::Groups,
-        Part::VocabularySlots,
+        Part::VocabularyBuckets,
         Part::VocabularyOffsets,
         Part::VocabularyText,
         Part::Tags,
@@ -70,7 +70,7 @@ impl Part {
         match self {
             Part::Network => "NETW",
             Part::Groups => "GRPS",
-            Part::VocabularySlots => "VSLT",
+            Part::VocabularyBuckets => "VSLT",
             Part::VocabularyOffsets => "VOFF",
             Part::VocabularyText => "VTXT",
             Part::Tags => "TAGS",

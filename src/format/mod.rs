@@ -57,10 +57,10 @@ impl Model {
     /// [`Error::Io`] if the file cannot be read; [`Error::Model`] if it is not a valid model; [`Error::NewerModel`] if it has
     /// something that only a newer version of this crate knows; [`Error::TooLarge`] if it does not fit in memory.
     ///
-    /// [`Error::Io`]: crate::Error::Io
-    /// [`Error::Model`]: crate::Error::Model
-    /// [`Error::NewerModel`]: crate::Error::NewerModel
-    /// [`Error::TooLarge`]: crate::Error::TooLarge
+    /// [`Error::Io`]: crate::error::Error::Io
+    /// [`Error::Model`]: crate::error::Error::Model
+    /// [`Error::NewerModel`]: crate::error::Error::NewerModel
+    /// [`Error::TooLarge`]: crate::error::Error::TooLarge
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         Storage::read(path).and_then(Self::verified).map_err(|error| error.in_file(path))
@@ -114,7 +114,7 @@ impl Model {
     /// keywords, that all weights are finite, and the provenance. Only a mapped model can fail.
     ///
     /// # Errors
-    /// [`Error::Model`](crate::Error::Model), with the section and, for a weight, its index.
+    /// [`Error::Model`](crate::error::Error::Model), with the section and, for a weight, its index.
     pub fn verify(&self) -> Result<()> {
         self.contents.verify_bytes(self.bytes())?;
         self.vocabulary().verify()?;
@@ -138,7 +138,7 @@ impl Model {
     #[must_use]
     pub fn vocabulary(&self) -> VocabularyView<'_> {
         VocabularyView::new(
-            bytemuck::cast_slice(self.body(Part::VocabularySlots)),
+            bytemuck::cast_slice(self.body(Part::VocabularyBuckets)),
             bytemuck::cast_slice(self.body(Part::VocabularyOffsets)),
             self.body(Part::VocabularyText),
         )
@@ -153,7 +153,7 @@ impl Model {
     /// How the model was made. It is read out of the file at each call.
     ///
     /// # Errors
-    /// [`Error::Model`](crate::Error::Model) if a mapped file is corrupt.
+    /// [`Error::Model`](crate::error::Error::Model) if a mapped file is corrupt.
     pub fn provenance(&self) -> Result<Provenance> {
         Provenance::parse(self.body(Part::Provenance))
     }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::error::{Error, Result};
 
-/// How a model was made: values by keys such as `data.items` or `train.seed`.
+/// How a model was made: values by keys such as `data.samples` or `train.seed`.
 ///
 /// Its text form, by [`Display`](fmt::Display), is a line `key = value` for each, ascending by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

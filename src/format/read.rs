@@ -6,7 +6,7 @@ use crate::aligned::{Block, LANES};
 use crate::error::{Error, Result};
 use crate::network::{Network, Shape};
 use crate::tags::Tags;
-use crate::vocab::{Slot, slots_for};
+use crate::vocab::{Bucket, buckets_for};
 
 /// What opening a file reads out of it; all else stays where it is.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Contents {
         check_length(&header, Part::Tags, record.tags, |t| sizes(&[t, 12])?.checked_add(4))?;
         let hidden =
             check_length(&header, Part::B1, record.hidden, |h| sizes(&[h.div_ceil(LANES), groups, size_of::<Block>()]))?;
-        check_length(&header, Part::VocabularySlots, record.keywords, |k| sizes(&[slots_for(k)?, size_of::<Slot>()]))?;
+        check_length(&header, Part::VocabularyBuckets, record.keywords, |k| sizes(&[buckets_for(k)?, size_of::<Bucket>()]))?;
 
         let group_tags = parse_groups(body(Part::Groups))?;
         let sum: u64 = group_tags.iter().map(|&tags| tags as u64).sum();

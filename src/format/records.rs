@@ -2,7 +2,7 @@
 
 use super::header::{Fields, Part};
 use crate::error::{Error, Result};
-use crate::network::{Activation, Network, OutputLayout};
+use crate::network::{Activation, Network, OutputLayout, check_eps};
 use crate::tags::{Tag, Tags};
 
 /// Bytes of `NETW`.
@@ -61,8 +61,8 @@ impl NetworkRecord {
             return Err(fault("0 where the activation has no parameter", format!("{parameter:?}")));
         }
         activation.check().map_err(|_| fault("an activation with its parameter in range", activation.to_string()))?;
-        if !is_eps(eps) {
-            return Err(fault("a clamp from 0 to less than 0.5", format!("{eps:?}")));
+        if check_eps(eps.into()).is_err() {
+            return Err(fault("a clamp in [0, 0.5), not -0", format!("{eps:?}")));
         }
         if weights != F32 {
             return Err(Error::newer_model(format!("weights of type {weights}, which this program does not know")));
@@ -74,20 +74,13 @@ impl NetworkRecord {
     }
 }
 
-fn is_eps(eps: f32) -> bool {
-    // -0.0 is refused too: a clamp has one spelling.
-    eps.is_sign_positive() && eps < 0.5
-}
-
 /// The body of `NETW`.
 ///
 /// # Errors
 /// [`Error::Config`] if the clamp is out of range.
 pub(super) fn write_network(network: &Network) -> Result<Vec<u8>> {
     let Network { shape, activation, eps } = network;
-    if !is_eps(*eps) {
-        return Err(Error::Config { option: "eps", expected: "a number from 0 to less than 0.5", found: eps.to_string() });
-    }
+    check_eps((*eps).into())?;
     activation.check()?;
     let (activation, parameter): (u32, f32) = match *activation {
         Activation::Relu => (0, 0.0),

@@ -2,8 +2,8 @@
 
 use super::header::Part;
 use crate::aligned::{Block, LANES, as_floats, blocks_for};
-use crate::error::Error;
-use crate::network::{Network, OutputLayout, PANEL, Shape, Weights};
+use crate::error::{Error, Result};
+use crate::network::{Network, OutputLayout, Shape, Weights};
 
 /// A parameter that breaks the rule.
 #[derive(Debug, PartialEq)]
@@ -34,7 +34,7 @@ impl Fault {
 
 /// Fails unless every parameter is finite and padding is zero; the weights have the lengths that the network's shape gives them.
 #[cfg(feature = "train")]
-pub(crate) fn check_weights(network: &Network, weights: Weights<'_>) -> crate::Result<()> {
+pub(crate) fn check_weights(network: &Network, weights: Weights<'_>) -> Result<()> {
     check(network, weights).map_err(Fault::in_weights)
 }
 
@@ -54,18 +54,13 @@ pub(super) fn check(network: &Network, weights: Weights<'_>) -> Result<(), Fault
 }
 
 fn check_panels(shape: &Shape, weights: Weights<'_>) -> Result<(), Fault> {
-    let mut b2 = 0;
     for group in shape.groups() {
-        let mut w2 = group.w2.start;
-        for first in group.tags.clone().step_by(PANEL) {
-            let width = (group.tags.end - first).min(PANEL);
-            let end = w2 + shape.hidden() * blocks_for(width);
-            check_rows(Part::W2, &weights.w2[w2..end], w2, width)?;
-            w2 = end;
+        for panel in shape.panels(group) {
+            check_rows(Part::W2, &weights.w2[panel.w2.clone()], panel.w2.start, panel.tags)?;
         }
-        let end = b2 + blocks_for(group.tags.len());
-        check_rows(Part::B2, &weights.b2[b2..end], b2, group.tags.len())?;
-        b2 = end;
+        for panel in shape.panels(group) {
+            check_rows(Part::B2, &weights.b2[panel.slots.clone()], panel.slots.start, panel.tags)?;
+        }
     }
     Ok(())
 }

@@ -44,14 +44,14 @@ impl ModelParts<'_> {
 
         let network_record = records::write_network(network)?;
         let groups = records::write_groups(network)?;
-        let [slots, offsets, text] = vocabulary.sections();
+        let [buckets, offsets, text] = vocabulary.sections();
         let (tag_records, tag_names) = records::write_tags(tags)?;
         let [w1, b1, w2, b2] = [weights.w1, weights.b1, weights.w2, weights.b2].map(bytemuck::cast_slice);
         let provenance = provenance.to_string();
         let blocks = serialize([
             &network_record,
             &groups,
-            slots,
+            buckets,
             offsets,
             text,
             &tag_records,

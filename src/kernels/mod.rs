@@ -162,7 +162,7 @@ impl Kernels {
     /// [`Error::UnsupportedLevel`] if this machine lacks the level.
     pub fn at(level: Level) -> Result<Self> {
         if !level.is_available() {
-            return Err(Error::UnsupportedLevel { wanted: level, best: Level::best() });
+            return Err(Error::UnsupportedLevel { wanted: level.name(), best: Level::best().name() });
         }
         let table = match level {
             Level::Scalar => &SCALAR,
@@ -172,7 +172,7 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => &AVX512,
             #[cfg(not(target_arch = "x86_64"))]
-            _ => return Err(Error::UnsupportedLevel { wanted: level, best: Level::best() }),
+            _ => return Err(Error::UnsupportedLevel { wanted: level.name(), best: Level::best().name() }),
         };
         Ok(Kernels { table })
     }
@@ -274,7 +274,7 @@ impl Kernels {
 
     /// Log-loss of the pairs of one sample, and its gradient by the logits.
     ///
-    /// With u = z − ln π, target y, positive weight w and pair weight m (`math`: σ and softplus in their stable forms):
+    /// With u = z − ln π, target y, positive weight w, pair weight m, and softplus(x) = ln(1 + eˣ) in a form that does not overflow:
     ///
     /// ```text
     /// value    Σ m · (w·y·C(softplus(−u)) + (1−y)·C(softplus(u)))     C clamps to `bounds`, or not (`Logit`)

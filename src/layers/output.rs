@@ -1,36 +1,14 @@
 //! Output layer: `z = b2 + h·W2`, group by group, in the order of summation that the [layout](OutputLayout) fixes.
 
-use std::ops::Range;
-
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
 use crate::kernels::{Kernels, Rows, tree_sum};
 use crate::layers::Active;
-use crate::network::{Group, OutputLayout, PANEL_BLOCKS, Shape, Weights};
+use crate::network::{Group, OutputLayout, Shape, Weights};
 
 /// Dot products that are made in one kernel call.
 const DOTS: usize = 8;
 const FIRST_IDS: [u32; DOTS] = [0, 1, 2, 3, 4, 5, 6, 7];
-
-/// A panel of tags of one group.
-#[derive(Clone, Debug)]
-pub(crate) struct Panel {
-    /// Its blocks of slots.
-    pub(crate) slots: Range<usize>,
-    /// Its blocks in W2: one row of `slots.len()` blocks for each hidden unit of the group.
-    pub(crate) w2: Range<usize>,
-}
-
-/// The panels of a group, in order. Meant for [`OutputLayout::Panels`].
-pub(crate) fn panels(shape: &Shape, group: &Group) -> impl Iterator<Item = Panel> {
-    let hidden = shape.hidden();
-    let (first_slot, first_w2) = (group.slots.start / LANES, group.w2.start);
-    let blocks = group.tags.len().div_ceil(LANES);
-    (0..blocks).step_by(PANEL_BLOCKS).map(move |start| {
-        let end = blocks.min(start + PANEL_BLOCKS);
-        Panel { slots: first_slot + start..first_slot + end, w2: first_w2 + start * hidden..first_w2 + end * hidden }
-    })
-}
 
 /// The part of `active` that belongs to `group`, and the number of the group's first unit.
 fn of_group<'a>(active: Active<'a>, group: &Group) -> (Active<'a>, u32) {
@@ -84,7 +62,7 @@ pub fn forward(
                     }
                     &relative[..active.units.len()]
                 };
-                for panel in panels(shape, group) {
+                for panel in shape.panels(group) {
                     let rows = Rows::new(&weights.w2[panel.w2], panel.slots.len());
                     let (bias, z) = (&weights.b2[panel.slots.clone()], &mut logits[panel.slots]);
                     kernels.weighted_sum_rows(rows, Some(bias), units, active.values, z)?;
@@ -140,7 +118,7 @@ pub fn backward_hidden(
                 scratch.sums.resize(active.units.len(), Block::ZERO);
                 scratch.relative.clear();
                 scratch.relative.extend(active.units.iter().map(|unit| unit - first));
-                for panel in panels(shape, group) {
+                for panel in shape.panels(group) {
                     let rows = Rows::new(&w2[panel.w2], panel.slots.len());
                     kernels.dot_rows(rows, &scratch.relative, &delta[panel.slots], &mut scratch.sums)?;
                 }

@@ -1,9 +1,10 @@
 //! Sigmoid and log-loss: the reductions, and the loss with its gradient for one sample.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernels::{LogLoss, LossKind};
 use crate::ln::ln;
 use crate::named::named;
+use crate::network::check_eps;
 
 /// How the losses of a mini-batch of B samples and T tags become one: a factor on value and gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,21 +44,12 @@ impl Reduction {
 /// The constants of the loss `kind` with probabilities clamped to `[eps, 1 − eps]`, for [`crate::kernels::Kernels::log_loss`].
 ///
 /// # Errors
-/// [`Error::Config`] unless `0 <= eps < 0.5`.
+/// [`Error::Config`](crate::error::Error::Config) unless `0 <= eps < 0.5`, and for -0.
 pub fn constants(kind: LossKind, eps: f64, scale: f64) -> Result<LogLoss> {
-    check_eps(eps)?;
+    let clamp = check_eps(eps)?;
     // Without a clamp there is nothing outside it: all losses have the gradient of the logit loss.
-    let kind = if eps as f32 == 0.0 && kind == LossKind::ClampTorch { LossKind::ClampSte } else { kind };
-    Ok(LogLoss { kind, eps: eps as f32, bounds: [-ln(1.0 - eps) as f32, -ln(eps) as f32], scale: scale as f32 })
-}
-
-/// Fails unless `0 <= eps < 0.5`, in f32 too.
-pub(crate) fn check_eps(eps: f64) -> Result<()> {
-    if (0.0..0.5).contains(&eps) && (eps as f32) < 0.5 {
-        Ok(())
-    } else {
-        Err(Error::Config { option: "eps", expected: "a number in [0, 0.5)", found: eps.to_string() })
-    }
+    let kind = if clamp == 0.0 && kind == LossKind::ClampTorch { LossKind::ClampSte } else { kind };
+    Ok(LogLoss { kind, eps: clamp, bounds: [-ln(1.0 - eps) as f32, -ln(eps) as f32], scale: scale as f32 })
 }
 
 #[cfg(test)]
@@ -118,7 +110,7 @@ mod tests {
 
     #[test]
     fn eps_is_checked_and_an_empty_batch_weighs_nothing() {
-        for eps in [0.5, 0.499_999_999, -1e-9, f64::NAN, f64::INFINITY] {
+        for eps in [0.5, 0.499_999_999, -1e-9, -0.0, f64::NAN, f64::INFINITY] {
             assert!(constants(LossKind::ClampSte, eps, 1.0).is_err());
         }
         assert_eq!(Reduction::Mean.factor(0, 3, 0), 0.0);

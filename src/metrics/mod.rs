@@ -25,5 +25,5 @@ pub use confusion::Confusion;
 pub use curve::{Curve, OperatingPoint};
 pub use evaluation::{Evaluation, Mean, Options, Summary, TagEvaluation};
 pub use predictions::Predictions;
-pub use ranking::{Propensities, Ranking, top_k};
+pub use ranking::{Propensities, Ranking};
 pub use sparsity::Sparsity;

@@ -1,8 +1,9 @@
 //! Measures that are means over all (sample, tag) pairs.
 
 use super::Predictions;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ln::ln;
+use crate::network::check_eps;
 
 impl<S: Copy + Into<f64>> Predictions<'_, S> {
     /// Log-loss: the mean of `-y ln p - (1-y) ln(1-p)` with `p` clamped to `[eps, 1-eps]`. Infinite if `eps` is 0 and some score
@@ -10,11 +11,9 @@ impl<S: Copy + Into<f64>> Predictions<'_, S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] unless `0 <= eps < 0.5`.
+    /// [`Error::Config`](crate::error::Error::Config) unless `0 <= eps < 0.5`, and for -0.
     pub fn log_loss(&self, eps: f64) -> Result<f64> {
-        if !(0.0..0.5).contains(&eps) {
-            return Err(Error::Config { option: "eps", expected: "0 <= eps < 0.5", found: eps.to_string() });
-        }
+        check_eps(eps)?;
         let mut likelihood = LogProduct::default();
         self.for_each_pair(|p, y| {
             let p = p.clamp(eps, 1.0 - eps);
@@ -91,6 +90,7 @@ impl LogProduct {
 mod tests {
     use super::super::predictions::tests::truth;
     use super::*;
+    use crate::error::Error;
 
     #[test]
     fn a_log_product_is_a_sum_of_logs() {
@@ -126,7 +126,7 @@ mod tests {
         let wrong = Predictions::new(&[0.0f32], 1, &truth).unwrap();
         assert_eq!(wrong.log_loss(0.0).unwrap(), f64::INFINITY);
         assert!((wrong.log_loss(1e-4).unwrap() + 1e-4f64.ln()).abs() < 1e-14);
-        for eps in [-1e-9, 0.5, f64::NAN, f64::INFINITY] {
+        for eps in [-1e-9, -0.0, 0.5, f64::NAN, f64::INFINITY] {
             assert!(matches!(wrong.log_loss(eps), Err(Error::Config { option: "eps", .. })));
         }
     }

@@ -1,12 +1,12 @@
 //! What a training is told: every choice that changes its result, with its range.
 
 use super::penalty::Penalty;
-use crate::Provenance;
 use crate::error::{Error, Result};
+use crate::format::Provenance;
 use crate::kernels::LossKind;
-use crate::layers::sigmoid_loss::{Reduction, check_eps};
+use crate::layers::sigmoid_loss::Reduction;
 use crate::named::named;
-use crate::network::Activation;
+use crate::network::{Activation, check_eps};
 
 /// Which untagged items a tag is trained against.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -225,6 +225,7 @@ mod tests {
         rejected(|c| c.dropout_in = 1.0, "dropout_in");
         rejected(|c| c.dropout_hidden = -0.1, "dropout_hidden");
         rejected(|c| c.eps = 0.5, "eps");
+        rejected(|c| c.eps = -0.0, "eps");
         rejected(|c| c.negatives = Negatives::Sampled(0.0), "negatives");
     }
 }

@@ -28,7 +28,7 @@ impl Statistics {
 
 /// What is seen of a training while it runs.
 #[derive(Clone, Copy, Debug)]
-pub enum Progress<'a> {
+pub enum Event<'a> {
     /// A mini-batch of an epoch is done.
     Batch {
         /// The epoch, counted from 1.
@@ -69,7 +69,7 @@ pub struct FitReport {
 }
 
 /// Watches a training; [`ControlFlow::Break`] ends it after the present mini-batch or epoch.
-pub type Observer<'o> = dyn FnMut(Progress<'_>) -> ControlFlow<()> + Send + 'o;
+pub type Observer<'o> = dyn FnMut(Event<'_>) -> ControlFlow<()> + Send + 'o;
 
 impl Trainer {
     /// Trains up to [`TrainConfig::epochs`] epochs on `train`. With validation data, stops when the score has not improved for
@@ -126,7 +126,7 @@ impl Trainer {
                 }
             }
             let epoch = EpochReport { epoch: self.epoch, log_loss, valid, best: is_best };
-            let flow = observer(Progress::Epoch(&epoch));
+            let flow = observer(Event::Epoch(&epoch));
             report.epochs.push(epoch);
             if flow.is_break() {
                 report.interrupted = true;
@@ -194,7 +194,7 @@ impl Trainer {
             pairs += step.pairs;
             let done = n * self.config.batch + indices.len();
             let log_loss = loss_sum / pairs.max(1) as f64;
-            if observer(Progress::Batch { epoch: self.epoch, done, samples: dataset.len(), log_loss }).is_break() {
+            if observer(Event::Batch { epoch: self.epoch, done, samples: dataset.len(), log_loss }).is_break() {
                 return Ok((log_loss, ControlFlow::Break(())));
             }
         }

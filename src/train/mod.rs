@@ -2,7 +2,7 @@
 //!
 //! A [`Trainer`] takes [steps](Trainer::step) on mini-batches of [samples](Sample): forward, loss, manual gradients, and AdaGrad on
 //! the rows that the mini-batch touched. [`Trainer::fit`] runs epochs over a data set and stops when validation says so.
-//! [`Trainer::model`] makes a servable model at any time.
+//! [`Trainer::model`] makes a servable model at any time. [`recipe`] is all of it, from items to a model that tells how it was made.
 //!
 //! Every sum over samples has a fixed order and every row is written by one thread, so weights are the same bits for any number
 //! of threads and any kernel level; every random decision is a function of what it decides ([`crate::rng`]).
@@ -14,13 +14,14 @@ mod fit;
 mod parameters;
 mod pass;
 mod penalty;
+pub mod recipe;
 mod trainer;
 mod update;
 mod workers;
 
 pub use batch::{PairWeights, Sample, Targets};
 pub use config::{DecayMode, DecayWhen, Negatives, TrainConfig};
-pub use fit::{EpochReport, FitReport, Observer, Progress, pool};
+pub use fit::{EpochReport, Event, FitReport, Observer, pool};
 pub use parameters::{Parameters, Statistics, glorot_radius, he_radius, prior_logit};
 pub use penalty::{Penalty, PenaltyKind};
 pub use trainer::{StepReport, Trainer};

@@ -10,9 +10,9 @@ use super::parameters::{Parameters, Statistics};
 use super::pass::{Pass, PassInputs};
 use super::update::Update;
 use super::workers::Workers;
-use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
+use crate::aligned::{Block, LANES, as_floats};
 use crate::error::{Error, Result};
-use crate::format::check_weights;
+use crate::format::{Model, ModelParts, Provenance, check_weights};
 use crate::kernels::{AdaGradStep, Kernels, Level};
 use crate::layers::sigmoid_loss;
 use crate::ln::ln;
@@ -20,7 +20,6 @@ use crate::network::{Network, OutputLayout, Shape, Weights};
 use crate::rng::{Philox, dropout_threshold};
 use crate::tags::Tags;
 use crate::vocab::Vocabulary;
-use crate::{Model, ModelParts, Provenance};
 
 /// Trains a tagger: one shared hidden layer, one output a tag.
 ///
@@ -99,7 +98,7 @@ impl Trainer {
     ///
     /// # Errors
     /// As [`Trainer::new`].
-    pub fn afresh(&self, statistics: &Statistics, epochs: u32) -> Result<Self> {
+    pub fn restarted(&self, statistics: &Statistics, epochs: u32) -> Result<Self> {
         let config = TrainConfig { epochs, ..self.config.clone() };
         let mut trainer = Trainer::new(config, self.vocabulary.clone(), self.tags.clone(), statistics)?;
         trainer.kernels = self.kernels;
@@ -204,12 +203,13 @@ impl Trainer {
             let found = found.to_string();
             return Err(Error::Config { option: "positive weight", expected: "a finite number, at least 0", found });
         }
-        spread_slots(&self.network.shape, factors, &mut self.positive_weights);
+        self.network.shape.scatter_slots(factors, &mut self.positive_weights);
         Ok(())
     }
 
     /// Corrects for sampled negatives: `rates[t]` is π, the rate at which negatives of tag t are kept relative to its positives.
-    /// Training sees the logit minus ln π, so the model's own logit is that of the full data (math: King & Zeng 2001).
+    /// Training sees the logit minus ln π, so the model's own logit is that of the full data (King and Zeng, *Logistic regression in
+    /// rare events data*, 2001).
     ///
     /// # Errors
     /// [`Error::Length`] unless there is one rate a tag, [`Error::Config`] if one is not in (0, 1].
@@ -219,7 +219,7 @@ impl Trainer {
             return Err(Error::Config { option: "inclusion rate", expected: "a number in (0, 1]", found: found.to_string() });
         }
         let offsets: Vec<f32> = rates.iter().map(|rate| ln(*rate) as f32).collect();
-        spread_slots(&self.network.shape, &offsets, &mut self.offsets);
+        self.network.shape.scatter_slots(&offsets, &mut self.offsets);
         Ok(())
     }
 
@@ -348,7 +348,7 @@ impl Trainer {
     /// A model of the present weights, with `provenance` beside the configuration. Training can go on.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] if a weight is not finite: such a model is never made.
+    /// [`Error::BadWeight`] if a weight is not finite: such a model is never made.
     pub fn model(&self, mut provenance: Provenance) -> Result<Model> {
         self.config.describe(&mut provenance)?;
         ModelParts {
@@ -394,14 +394,6 @@ fn catch_up(kernels: Kernels, decay: &LazyDecay, rows: impl Iterator<Item = usiz
         if let Some(shrink) = decay.missed(row) {
             kernels.shrink(&shrink, &mut weights[row * width..(row + 1) * width]);
         }
-    }
-}
-
-/// Copies one float a tag to one float a tag slot.
-fn spread_slots(shape: &Shape, per_tag: &[f32], slots: &mut [Block]) {
-    let floats = as_floats_mut(slots);
-    for (tag, value) in per_tag.iter().enumerate() {
-        floats[shape.slot(tag)] = *value;
     }
 }
 

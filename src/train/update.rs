@@ -83,7 +83,7 @@ impl Update<'_> {
                     self.strip(&strip, 0, all, &mut weights[range.clone()], &mut squares[range])?;
                 }
                 OutputLayout::Panels => {
-                    for panel in output::panels(self.shape, group) {
+                    for panel in self.shape.panels(group) {
                         // A unit's row is the sum of the samples' δ, each times the unit's value.
                         let strip = Strip {
                             rows: Rows { blocks: &self.pass.delta, stride: self.shape.slot_blocks(), first: panel.slots.start },

@@ -12,7 +12,7 @@ use tagomatic::Level;
 use tempfile::TempDir;
 
 /// What `eval` tells, of a model and of each tag.
-const MEASURES: [&str; 16] = [
+const MEASURES: [&str; 17] = [
     "samples",
     "log_loss",
     "p_at_1",
@@ -28,6 +28,7 @@ const MEASURES: [&str; 16] = [
     "ece",
     "zeros",
     "dead_units",
+    "always_on_units",
     "tags",
 ];
 const TAG_MEASURES: [&str; 8] = ["tag", "positives", "auc", "ap", "precision", "recall", "f1", "threshold"];
@@ -415,6 +416,7 @@ fn wrong_usage_is_told_from_failure() {
     place.fails(2, "info m.tagm --threads 0", &["--threads", "1..="]);
     for (option, words) in [
         ("--eps 0.7", ["--eps: expected", "[0, 0.5)", "found 0.7"]),
+        ("--eps -0", ["--eps: expected", "not -0", "found -0"]),
         ("--dropout-hidden 1", ["--dropout-hidden: expected", "[0, 1)", "found 1"]),
         ("--lr -1", ["--lr: expected", "at least 0", "found -1"]),
         ("--negatives 0", ["--negatives: expected", "above 0", "found 0"]),

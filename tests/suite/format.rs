@@ -465,8 +465,8 @@ fn bytes_between_sections_must_be_zero() {
 #[test]
 fn wrong_vocabularies() {
     let good = Pieces::of(&Parts::small().model().unwrap());
-    let slots = good.clone().body("VSLT").clone();
-    let taken: Vec<usize> = (0..slots.len() / 8).filter(|slot| slots[slot * 8 + 4..][..4] != [0xff; 4]).collect();
+    let buckets = good.clone().body("VSLT").clone();
+    let taken: Vec<usize> = (0..buckets.len() / 8).filter(|bucket| buckets[bucket * 8 + 4..][..4] != [0xff; 4]).collect();
     let with = |change: &dyn Fn(&mut Pieces)| {
         let mut bad = good.clone();
         change(&mut bad);

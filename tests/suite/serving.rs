@@ -4,10 +4,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use tagomatic::aligned::{Block, LANES, as_floats_mut};
-use tagomatic::choice::{Choice, Least};
 use tagomatic::network::{Activation, Network, OutputLayout, Shape, Weights};
 use tagomatic::rng::{Parameter, Philox};
-use tagomatic::{Error, Known, Level, Model, ModelParts, Provenance, Tagger, Tags, Vocabulary};
+use tagomatic::selection::{MinScore, Selection};
+use tagomatic::{Error, KeywordCounts, Level, Model, ModelParts, Provenance, Tagger, Tags, Vocabulary};
 
 /// The system's allocator, with a count of allocations for each thread.
 struct Counting;
@@ -169,8 +169,8 @@ fn ids_are_a_set() {
     tagger.score(&[2, 30, 41], &mut scratch, &mut ordered).unwrap();
     tagger.score(&[41, 2, 30, 2, 41], &mut scratch, &mut repeated).unwrap();
     assert_eq!(bits(&ordered), bits(&repeated));
-    let known = tagger.score_keywords(["k41", "nobody", "k2", "k30", "k2"], &mut scratch, &mut repeated).unwrap();
-    assert_eq!(known, Known { known: 3, unknown: 1, repeated: 1 });
+    let counts = tagger.score_keywords(["k41", "nobody", "k2", "k30", "k2"], &mut scratch, &mut repeated).unwrap();
+    assert_eq!(counts, KeywordCounts { known: 3, unknown: 1, repeated: 1 });
     assert_eq!(bits(&ordered), bits(&repeated));
     let error = tagger.score(&[50], &mut scratch, &mut ordered);
     assert!(matches!(error, Err(Error::KeywordOutOfRange { id: 50, keywords: 50 })));
@@ -186,16 +186,19 @@ fn ids_are_a_set() {
 fn scoring_allocates_nothing() {
     for (group_tags, layout) in [(&[1][..], OutputLayout::TagMajor), (&[70, 3], OutputLayout::Panels)] {
         let tagger = Tagger::new(model(200, 64, group_tags, layout));
-        let (mut scratch, mut scores, mut chosen) = (tagger.scratch(), vec![0.0; tagger.tags().len()], Vec::new());
-        let best = Choice { least: Least::Score(0.0), top: 3 };
-        best.choose(tagger.tags(), &scores, &mut chosen);
+        let (mut scratch, mut scores, mut selected) = (tagger.scratch(), vec![0.0; tagger.tags().len()], Vec::new());
+        let best = Selection { min_score: MinScore::Fixed(0.0), top_k: Some(3) };
+        best.select(tagger.tags(), &scores, &mut selected);
         let before = ALLOCATIONS.with(Cell::get);
         for first in 0..100 {
             tagger.score(&[first, first + 1, first + 90], &mut scratch, &mut scores).unwrap();
             tagger.score(&[first + 90, first, first], &mut scratch, &mut scores).unwrap();
             tagger.score_keywords(["k3", "k17", "unknown", "k3"], &mut scratch, &mut scores).unwrap();
-            best.choose(tagger.tags(), &scores, &mut chosen);
-            Choice::default().choose(tagger.tags(), &scores, &mut chosen);
+            let mut unknown = "";
+            tagger.score_keywords_with(["k3", "unknown"], &mut scratch, &mut scores, |keyword| unknown = keyword).unwrap();
+            assert_eq!(unknown, "unknown");
+            best.select(tagger.tags(), &scores, &mut selected);
+            Selection::default().select(tagger.tags(), &scores, &mut selected);
         }
         assert_eq!(ALLOCATIONS.with(Cell::get), before);
     }

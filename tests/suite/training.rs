@@ -9,7 +9,7 @@ use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::network::Weights;
 use tagomatic::rng::{Philox, unit};
 use tagomatic::train::{
-    DecayWhen, Negatives, PairWeights, Penalty, Progress, Sample, Statistics, Targets, TrainConfig, Trainer, pool,
+    DecayWhen, Event, Negatives, PairWeights, Penalty, Sample, Statistics, Targets, TrainConfig, Trainer, pool,
 };
 use tagomatic::{Error, Level, Provenance, Tags, Vocabulary};
 
@@ -40,7 +40,7 @@ fn trainer(config: &TrainConfig, dataset: &Dataset, keywords: u32, tags: u32) ->
     Trainer::new(config.clone(), vocabulary, Tags::from_names(names("t", tags)).unwrap(), &statistics).unwrap()
 }
 
-fn watch_nothing(_: Progress<'_>) -> ControlFlow<()> {
+fn watch_nothing(_: Event<'_>) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
@@ -335,8 +335,8 @@ fn training_learns_and_stops_early_with_the_best_weights() {
     let mut trainer = trainer(&config, &train, 60, 6);
     let mut seen = 0;
     let report = trainer
-        .fit(&train, Some(&valid), &mut |progress| {
-            seen += usize::from(matches!(progress, Progress::Epoch(_)));
+        .fit(&train, Some(&valid), &mut |event| {
+            seen += usize::from(matches!(event, Event::Epoch(_)));
             ControlFlow::Continue(())
         })
         .unwrap();

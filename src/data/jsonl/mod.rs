@@ -27,6 +27,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 pub struct Reader<R> {
     input: R,
     source: String,
+    /// The line of the last item, counted from 1.
     line: u64,
     buffer: Vec<u8>,
     done: bool,
@@ -36,12 +37,6 @@ impl<R: BufRead> Reader<R> {
     /// Reads from `input`, which errors call `source`: a file's name, or `-` for standard input.
     pub fn new(input: R, source: impl Into<String>) -> Self {
         Reader { input, source: source.into(), line: 0, buffer: Vec::new(), done: false }
-    }
-
-    /// The line of the last item, counted from 1.
-    #[must_use]
-    pub fn line(&self) -> u64 {
-        self.line
     }
 
     /// An error about this file at a line.
@@ -137,7 +132,7 @@ mod tests {
         let mut reader =
             Reader::new(&b"\n{\"keywords\":[\"a\"]}\n{\"keywords\":[7]}\n{\"keywords\":[\"b\"]}"[..], "items.jsonl");
         assert!(reader.next().unwrap().is_ok());
-        assert_eq!(reader.line(), 2);
+        assert_eq!(reader.line, 2);
         let error = reader.next().unwrap().unwrap_err();
         assert_eq!(error.to_string(), "items.jsonl:3:14: expected a string, found the number 7");
         assert_eq!(reader.next().unwrap().unwrap(), Item::of("b", ""));

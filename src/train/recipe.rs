@@ -1,0 +1,326 @@
+//! The recipe of a training: items become a model that tells how it was made.
+//!
+//! Some items are set aside to validate on; the network is fitted to the others until validation says stop; what it then scores is
+//! measured; and, where asked, a new network is trained on all items for as many epochs as were best.
+//!
+//! The model's [`Provenance`] has these keys. Nothing of the machine is among them, so that the same data make the same bytes
+//! everywhere.
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `created_by` | program and version |
+//! | `data.samples`, `data.tag_counts` | items that the final weights were trained on, and how many of them have each tag ([`Counts`]) |
+//! | `data.keywords`, `data.tags` | sizes of the vocabulary and of the tags |
+//! | `data.fingerprint` | hash of names and items, [`Prepared::fingerprint`] |
+//! | `data.valid_samples` | items validated on |
+//! | `data.min_count` | items that a keyword needed |
+//! | `fit.epochs`, `fit.best_epoch` | epochs run, and which was best |
+//! | `fit.valid_log_loss`, `fit.valid_p_at_1`, `fit.valid_micro_f1`, `fit.valid_macro_auc`, `fit.valid_macro_ap` | measures on the validation items, those that are defined |
+//! | `train.*` | each field of [`TrainConfig`] |
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::config::TrainConfig;
+use super::fit::{Event, FitReport};
+use super::parameters::Statistics;
+use super::trainer::Trainer;
+use crate::data::{Corpus, CorpusStats, Counts, Dataset, Prepared};
+use crate::error::{Error, Result};
+use crate::evaluate::Evaluated;
+use crate::format::{Model, Provenance};
+use crate::kernels::Level;
+use crate::rng::Philox;
+use crate::tags::Tags;
+use crate::vocab::Vocabulary;
+
+/// Items to train on, with the vocabulary and the tags that follow from them.
+#[derive(Clone, Debug)]
+pub struct TrainingSet {
+    vocabulary: Vocabulary,
+    tags: Tags,
+    dataset: Dataset,
+    stats: CorpusStats,
+    fingerprint: u64,
+    min_count: u64,
+}
+
+/// What decides when training stops and which epoch is kept.
+#[derive(Clone, Copy, Debug)]
+pub enum Validation<'a> {
+    /// Nothing: every epoch is run and the last one is kept.
+    None,
+    /// A share of the training items, chosen by [`Dataset::split_trainable`] with the configuration's seed.
+    Split {
+        /// The share, from 0 to 1; with 0 it is as [`Validation::None`].
+        fraction: f64,
+        /// Whether the final model is trained anew on all items, for as many epochs as were best.
+        refit: bool,
+    },
+    /// Other items, in the ids of the training set's vocabulary and tags.
+    On(&'a Dataset),
+}
+
+/// The part of a training that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The network is fitted to the items that are not validated on.
+    Fit {
+        /// Epochs at most.
+        epochs: u32,
+    },
+    /// A new network is trained on all items.
+    Refit {
+        /// Epochs, as many as were best.
+        epochs: u32,
+    },
+}
+
+/// Watches the phases of a training. [`ControlFlow::Break`] ends it: in [`Phase::Fit`] there is no refit then, and in
+/// [`Phase::Refit`] the model is the one that was validated.
+pub type PhaseObserver<'o> = dyn FnMut(Phase, Event<'_>) -> ControlFlow<()> + Send + 'o;
+
+/// What [`TrainingSet::train`] did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainingReport {
+    /// The fit.
+    pub fit: FitReport,
+    /// Measures of the fitted network, on the validation items, or on the training items where there are none.
+    pub measured: Evaluated,
+    /// Items in the fit.
+    pub samples: usize,
+    /// Items validated on.
+    pub valid_samples: usize,
+    /// Items that the final weights were trained on anew; 0 if they were not.
+    pub refit_samples: usize,
+    /// The time that fit and refit took.
+    pub duration: Duration,
+}
+
+impl TrainingSet {
+    /// All items of `corpus`; a keyword needs `min_count` of them to be in the vocabulary.
+    ///
+    /// # Errors
+    /// [`Error::NoData`] without items, keywords or tags, [`Error::UntrainableTag`] if all items have a tag; [`Error::BadName`] if
+    /// a tag's name cannot be in a model; [`Error::TooLarge`].
+    pub fn new(corpus: Corpus, min_count: u64) -> Result<Self> {
+        let prepared = corpus.finish(min_count)?;
+        prepared.check_trainable()?;
+        let fingerprint = prepared.fingerprint();
+        let Prepared { keywords, tags, dataset, stats } = prepared;
+        Ok(TrainingSet {
+            vocabulary: Vocabulary::from_keywords(keywords)?,
+            tags: Tags::from_names(tags)?,
+            dataset,
+            stats,
+            fingerprint,
+            min_count,
+        })
+    }
+
+    /// The vocabulary.
+    #[must_use]
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// The tags.
+    #[must_use]
+    pub fn tags(&self) -> &Tags {
+        &self.tags
+    }
+
+    /// The items.
+    #[must_use]
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// What was counted when the items were read.
+    #[must_use]
+    pub fn stats(&self) -> &CorpusStats {
+        &self.stats
+    }
+
+    /// Trains a model, at a kernel level and on the threads of `pool`, if there is one; the model depends on neither.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the configuration or the share of validation items is out of range; [`Error::NoData`] if there is nothing
+    /// in [`Validation::On`]; [`Error::UnsupportedLevel`]; and whatever [`Trainer::fit`] and [`Trainer::evaluate`] fail with.
+    pub fn train(
+        &self,
+        config: TrainConfig,
+        validation: Validation<'_>,
+        level: Level,
+        pool: Option<Arc<rayon::ThreadPool>>,
+        observer: &mut PhaseObserver<'_>,
+    ) -> Result<(Model, TrainingReport)> {
+        let tags = self.tags.len();
+        let sides = self.split(validation, &config)?;
+        let train = sides.as_ref().map_or(&self.dataset, |(train, _)| train);
+        let (valid, refit) = match validation {
+            Validation::On(valid) => (Some(valid), false),
+            Validation::Split { refit, .. } => (sides.as_ref().map(|(_, valid)| valid), refit && sides.is_some()),
+            Validation::None => (None, false),
+        };
+
+        let phase = Phase::Fit { epochs: config.epochs };
+        let mut trainer = Trainer::new(config, self.vocabulary.clone(), self.tags.clone(), &Statistics::of(train, tags))?;
+        trainer.set_level(level)?;
+        if let Some(pool) = pool {
+            trainer.set_pool(pool);
+        }
+        let start = Instant::now();
+        let fit = trainer.fit(train, valid, &mut |event| observer(phase, event))?;
+        let mut duration = start.elapsed();
+        let propensities = Counts::of(train, tags).propensities();
+        let measured = trainer.evaluate(valid.unwrap_or(train), propensities.as_ref())?;
+
+        let (mut learnt, mut refit_samples) = (train, 0);
+        if refit && fit.best_epoch > 0 && !fit.interrupted {
+            let start = Instant::now();
+            let phase = Phase::Refit { epochs: fit.best_epoch };
+            let mut again = trainer.restarted(&Statistics::of(&self.dataset, tags), fit.best_epoch)?;
+            if !again.fit(&self.dataset, None, &mut |event| observer(phase, event))?.interrupted {
+                (trainer, learnt, refit_samples) = (again, &self.dataset, self.dataset.len());
+            }
+            duration += start.elapsed();
+        }
+        let report = TrainingReport {
+            fit,
+            measured,
+            samples: train.len(),
+            valid_samples: valid.map_or(0, Dataset::len),
+            refit_samples,
+            duration,
+        };
+        let model = trainer.model(self.provenance(learnt, &report)?)?;
+        Ok((model, report))
+    }
+
+    /// The items to train on and those to validate on, if there are any among the training items.
+    fn split(&self, validation: Validation<'_>, config: &TrainConfig) -> Result<Option<(Dataset, Dataset)>> {
+        let fraction = match validation {
+            Validation::None => return Ok(None),
+            Validation::On(valid) if valid.is_empty() => {
+                return Err(Error::NoData { what: "no samples to validate on".to_owned(), cure: "give at least one item" });
+            }
+            Validation::On(_) => return Ok(None),
+            Validation::Split { fraction, .. } => fraction,
+        };
+        let (train, valid) = self.dataset.split_trainable(Philox::new(config.seed), fraction, self.tags.len())?;
+        if valid.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some((self.dataset.subset(train)?, self.dataset.subset(valid)?)))
+    }
+
+    /// What the model tells of its making, but for its configuration, which the trainer adds.
+    fn provenance(&self, learnt: &Dataset, report: &TrainingReport) -> Result<Provenance> {
+        let TrainingReport { fit, measured, valid_samples, .. } = report;
+        let mut provenance = Provenance::new();
+        Counts::of(learnt, self.tags.len()).describe(&mut provenance)?;
+        for (key, value) in [
+            ("created_by", concat!("tagomatic ", env!("CARGO_PKG_VERSION")).to_owned()),
+            ("data.keywords", self.vocabulary.len().to_string()),
+            ("data.tags", self.tags.len().to_string()),
+            ("data.fingerprint", format!("{:016x}", self.fingerprint)),
+            ("data.valid_samples", valid_samples.to_string()),
+            ("data.min_count", self.min_count.to_string()),
+            ("fit.epochs", fit.epochs.len().to_string()),
+            ("fit.best_epoch", fit.best_epoch.to_string()),
+        ] {
+            provenance.insert(key, value)?;
+        }
+        if *valid_samples > 0 {
+            let evaluation = &measured.evaluation;
+            for (key, value) in [
+                ("fit.valid_log_loss", Some(evaluation.summary.log_loss)),
+                ("fit.valid_p_at_1", evaluation.summary.p_at_1),
+                ("fit.valid_micro_f1", Some(evaluation.micro_f1)),
+                ("fit.valid_macro_auc", evaluation.macro_auc.value),
+                ("fit.valid_macro_ap", evaluation.macro_ap.value),
+            ] {
+                if let Some(value) = value {
+                    provenance.insert(key, format!("{value:.6}"))?;
+                }
+            }
+        }
+        Ok(provenance)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Item;
+
+    fn set() -> TrainingSet {
+        let mut corpus = Corpus::new();
+        for i in 0..60u32 {
+            corpus.push(&Item::of(&format!("a{} b{}", i % 5, i % 3), if i % 5 < 2 { "t u" } else { "u v" })).unwrap();
+        }
+        corpus.push(&Item::of("a1", "")).unwrap();
+        corpus.push(&Item::of("a2", "")).unwrap();
+        TrainingSet::new(corpus, 1).unwrap()
+    }
+
+    fn train(validation: Validation<'_>, observer: &mut PhaseObserver<'_>) -> Result<(Model, TrainingReport)> {
+        let config = TrainConfig { hidden: 4, epochs: 3, ..TrainConfig::default() };
+        set().train(config, validation, Level::Scalar, None, observer)
+    }
+
+    const SPLIT: Validation<'_> = Validation::Split { fraction: 0.3, refit: true };
+
+    #[test]
+    fn provenance_has_the_keys_that_the_head_of_this_file_tells() {
+        let documented = include_str!("recipe.rs").lines().take_while(|line| line.starts_with("//!"));
+        let cells = documented.filter_map(|line| line.strip_prefix("//! | `")?.split(" | ").next());
+        let documented: Vec<&str> = cells.flat_map(|cell| cell.split(", ")).map(|key| key.trim_matches('`')).collect();
+        let (model, _) = train(SPLIT, &mut |_, _| ControlFlow::Continue(())).unwrap();
+        let provenance = model.provenance().unwrap();
+        let written: Vec<&str> = provenance.iter().map(|(key, _)| key).collect();
+        assert_eq!(documented.iter().filter(|key| **key != "train.*" && !written.contains(key)).count(), 0, "{documented:?}");
+        for key in written {
+            assert!(documented.contains(&key) || key.starts_with("train."), "{key}");
+        }
+    }
+
+    #[test]
+    fn phases_follow_the_validation() {
+        let phases = |validation, end: Option<Phase>| {
+            let mut phases = Vec::new();
+            let (model, report) = train(validation, &mut |phase, _| {
+                phases.push(phase);
+                if Some(phase) == end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+            .unwrap();
+            phases.dedup();
+            let learnt = model.provenance().unwrap().get("data.samples").unwrap().parse::<usize>().unwrap();
+            assert_eq!(learnt, report.samples.max(report.refit_samples));
+            (phases, report)
+        };
+        let (seen, report) = phases(Validation::None, None);
+        assert_eq!((seen, report.samples, report.valid_samples), (vec![Phase::Fit { epochs: 3 }], 62, 0));
+        let set = set();
+        let (seen, report) = phases(Validation::On(set.dataset()), None);
+        assert_eq!((seen, report.samples, report.valid_samples), (vec![Phase::Fit { epochs: 3 }], 62, 62));
+        let (seen, report) = phases(SPLIT, None);
+        let (fit, refit) = (Phase::Fit { epochs: 3 }, Phase::Refit { epochs: report.fit.best_epoch });
+        assert_eq!((seen, report.samples + report.valid_samples, report.refit_samples), (vec![fit, refit], 62, 62));
+        // Ended early there is no refit, and a refit that is ended counts for nothing.
+        assert_eq!(phases(SPLIT, Some(fit)).0, [fit]);
+        let (seen, report) = phases(SPLIT, Some(refit));
+        assert_eq!((seen, report.refit_samples), (vec![fit, refit], 0));
+    }
+
+    #[test]
+    fn validation_out_of_range_is_an_error() {
+        let fails = |validation| train(validation, &mut |_, _| ControlFlow::Continue(())).unwrap_err();
+        let nothing = Dataset::new();
+        assert!(matches!(fails(Validation::On(&nothing)), Error::NoData { .. }));
+        let share = Validation::Split { fraction: f64::NAN, refit: false };
+        assert!(matches!(fails(share), Error::Config { option: "validation fraction", .. }));
+    }
+}
