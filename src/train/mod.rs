@@ -11,6 +11,7 @@ mod batch;
 mod config;
 mod decay;
 mod fit;
+mod optimizer;
 mod parameters;
 mod pass;
 mod trainer;
@@ -18,7 +19,7 @@ mod update;
 mod workers;
 
 pub use batch::{PairWeights, Sample, Targets};
-pub use config::{DecayMode, DecayWhen, Negatives, TrainConfig};
+pub use config::{DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Rowwise, TrainConfig};
 pub use fit::{EpochReport, FitReport, Observer, Progress, pool};
 pub use parameters::{Parameters, Statistics, glorot_radius, he_radius, prior_logit};
 pub use trainer::{StepReport, Trainer};

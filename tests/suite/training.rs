@@ -135,7 +135,7 @@ fn gradients_of_the_whole_net_are_finite_differences() {
             let mut probe = at(&start, config.lr);
             probe.step(&samples).unwrap();
             let moved = parts(probe.snapshot().weights());
-            let squares = parts(probe.squares());
+            let squares = parts(probe.squares().weights());
             let weights = parts(at(&start, 0.0).snapshot().weights());
             for tensor in 0..4 {
                 let largest = squares[tensor].iter().fold(0.0_f32, |m, g| m.max(g.sqrt()));
