@@ -509,3 +509,67 @@ impl Undo {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Philox, unit};
+
+    /// A number in (−½, ½) for each weight of W2 that is one; padding is 0.
+    fn random_w2(shape: &Shape, seed: u64) -> Vec<Block> {
+        let mut w2 = vec![Block::ZERO; shape.w2_blocks()];
+        for group in shape.groups() {
+            for (unit_, tag) in (0..shape.hidden()).flat_map(|unit| group.tags.clone().map(move |tag| (unit, tag))) {
+                let word = Philox::new(seed).block([unit_ as u32, tag as u32, 0, 97])[0];
+                as_floats_mut(&mut w2)[shape.w2_index(group, unit_, tag - group.tags.start)] = unit(word) - 0.5;
+            }
+        }
+        w2
+    }
+
+    /// math: G_k ← G_k + (1/n) Σ_j g_kj², k a hidden unit and n the tags of its group, however W2 is stored.
+    #[test]
+    fn row_sums_of_w2_run_over_the_tags_of_a_group() {
+        for (hidden, tags) in [(5, vec![3, 1]), (17, vec![2, 0, 7]), (5, vec![9]), (20, vec![130, 70, 16]), (0, vec![2])] {
+            for layout in [OutputLayout::TagMajor, OutputLayout::Panels] {
+                let shape = Shape::new(2, hidden, &tags, layout).unwrap();
+                let rowwise = Rowwise { w2: true, ..Rowwise::default() };
+                let config = TrainConfig { rowwise, lr: 0.1, initial_square: 0.25, ..TrainConfig::default() };
+                let (gradients, start) = (random_w2(&shape, 1), random_w2(&shape, 2));
+                let mut parameters = Parameters::filled(&shape, 0.0).unwrap();
+                parameters.w2.clone_from(&start);
+                let mut optimizer = Optimizer::new(&config, &shape).unwrap();
+                let kernels = Kernels::best();
+                let mut step = optimizer.begin(kernels, 0.1, &[], &mut parameters).unwrap();
+                for group in shape.groups() {
+                    let strips = match layout {
+                        OutputLayout::TagMajor => vec![(group.w2.clone(), group.hidden.len())],
+                        OutputLayout::Panels => output::panels(&shape, group).map(|p| (p.w2.clone(), p.slots.len())).collect(),
+                    };
+                    for (range, width) in strips {
+                        let mut rows = step.w2.rows(range.clone(), width);
+                        for row in 0..rows.count() {
+                            let first = range.start + row * width;
+                            rows.step(row, &mut gradients[first..first + width].to_vec()).unwrap();
+                        }
+                    }
+                }
+                step.w2.finish(&shape).unwrap();
+                let squares = optimizer.squares(kernels, &parameters.w1);
+                for group in shape.groups() {
+                    for unit in 0..hidden {
+                        let places: Vec<usize> = (0..group.tags.len()).map(|tag| shape.w2_index(group, unit, tag)).collect();
+                        let g = |place: usize| f64::from(as_floats(&gradients)[place]);
+                        let mean = places.iter().map(|place| g(*place) * g(*place)).sum::<f64>() / places.len() as f64;
+                        for place in places {
+                            let square = f64::from(as_floats(&squares.w2)[place]);
+                            assert!((square - 0.25 - mean).abs() < 1e-6, "{layout:?} {hidden} {tags:?}");
+                            let expected = f64::from(as_floats(&start)[place]) - 0.1 * g(place) / (square.sqrt() + 1e-10);
+                            assert!((f64::from(as_floats(&parameters.w2)[place]) - expected).abs() < 1e-6);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
