@@ -121,8 +121,7 @@ pub(super) fn adagrad<S: Simd>(s: S, step: &AdaGradStep, gradients: &[Block], we
 fn stepped<S: Simd>(s: S, step: &AdaGradStep, g: S::F, w: S::F, sum: S::F) -> S::F {
     let Denominator { inside, outside } = step.denominator;
     let denominator = s.add(s.sqrt(s.add(sum, s.splat(inside))), s.splat(outside));
-    // The quotient is at most the root of the number of weights that share G, and 0 where G has overflowed: the product cannot
-    // become NaN.
+    // The quotient first: it is 0 where G has overflowed, and no learning rate makes NaN of that.
     let change = s.mul(s.splat(step.lr), s.div(g, denominator));
     match step.decay {
         Decay::None => s.sub(w, change),

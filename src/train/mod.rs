@@ -1,8 +1,8 @@
 //! Training: one loop, one optimiser, for one network.
 //!
-//! A [`Trainer`] takes [steps](Trainer::step) on mini-batches of [samples](Sample): forward, loss, manual gradients, and AdaGrad on
-//! the rows that the mini-batch touched. [`Trainer::fit`] runs epochs over a data set and stops when validation says so.
-//! [`Trainer::model`] makes a servable model at any time.
+//! A [`Trainer`] takes [steps](Trainer::step) on mini-batches of [samples](Sample): forward, loss, manual gradients, and the
+//! optimiser on the rows that the mini-batch touched. [`Trainer::fit`] runs epochs over a data set and stops when validation says
+//! so. [`Trainer::model`] makes a servable model at any time.
 //!
 //! Every sum over samples has a fixed order and every row is written by one thread, so weights are the same bits for any number
 //! of threads and any kernel level; every random decision is a function of what it decides ([`crate::rng`]).
