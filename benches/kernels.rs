@@ -18,7 +18,9 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use tagomatic::Level;
 use tagomatic::aligned::{Block, LANES, as_floats, as_floats_mut, zeroed};
-use tagomatic::kernels::{ActiveUnits, AdaGradStep, Kernels, LogLoss, LossInputs, LossKind, Rows, Shrink};
+use tagomatic::kernels::{
+    ActiveUnits, AdaGradStep, Decay, Denominator, Kernels, LogLoss, LossInputs, LossKind, Rows, Shrink, Squares,
+};
 use workloads::{Sets, bits, float_bits, noise};
 
 /// Calls of a kernel in one iteration, each on operands of its own.
@@ -263,14 +265,14 @@ fn adagrad(c: &mut Criterion) {
     let gradients = noise(1, CALLS * HIDDEN);
     let start = (noise(2, TABLE * HIDDEN), vec![Block([0.1; LANES]); TABLE * HIDDEN / LANES]);
     let blocks = HIDDEN / LANES;
-    for (case, shrink) in [("k2000_h64", Shrink::NONE), ("k2000_h64_decay", DECAY)] {
-        let step = AdaGradStep { lr: 0.05, epsilon: 1e-10, shrink };
+    for (case, decay) in [("k2000_h64", Decay::None), ("k2000_h64_decay", Decay::Shrink(DECAY))] {
+        let step = AdaGradStep { lr: 0.05, denominator: Denominator { inside: 0.0, outside: 1e-10 }, decay };
         let rows = &rows;
         let gradients = &gradients;
         let contenders = levels(move |kernels, (weights, squares): &mut (Vec<Block>, Vec<Block>)| {
             for (&row, gradient) in rows.iter().zip(gradients.chunks_exact(blocks)) {
                 let row = row as usize * blocks..(row as usize + 1) * blocks;
-                kernels.adagrad(&step, gradient, &mut weights[row.clone()], &mut squares[row]).unwrap();
+                kernels.adagrad(&step, gradient, &mut weights[row.clone()], Squares::Grow(&mut squares[row])).unwrap();
             }
         });
         let answer = |(weights, squares): &(Vec<Block>, Vec<Block>)| [bits(weights), bits(squares)].concat();

@@ -7,7 +7,7 @@ use tagomatic::kernels::LossKind;
 use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::network::Activation;
 use tagomatic::train::recipe::{TrainingSet, Validation};
-use tagomatic::train::{DecayMode, Negatives, Penalty, PenaltyKind, TrainConfig};
+use tagomatic::train::{DecayMode, DecayWhen, Negatives, OptimizerKind, Penalty, PenaltyKind, TrainConfig};
 
 use super::failure::{Failure, Result};
 use super::load::{Items, OnError};
@@ -61,6 +61,9 @@ struct Options {
     /// Items in a mini-batch
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().batch)]
     batch: usize,
+    /// Optimizer: adagrad or sgd
+    #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().optimizer)]
+    optimizer: OptimizerKind,
     /// Learning rate
     #[arg(long, value_name = "X", default_value_t = TrainConfig::default().lr)]
     lr: f64,
@@ -73,9 +76,12 @@ struct Options {
     /// L2 decay of weights
     #[arg(long, value_name = "X", default_value_t = TrainConfig::default().l2)]
     l2: f64,
-    /// How weights decay
+    /// How weights decay: decoupled, prox or coupled
     #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().decay)]
     decay: DecayMode,
+    /// When the weights of a keyword decay: every_step, or touched for the steps whose items have it
+    #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().decay_when)]
+    decay_when: DecayWhen,
     /// Loss: clamp_ste, logit or clamp_torch
     #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().loss)]
     loss: LossKind,
@@ -132,11 +138,13 @@ impl Options {
             activation: self.activation,
             epochs: self.epochs,
             batch: self.batch,
+            optimizer: self.optimizer,
             lr: self.lr,
             lr_decay: self.lr_decay,
             l1: self.l1,
             l2: self.l2,
             decay: self.decay,
+            decay_when: self.decay_when,
             loss: self.loss,
             eps: self.eps,
             reduction: self.reduction,

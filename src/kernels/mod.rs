@@ -21,7 +21,7 @@ mod sigmoid;
 mod simd;
 
 pub use activation::ActiveUnits;
-pub use adagrad::{AdaGradStep, Shrink};
+pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shrink, Squares};
 pub use level::Level;
 pub use rows::{Rows, tree_sum};
 pub use sigmoid::{LogLoss, LossInputs, LossKind};
@@ -52,8 +52,10 @@ struct Table {
     list_active: unsafe fn(&[Block], ActiveUnits<'_>) -> usize,
     sigmoid: unsafe fn(f32, &mut [Block]),
     log_loss: unsafe fn(&LogLoss, LossInputs<'_>, &mut [Block]) -> f64,
-    adagrad: unsafe fn(&AdaGradStep, &[Block], &mut [Block], &mut [Block]),
+    adagrad: unsafe fn(&AdaGradStep, &[Block], &mut [Block], Squares<'_>),
+    couple: unsafe fn(f32, f32, &[Block], &mut [Block]),
     shrink: unsafe fn(&Shrink, &mut [Block]),
+    proximal: unsafe fn(&ProximalSteps<'_>, &mut [Block], &Squares<'_>),
     magnitude: unsafe fn(&[Block]) -> f32,
 }
 
@@ -68,7 +70,9 @@ static SCALAR: Table = Table {
     sigmoid: scalar::sigmoid,
     log_loss: scalar::log_loss,
     adagrad: scalar::adagrad,
+    couple: scalar::couple,
     shrink: scalar::shrink,
+    proximal: scalar::proximal,
     magnitude: scalar::magnitude,
 };
 
@@ -109,12 +113,20 @@ macro_rules! level {
                 sigmoid::log_loss($token, loss, inputs, gradient)
             }
             $(#[$features])?
-            fn adagrad(step: &AdaGradStep, gradients: &[Block], weights: &mut [Block], squares: &mut [Block]) {
+            fn adagrad(step: &AdaGradStep, gradients: &[Block], weights: &mut [Block], squares: Squares<'_>) {
                 adagrad::adagrad($token, step, gradients, weights, squares);
+            }
+            $(#[$features])?
+            fn couple(l1: f32, l2: f32, weights: &[Block], gradients: &mut [Block]) {
+                adagrad::couple($token, l1, l2, weights, gradients);
             }
             $(#[$features])?
             fn shrink(shrink: &Shrink, weights: &mut [Block]) {
                 adagrad::shrink($token, shrink, weights);
+            }
+            $(#[$features])?
+            fn proximal(steps: &ProximalSteps<'_>, weights: &mut [Block], squares: &Squares<'_>) {
+                adagrad::proximal(steps, weights, squares);
             }
             $(#[$features])?
             fn magnitude(x: &[Block]) -> f32 {
@@ -131,7 +143,9 @@ macro_rules! level {
                 sigmoid,
                 log_loss,
                 adagrad,
+                couple,
                 shrink,
+                proximal,
                 magnitude,
             }
         };
@@ -300,15 +314,27 @@ impl Kernels {
         Ok(unsafe { (self.table.log_loss)(loss, inputs, gradient) })
     }
 
-    /// One AdaGrad step on each float: `G += g²; w ← shrink(w·factor − γ·(g / (√G + ε)))`. With g = 0 and no decay nothing changes.
+    /// One AdaGrad step on each float: `G += g²` if [`Squares`] says so, then `w ← w − γ·(g / D)` with the step's [`Decay`]. With
+    /// g = 0 and no decay nothing changes.
     ///
     /// # Errors
     /// [`Error::Length`] if the slices differ in length.
-    pub fn adagrad(self, step: &AdaGradStep, gradients: &[Block], weights: &mut [Block], squares: &mut [Block]) -> Result<()> {
+    pub fn adagrad(self, step: &AdaGradStep, gradients: &[Block], weights: &mut [Block], squares: Squares<'_>) -> Result<()> {
         Error::check_length("gradients", weights.len(), gradients.len())?;
-        Error::check_length("squared-gradient sums", weights.len(), squares.len())?;
+        squares.check_length(weights.len())?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         unsafe { (self.table.adagrad)(step, gradients, weights, squares) };
+        Ok(())
+    }
+
+    /// Adds the gradient of decay: `g ← g + l2·w + l1·sgn(w)`, held to the largest finite float. NaN stays NaN.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if the slices differ in length.
+    pub fn couple(self, l1: f32, l2: f32, weights: &[Block], gradients: &mut [Block]) -> Result<()> {
+        Error::check_length("gradients", weights.len(), gradients.len())?;
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.couple)(l1, l2, weights, gradients) };
         Ok(())
     }
 
@@ -318,11 +344,34 @@ impl Kernels {
         unsafe { (self.table.shrink)(shrink, weights) };
     }
 
+    /// Takes proximal steps without a gradient, any number of steps of one rate at once:
+    /// `|w| ← max(0, |w| − γ·l1/D) / (1 + γ·l2/D)` in each, G as it is; where G = 0 nothing changes. Computed in f64 with `+ - * /`
+    /// and the root; the result is 0 where it would be subnormal.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if there are not as many sums as weights.
+    pub fn proximal(self, steps: &ProximalSteps<'_>, weights: &mut [Block], squares: &Squares<'_>) -> Result<()> {
+        squares.check_length(weights.len())?;
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.proximal)(steps, weights, squares) };
+        Ok(())
+    }
+
     /// The largest |x|; NaN if any is not finite, 0 for an empty slice.
     #[must_use]
     pub fn magnitude(self, x: &[Block]) -> f32 {
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         unsafe { (self.table.magnitude)(x) }
+    }
+}
+
+impl Squares<'_> {
+    fn check_length(&self, weights: usize) -> Result<()> {
+        match self {
+            Squares::Grow(sums) => Error::check_length("squared-gradient sums", weights, sums.len()),
+            Squares::Each(sums) => Error::check_length("squared-gradient sums", weights, sums.len()),
+            Squares::Same(_) => Ok(()),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! It shares nothing with the bodies but the constants of the polynomials. Read it to know what a kernel computes, in which order.
 
 use super::activation::ActiveUnits;
-use super::adagrad::{AdaGradStep, Shrink};
+use super::adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shrink, Squares};
 use super::rows::Rows;
 use super::sigmoid::{ATANH_POLY, EXP_POLY, EXP_UNDERFLOW, LN2_HIGH, LN2_LOW, LogLoss, LossInputs, LossKind};
 use super::simd::EXPONENT_SHIFT;
@@ -187,13 +187,73 @@ pub(super) fn list_active(h: &[Block], active: ActiveUnits<'_>) -> usize {
     on.zip(places).map(|((unit, h), (place, value))| (*place, *value) = (unit, *h)).count()
 }
 
-pub(super) fn adagrad(step: &AdaGradStep, gradients: &[Block], weights: &mut [Block], squares: &mut [Block]) {
-    for ((g, w), sum) in as_floats(gradients).iter().zip(as_floats_mut(weights)).zip(as_floats_mut(squares)) {
-        *sum += g * g;
-        *w = *w * step.shrink.factor - step.lr * (g / (sum.sqrt() + step.epsilon));
-        if step.shrink != Shrink::NONE {
-            *w = soft_threshold(*w, step.shrink.offset);
+pub(super) fn adagrad(step: &AdaGradStep, gradients: &[Block], weights: &mut [Block], mut squares: Squares<'_>) {
+    for (i, (g, w)) in as_floats(gradients).iter().zip(as_floats_mut(weights)).enumerate() {
+        if let Squares::Grow(squares) = &mut squares {
+            as_floats_mut(squares)[i] += g * g;
         }
+        let sum = square(&squares, i);
+        let denominator = (sum + step.denominator.inside).sqrt() + step.denominator.outside;
+        let change = step.lr * (g / denominator);
+        *w = match step.decay {
+            Decay::Shrink(shrink) => soft_threshold(*w * shrink.factor - change, shrink.offset),
+            Decay::Proximal { l1, l2 } if sum != 0.0 => {
+                let moved = *w - change;
+                let magnitude = moved.abs() - l1 / denominator;
+                or_zero((if magnitude < 0.0 { 0.0 } else { magnitude }) / (1.0 + l2 / denominator), moved)
+            }
+            Decay::None | Decay::Proximal { .. } => *w - change,
+        };
+    }
+}
+
+/// The sum of weight i.
+fn square(squares: &Squares<'_>, i: usize) -> f32 {
+    match squares {
+        Squares::Grow(squares) => as_floats(squares)[i],
+        Squares::Each(squares) => as_floats(squares)[i],
+        Squares::Same(sum) => *sum,
+    }
+}
+
+pub(super) fn couple(l1: f32, l2: f32, weights: &[Block], gradients: &mut [Block]) {
+    for (w, g) in as_floats(weights).iter().zip(as_floats_mut(gradients)) {
+        let sum = *g + l2 * w + if *w == 0.0 { 0.0 } else { l1.copysign(*w) };
+        *g = if sum.is_infinite() { f32::MAX.copysign(sum) } else { sum };
+    }
+}
+
+pub(super) fn proximal(steps: &ProximalSteps<'_>, weights: &mut [Block], squares: &Squares<'_>) {
+    let Denominator { inside, outside } = steps.denominator;
+    for (i, w) in as_floats_mut(weights).iter_mut().enumerate() {
+        let sum = square(squares, i);
+        if sum == 0.0 {
+            continue;
+        }
+        let quotient = 1.0 / ((f64::from(sum) + f64::from(inside)).sqrt() + f64::from(outside));
+        let map = |rate: f64| {
+            let a = 1.0 / (1.0 + rate * steps.l2 * quotient);
+            (a, rate * steps.l1 * quotient * a)
+        };
+        let mut u = f64::from(w.abs());
+        match steps.rates {
+            Rates::Constant(rate, count) => {
+                let (mut a, mut b) = map(rate);
+                for bit in 0..u32::BITS - count.leading_zeros() {
+                    if count >> bit & 1 == 1 {
+                        u = u * a - b;
+                    }
+                    (a, b) = (a * a, b * (1.0 + a));
+                }
+            }
+            Rates::Varying(rates) => {
+                for &rate in rates {
+                    let (a, b) = map(rate);
+                    u = u * a - b;
+                }
+            }
+        }
+        *w = or_zero(u as f32, *w);
     }
 }
 
@@ -204,7 +264,10 @@ pub(super) fn shrink(shrink: &Shrink, weights: &mut [Block]) {
 }
 
 fn soft_threshold(w: f32, offset: f32) -> f32 {
-    let magnitude = w.abs() - offset;
+    or_zero(w.abs() - offset, w)
+}
+
+fn or_zero(magnitude: f32, w: f32) -> f32 {
     if magnitude < f32::MIN_POSITIVE { 0.0 } else { magnitude.copysign(w) }
 }
 

@@ -191,25 +191,94 @@ fn log_loss_is_the_same_bits_on_every_level() {
     }
 }
 
+/// Steps of every kind, some with constants at the ends of their range.
+fn steps() -> impl Iterator<Item = AdaGradStep> {
+    let denominators = [(0.0, 1e-10), (1e-6, 0.0), (0.0, f32::MIN_POSITIVE), (0.0, 0.0)];
+    let decays = [
+        Decay::None,
+        Decay::Shrink(Shrink::NONE),
+        Decay::Shrink(Shrink { factor: 0.99, offset: 0.0 }),
+        Decay::Shrink(Shrink { factor: 1.0, offset: 0.3 }),
+        Decay::Proximal { l1: 0.01, l2: 0.2 },
+        Decay::Proximal { l1: f32::MAX, l2: f32::MAX },
+    ];
+    let denominators = denominators.map(|(inside, outside)| Denominator { inside, outside });
+    denominators.into_iter().flat_map(move |denominator| decays.map(|decay| AdaGradStep { lr: 0.1, denominator, decay }))
+}
+
+fn sums(seed: u64, width: usize) -> Vec<Block> {
+    noise(seed, width, true).iter().map(|b| Block(b.0.map(f32::abs))).collect()
+}
+
 #[test]
-fn adagrad_and_decay_are_the_same_bits_on_every_level() {
+fn steps_and_decay_are_the_same_bits_on_every_level() {
     for width in WIDTHS {
-        for shrink in [Shrink::NONE, Shrink { factor: 0.99, offset: 0.0 }, Shrink { factor: 1.0, offset: 0.3 }] {
-            let step = AdaGradStep { lr: 0.1, epsilon: 1e-10, shrink };
-            let (gradients, weights) = (noise(1, width, true), noise(2, width, true));
-            let squares: Vec<Block> = noise(3, width, true).iter().map(|b| Block(b.0.map(f32::abs))).collect();
-            let (mut expected, mut expected_squares) = (weights.clone(), squares.clone());
-            scalar().adagrad(&step, &gradients, &mut expected, &mut expected_squares).unwrap();
-            let mut expected_shrunk = weights.clone();
-            scalar().shrink(&shrink, &mut expected_shrunk);
-            for kernels in others() {
-                let (mut w, mut s) = (weights.clone(), squares.clone());
-                kernels.adagrad(&step, &gradients, &mut w, &mut s).unwrap();
-                assert_eq!((bits(&w), bits(&s)), (bits(&expected), bits(&expected_squares)), "{}", kernels.level());
-                let mut w = weights.clone();
-                kernels.shrink(&shrink, &mut w);
-                assert_eq!(bits(&w), bits(&expected_shrunk), "{}", kernels.level());
+        let (gradients, weights, squares) = (noise(1, width, true), noise(2, width, true), sums(3, width));
+        for step in steps() {
+            let take = |kernels: Kernels| {
+                let mut found = Vec::new();
+                let (mut w, mut grown) = (weights.clone(), squares.clone());
+                kernels.adagrad(&step, &gradients, &mut w, Squares::Grow(&mut grown)).unwrap();
+                found.extend([bits(&w), bits(&grown)]);
+                for squares in [Squares::Each(&squares), Squares::Same(0.25), Squares::Same(0.0), Squares::Same(f32::INFINITY)]
+                {
+                    let mut w = weights.clone();
+                    kernels.adagrad(&step, &gradients, &mut w, squares).unwrap();
+                    found.push(bits(&w));
+                }
+                if let Decay::Shrink(shrink) = step.decay {
+                    let mut w = weights.clone();
+                    kernels.shrink(&shrink, &mut w);
+                    found.push(bits(&w));
+                }
+                found
+            };
+            let expected = take(scalar());
+            others().for_each(|kernels| assert_eq!(take(kernels), expected, "{step:?} at {}", kernels.level()));
+        }
+    }
+}
+
+#[test]
+fn coupled_gradients_and_skipped_proximal_steps_are_the_same_bits_on_every_level() {
+    let rates = [0.1, 0.05, 0.01, 0.009];
+    for width in WIDTHS {
+        let take = |kernels: Kernels| {
+            let mut found = Vec::new();
+            for (l1, l2) in [(0.0, 0.1), (0.3, 0.0), (f32::MAX, f32::MAX)] {
+                let mut gradients = noise(1, width, true);
+                kernels.couple(l1, l2, &noise(2, width, true), &mut gradients).unwrap();
+                assert!(as_floats(&gradients).iter().all(|g| g.is_finite()));
+                found.push(bits(&gradients));
+                for rates in [Rates::Constant(0.1, 0), Rates::Constant(0.1, 1_000_003), Rates::Varying(&rates)] {
+                    let denominator = Denominator { inside: 0.0, outside: 1e-10 };
+                    let steps = ProximalSteps { l1: f64::from(l1), l2: f64::from(l2), denominator, rates };
+                    let squares = sums(3, width);
+                    for squares in [Squares::Each(&squares), Squares::Same(0.5), Squares::Same(f32::INFINITY)] {
+                        let mut weights = noise(2, width, true);
+                        kernels.proximal(&steps, &mut weights, &squares).unwrap();
+                        assert!(as_floats(&weights).iter().all(|w| w.is_finite()));
+                        found.push(bits(&weights));
+                    }
+                }
             }
+            found
+        };
+        let expected = take(scalar());
+        others().for_each(|kernels| assert_eq!(take(kernels), expected, "{}", kernels.level()));
+    }
+}
+
+/// No quotient of overflows: finite weights and gradients stay numbers whatever the constants are.
+#[test]
+fn steps_never_make_nan_of_finite_numbers() {
+    let (gradients, weights) = (noise(1, 9, true), noise(2, 9, true));
+    for step in steps().filter(|step| step.denominator.outside > 0.0 || step.denominator.inside > 0.0) {
+        for lr in [0.0, 0.1, 1e3] {
+            let (mut w, mut squares) = (weights.clone(), vec![Block::ZERO; 9]);
+            let step = AdaGradStep { lr, ..step };
+            Kernels::best().adagrad(&step, &gradients, &mut w, Squares::Grow(&mut squares)).unwrap();
+            assert!(as_floats(&w).iter().all(|w| !w.is_nan()), "{step:?}");
         }
     }
 }
@@ -236,9 +305,13 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         assert!(kernels.activate(Activation::Relu, block, &mut out).is_err());
         assert!(kernels.activate_backward(Activation::Relu, block, block, &mut out).is_err());
         assert!(kernels.list_active(block, ActiveUnits { units: &mut [0; 15], values: &mut [0.0; 16] }).is_err());
-        assert!(
-            kernels.adagrad(&AdaGradStep { lr: 0.1, epsilon: 1.0, shrink: Shrink::NONE }, block, &mut out, &mut []).is_err()
-        );
+        let step = steps().next().unwrap();
+        assert!(kernels.adagrad(&step, block, &mut out, Squares::Same(1.0)).is_err());
+        assert!(kernels.adagrad(&step, &init, &mut out, Squares::Grow(&mut [])).is_err());
+        assert!(kernels.adagrad(&step, &init, &mut out, Squares::Each(block)).is_err());
+        assert!(kernels.couple(0.1, 0.1, block, &mut out).is_err());
+        let steps = ProximalSteps { l1: 0.0, l2: 0.1, denominator: step.denominator, rates: Rates::Constant(0.1, 1) };
+        assert!(kernels.proximal(&steps, &mut out, &Squares::Each(block)).is_err());
         assert!(kernels.sum_rows(Rows::new(&[], 0), None, &[5], &mut []).is_ok(), "rows without columns have any id");
         assert!(kernels.dot_rows(Rows::new(&[], 7), &[u32::MAX], &[], &mut out[..1]).is_ok());
     }

@@ -1,5 +1,7 @@
 //! What a training is told: every choice that changes its result, with its range.
 
+use std::fmt;
+
 use super::penalty::Penalty;
 use crate::error::{Error, Result};
 use crate::format::Provenance;
@@ -19,16 +21,75 @@ pub enum Negatives {
     Sampled(f64),
 }
 
-/// How L1 and L2 decay act on weights. Biases never decay.
+/// What a gradient is divided by before it moves a weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OptimizerKind {
+    /// The root of the sum of the weight's squared gradients so far (Duchi, Hazan, Singer 2011).
+    AdaGrad,
+    /// Nothing: plain gradient descent.
+    Sgd,
+}
+
+named!(OptimizerKind, "optimizer", "adagrad or sgd", { AdaGrad => "adagrad", Sgd => "sgd" });
+
+/// Where AdaGrad's ε is added to the squared-gradient sum G.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EpsilonPlace {
+    /// `√G + ε`.
+    Outside,
+    /// `√(G + ε)`.
+    Inside,
+}
+
+named!(EpsilonPlace, "epsilon place", "outside or inside", { Outside => "outside", Inside => "inside" });
+
+/// The parameters with one squared-gradient sum for each row instead of each weight; it grows by the mean of the row's squared
+/// gradients. That is a sum for each keyword, for each hidden unit (of each group), and for each bias vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rowwise {
+    /// The first layer, whose rows are keywords.
+    pub w1: bool,
+    /// The hidden biases.
+    pub b1: bool,
+    /// The output layer, whose rows are hidden units.
+    pub w2: bool,
+    /// The output biases.
+    pub b2: bool,
+}
+
+impl fmt::Display for Rowwise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (name, chosen) in [("W1", self.w1), ("b1", self.b1), ("W2", self.w2), ("b2", self.b2)] {
+            if chosen {
+                write!(f, "{separator}{name}")?;
+                separator = ",";
+            }
+        }
+        f.write_str(if separator.is_empty() { "none" } else { "" })
+    }
+}
+
+/// How L1 and L2 decay act on weights. Biases never decay. D is what the gradient g is divided by, S the soft threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecayMode {
-    /// Beside the gradient step, not divided by AdaGrad's denominator:
-    /// `w ← S((1 − γ·l2)·w − γ·g/D, γ·l1)` with S the soft threshold.
+    /// Beside the gradient step, not divided by D: `w ← S((1 − γ·l2)·w − γ·g/D, γ·l1)`.
     Decoupled,
+    /// The proximal step of composite mirror descent (COMID, Duchi et al. 2011): `w ← S(w − γ·g/D, γ·l1/D) / (1 + γ·l2/D)`.
+    /// Weights that have had no gradient, with a squared-gradient sum of 0, are left alone.
+    Prox,
+    /// Part of the gradient: `g ← g + l2·w + l1·sgn(w)`, which enters the squared-gradient sum too. With
+    /// [`DecayWhen::EveryStep`] each step that a row has missed is replayed, which costs as much as taking it.
+    Coupled,
 }
 
-named!(DecayMode, "decay", "decoupled", { Decoupled => "decoupled" });
+named!(DecayMode, "decay", "decoupled, prox or coupled", {
+    Decoupled => "decoupled",
+    Prox => "prox",
+    Coupled => "coupled",
+});
 
 /// When the row of a keyword decays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +117,14 @@ pub struct TrainConfig {
     pub lr: f64,
     /// γ falls as `lr / (1 + (step − 1)·lr_decay)`; at least 0.
     pub lr_decay: f64,
-    /// AdaGrad's ε, above 0, added to the root of the squared-gradient sum.
+    /// What gradients are divided by.
+    pub optimizer: OptimizerKind,
+    /// AdaGrad's ε, above 0.
     pub epsilon: f64,
+    /// Where ε is added.
+    pub epsilon_place: EpsilonPlace,
+    /// The parameters whose rows share one squared-gradient sum.
+    pub rowwise: Rowwise,
     /// Where AdaGrad's squared-gradient sums start; at least 0.
     pub initial_square: f64,
     /// Factor on the first layer's initial values; at least 0. Small values make the net learn features instead of memorising with
@@ -65,7 +132,7 @@ pub struct TrainConfig {
     pub initial_scale: f64,
     /// L1 decay, at least 0.
     pub l1: f64,
-    /// L2 decay, at least 0; `lr·l2` below 1.
+    /// L2 decay, at least 0; decoupled, `lr·l2` is below 1.
     pub l2: f64,
     /// How decay acts.
     pub decay: DecayMode,
@@ -100,7 +167,10 @@ impl Default for TrainConfig {
             batch: 32,
             lr: 0.05,
             lr_decay: 0.0,
+            optimizer: OptimizerKind::AdaGrad,
             epsilon: 1e-10,
+            epsilon_place: EpsilonPlace::Outside,
+            rowwise: Rowwise::default(),
             initial_square: 0.1,
             initial_scale: 0.1,
             l1: 0.0,
@@ -141,7 +211,8 @@ impl TrainConfig {
         check("initial_scale", non_negative(self.initial_scale), NON_NEGATIVE, self.initial_scale)?;
         check("l1", non_negative(self.l1), NON_NEGATIVE, self.l1)?;
         check("l2", non_negative(self.l2), NON_NEGATIVE, self.l2)?;
-        check("l2", self.lr * self.l2 < 1.0, "lr·l2 below 1 with decoupled decay", self.l2)?;
+        let shrinks = self.decay != DecayMode::Decoupled || self.lr * self.l2 < 1.0;
+        check("l2", shrinks, "lr·l2 below 1 with decoupled decay", self.l2)?;
         check("dropout_in", (0.0..1.0).contains(&self.dropout_in), RATE, self.dropout_in)?;
         check("dropout_hidden", (0.0..1.0).contains(&self.dropout_hidden), RATE, self.dropout_hidden)?;
         check_eps(self.eps)?;
@@ -184,11 +255,27 @@ impl TrainConfig {
         ] {
             provenance.insert(format!("train.{key}"), value)?;
         }
+        // Only where chosen, so that the bytes of models without them stay what they were.
+        let default = TrainConfig::default();
+        for (key, chosen, value) in [
+            ("optimizer", self.optimizer != default.optimizer, self.optimizer.to_string()),
+            ("epsilon_place", self.epsilon_place != default.epsilon_place, self.epsilon_place.to_string()),
+            ("rowwise", self.rowwise != default.rowwise, self.rowwise.to_string()),
+        ] {
+            if chosen {
+                provenance.insert(format!("train.{key}"), value)?;
+            }
+        }
         if let Some(penalty) = self.penalty {
             provenance.insert("train.penalty", penalty.kind.to_string())?;
             provenance.insert("train.penalty_weight", penalty.weight.to_string())?;
         }
         Ok(())
+    }
+
+    /// Whether weights decay.
+    pub(super) fn decays(&self) -> bool {
+        self.l1 > 0.0 || self.l2 > 0.0
     }
 
     /// The learning rate of step `step`, counted from 1.
@@ -222,10 +309,31 @@ mod tests {
         rejected(|c| c.initial_scale = -0.1, "initial_scale");
         rejected(|c| c.l1 = 1e39, "l1");
         rejected(|c| (c.lr, c.l2) = (0.5, 2.0), "l2");
+        for decay in [DecayMode::Prox, DecayMode::Coupled] {
+            assert!(TrainConfig { lr: 0.5, l2: 2.0, decay, ..TrainConfig::default() }.validate().is_ok());
+        }
         rejected(|c| c.dropout_in = 1.0, "dropout_in");
         rejected(|c| c.dropout_hidden = -0.1, "dropout_hidden");
         rejected(|c| c.eps = 0.5, "eps");
         rejected(|c| c.eps = -0.0, "eps");
         rejected(|c| c.negatives = Negatives::Sampled(0.0), "negatives");
+    }
+
+    #[test]
+    fn options_of_the_optimizer_are_described_where_they_were_chosen() {
+        let described = |config: &TrainConfig| {
+            let mut provenance = Provenance::new();
+            config.describe(&mut provenance).unwrap();
+            ["optimizer", "epsilon_place", "rowwise"].map(|key| provenance.get(&format!("train.{key}")).map(str::to_owned))
+        };
+        assert_eq!(described(&TrainConfig::default()), [None, None, None]);
+        let config = TrainConfig {
+            optimizer: OptimizerKind::Sgd,
+            epsilon_place: EpsilonPlace::Inside,
+            rowwise: Rowwise { w1: true, b2: true, ..Rowwise::default() },
+            ..TrainConfig::default()
+        };
+        assert_eq!(described(&config), ["sgd", "inside", "W1,b2"].map(|value| Some(value.to_owned())));
+        assert_eq!(Rowwise::default().to_string(), "none");
     }
 }

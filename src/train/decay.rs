@@ -1,58 +1,130 @@
 //! Lazy decay of the rows of W1: a row that no mini-batch touches is not written; when it is next read, all the decay that it
 //! missed is applied at once.
 //!
-//! Decoupled decay is `|w| ← max(0, (1 − γ_s·l2)·|w| − γ_s·l1)` in each step s, so n steps in a row are one [`Shrink`], for any
-//! schedule of γ: with P_t = Π_{s≤t} (1 − γ_s·l2) and Q_t = Σ_{s≤t} γ_s·l1 / P_s, the steps after m up to t make
-//! `|w| ← max(0, |w|·P_t/P_m − P_t·(Q_t − Q_m))` (Lipton & Elkan, arXiv 1505.06449). P and Q are kept in f64 for every step since
-//! the last flush of all rows.
+//! What a run of steps without a gradient does depends on the mode:
+//!
+//! - Decoupled decay is `|w| ← max(0, (1 − γ_s·l2)·|w| − γ_s·l1)` in each step s, so n steps in a row are one [`Shrink`], for any
+//!   schedule of γ: with P_t = Π_{s≤t} (1 − γ_s·l2) and Q_t = Σ_{s≤t} γ_s·l1 / P_s, the steps after m up to t make
+//!   `|w| ← max(0, |w|·P_t/P_m − P_t·(Q_t − Q_m))` (Lipton & Elkan, arXiv 1505.06449). P and Q are kept in f64 for every step
+//!   since the last flush of all rows.
+//! - Proximal decay divides by each weight's own D, which such steps leave as it is. With one rate, n steps have a closed form;
+//!   without L2, they are one step with the sum of their rates; otherwise they are replayed from the log of rates.
+//! - Coupled decay changes G in every step, so there is no closed form: the steps are replayed.
 
-use super::config::{DecayWhen, TrainConfig};
-use crate::kernels::Shrink;
+use super::config::{DecayMode, DecayWhen, TrainConfig};
+use crate::kernels::{Rates, Shrink};
 
 /// The decay that each row has seen.
 #[derive(Clone, Debug)]
 pub(super) struct LazyDecay {
-    /// P and Q after each step since the flush; the first entry is the flush itself.
-    log: Vec<(f64, f64)>,
-    /// For each row the entry of `log` up to which it has decayed.
+    log: Log,
+    /// For each row the number of logged steps up to which it has decayed.
     seen: Vec<u32>,
+}
+
+/// What has to be known of each step since the flush. Sums and products begin with an entry for the flush itself.
+#[derive(Clone, Debug)]
+enum Log {
+    /// Decoupled: P and Q.
+    Products(Vec<(f64, f64)>),
+    /// Proximal with one rate: the rate, and how many steps.
+    Constant(f64, u32),
+    /// Proximal without L2: the sum of γ.
+    Sums(Vec<f64>),
+    /// Proximal: γ.
+    Rates(Vec<f64>),
+    /// Coupled: γ.
+    Replay(Vec<f64>),
+}
+
+/// The decay-only steps that a row has missed.
+#[derive(Debug)]
+pub(super) enum Missed<'a> {
+    /// Decoupled.
+    Shrink(Shrink),
+    /// Proximal.
+    Proximal(Rates<'a>),
+    /// Coupled: a step without a gradient at each of these rates.
+    Replay(&'a [f64]),
 }
 
 impl LazyDecay {
     /// The log is flushed when it reaches this length (16 MiB), or when P becomes small enough to cost digits.
     const LONGEST: usize = 1 << 20;
     const SMALLEST: f64 = 1e-12;
+    /// A log to be replayed is flushed sooner. The steps cost the same whenever they are taken, but whoever looks at a training
+    /// waits for all that the rows have missed.
+    const LONGEST_REPLAY: usize = 1 << 10;
 
     /// `None` when rows do not decay between the steps that touch them.
     pub(super) fn new(config: &TrainConfig, rows: usize) -> Option<Self> {
-        let lazy = (config.l1 > 0.0 || config.l2 > 0.0) && config.decay_when == DecayWhen::EveryStep;
-        lazy.then(|| LazyDecay { log: vec![(1.0, 0.0)], seen: vec![0; rows] })
+        let lazy = config.decays() && config.decay_when == DecayWhen::EveryStep;
+        let log = match config.decay {
+            DecayMode::Decoupled => Log::Products(vec![(1.0, 0.0)]),
+            DecayMode::Coupled => Log::Replay(Vec::new()),
+            DecayMode::Prox if config.lr_decay == 0.0 => Log::Constant(config.lr, 0),
+            DecayMode::Prox if config.l2 == 0.0 => Log::Sums(vec![0.0]),
+            DecayMode::Prox => Log::Rates(Vec::new()),
+        };
+        lazy.then(|| LazyDecay { log, seen: vec![0; rows] })
     }
 
     /// Records the decay of a step that is about to be taken; rows of its mini-batch are then [`LazyDecay::touch`]ed.
     pub(super) fn advance(&mut self, lr: f64, l1: f64, l2: f64) {
-        let (p, q) = self.log[self.log.len() - 1];
-        let p = p * (1.0 - lr * l2);
-        self.log.push((p, q + lr * l1 / p));
+        match &mut self.log {
+            Log::Products(log) => {
+                let (p, q) = log[log.len() - 1];
+                let p = p * (1.0 - lr * l2);
+                log.push((p, q + lr * l1 / p));
+            }
+            Log::Constant(_, steps) => *steps += 1,
+            Log::Sums(log) => log.push(log[log.len() - 1] + lr),
+            Log::Rates(log) | Log::Replay(log) => log.push(lr),
+        }
+    }
+
+    /// Steps since the flush.
+    fn now(&self) -> usize {
+        match &self.log {
+            Log::Products(log) => log.len() - 1,
+            Log::Constant(_, steps) => *steps as usize,
+            Log::Sums(log) => log.len() - 1,
+            Log::Rates(log) | Log::Replay(log) => log.len(),
+        }
     }
 
     /// Whether all rows should be caught up and the log started afresh.
     pub(super) fn wants_flush(&self) -> bool {
-        self.log.len() >= Self::LONGEST || self.log[self.log.len() - 1].0 < Self::SMALLEST
+        match &self.log {
+            Log::Products(log) => log.len() >= Self::LONGEST || log[log.len() - 1].0 < Self::SMALLEST,
+            Log::Constant(..) | Log::Sums(_) => self.now() >= Self::LONGEST,
+            Log::Rates(log) | Log::Replay(log) => log.len() >= Self::LONGEST_REPLAY,
+        }
+    }
+
+    /// Whether catching up changes squared-gradient sums too.
+    pub(super) fn replays(&self) -> bool {
+        matches!(self.log, Log::Replay(_))
     }
 
     /// What `row` has missed, if anything.
-    pub(super) fn missed(&self, row: usize) -> Option<Shrink> {
-        let (seen, now) = (self.seen[row] as usize, self.log.len() - 1);
-        (seen < now).then(|| {
-            let ((p_seen, q_seen), (p, q)) = (self.log[seen], self.log[now]);
-            Shrink { factor: (p / p_seen) as f32, offset: (p * (q - q_seen)) as f32 }
+    pub(super) fn missed(&self, row: usize) -> Option<Missed<'_>> {
+        let (seen, now) = (self.seen[row] as usize, self.now());
+        (seen < now).then(|| match &self.log {
+            Log::Products(log) => {
+                let ((p_seen, q_seen), (p, q)) = (log[seen], log[now]);
+                Missed::Shrink(Shrink { factor: (p / p_seen) as f32, offset: (p * (q - q_seen)) as f32 })
+            }
+            Log::Constant(lr, _) => Missed::Proximal(Rates::Constant(*lr, (now - seen) as u32)),
+            Log::Sums(log) => Missed::Proximal(Rates::Constant(log[now] - log[seen], 1)),
+            Log::Rates(log) => Missed::Proximal(Rates::Varying(&log[seen..])),
+            Log::Replay(log) => Missed::Replay(&log[seen..]),
         })
     }
 
     /// Marks `row` as decayed up to the present step.
     pub(super) fn touch(&mut self, row: usize) {
-        self.seen[row] = (self.log.len() - 1) as u32;
+        self.seen[row] = self.now() as u32;
     }
 
     /// The mark of a row.
@@ -67,25 +139,38 @@ impl LazyDecay {
 
     /// Starts afresh: every row counts as caught up.
     pub(super) fn restart(&mut self) {
-        self.log.clear();
-        self.log.push((1.0, 0.0));
+        match &mut self.log {
+            Log::Products(log) => log.truncate(1),
+            Log::Sums(log) => log.truncate(1),
+            Log::Constant(_, steps) => *steps = 0,
+            Log::Rates(log) | Log::Replay(log) => log.clear(),
+        }
         self.seen.fill(0);
     }
-}
-
-/// The decay of one step.
-pub(super) fn step_shrink(lr: f64, l1: f64, l2: f64) -> Shrink {
-    Shrink { factor: (1.0 - lr * l2) as f32, offset: (lr * l1) as f32 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aligned::{Block, LANES};
+    use crate::kernels::{Denominator, Kernels, ProximalSteps, Squares};
 
     #[test]
     fn catching_up_is_decaying_in_every_step() {
-        for (l1, l2, lr_decay) in [(0.01, 0.0, 0.0), (0.0, 0.1, 0.0), (0.003, 0.05, 0.0), (0.003, 0.05, 0.2)] {
-            let config = TrainConfig { l1, l2, lr_decay, lr: 0.1, ..TrainConfig::default() };
+        let d = 0.5_f64;
+        for (decay, l1, l2, lr_decay) in [
+            (DecayMode::Decoupled, 0.01, 0.0, 0.0),
+            (DecayMode::Decoupled, 0.0, 0.1, 0.0),
+            (DecayMode::Decoupled, 0.003, 0.05, 0.0),
+            (DecayMode::Decoupled, 0.003, 0.05, 0.2),
+            (DecayMode::Prox, 0.01, 0.0, 0.0),
+            (DecayMode::Prox, 0.0, 0.1, 0.0),
+            (DecayMode::Prox, 0.003, 0.05, 0.0),
+            (DecayMode::Prox, 0.003, 0.0, 0.2),
+            (DecayMode::Prox, 0.0, 0.1, 0.2),
+            (DecayMode::Prox, 0.003, 0.05, 0.2),
+        ] {
+            let config = TrainConfig { decay, l1, l2, lr_decay, lr: 0.1, ..TrainConfig::default() };
             for skipped in [1, 2, 17, 400] {
                 let mut lazy = LazyDecay::new(&config, 1).unwrap();
                 for w in [0.7_f64, -0.02, 0.0] {
@@ -93,13 +178,25 @@ mod tests {
                     for step in 1..=skipped {
                         let lr = config.lr_at(step);
                         lazy.advance(lr, l1, l2);
-                        dense = (dense * (1.0 - lr * l2) - lr * l1).max(0.0);
+                        dense = match decay {
+                            DecayMode::Prox => (dense - lr * l1 / d).max(0.0) / (1.0 + lr * l2 / d),
+                            _ => (dense * (1.0 - lr * l2) - lr * l1).max(0.0),
+                        };
                     }
-                    let shrink = lazy.missed(0).unwrap();
+                    let mut weights = [Block([w as f32; LANES])];
+                    match lazy.missed(0).unwrap() {
+                        Missed::Shrink(shrink) => Kernels::best().shrink(&shrink, &mut weights),
+                        Missed::Proximal(rates) => {
+                            let denominator = Denominator { inside: 0.0, outside: 0.25 };
+                            let steps = ProximalSteps { l1, l2, denominator, rates };
+                            Kernels::best().proximal(&steps, &mut weights, &Squares::Same(0.0625)).unwrap();
+                        }
+                        Missed::Replay(_) => unreachable!(),
+                    }
                     lazy.touch(0);
-                    let caught_up = (w.abs() * f64::from(shrink.factor) - f64::from(shrink.offset)).max(0.0);
-                    assert!((caught_up - dense).abs() < 1e-6, "{caught_up} against {dense}");
-                    assert_eq!(lazy.missed(0), None);
+                    let caught_up = f64::from(weights[0].0[5]);
+                    assert!((caught_up - dense.copysign(w)).abs() < 1e-6, "{caught_up} against {dense}: {config:?}");
+                    assert!(lazy.missed(0).is_none());
                     lazy.restart();
                 }
             }

@@ -1,8 +1,9 @@
 //! Training: one loop, one optimiser, for one network.
 //!
-//! A [`Trainer`] takes [steps](Trainer::step) on mini-batches of [samples](Sample): forward, loss, manual gradients, and AdaGrad on
-//! the rows that the mini-batch touched. [`Trainer::fit`] runs epochs over a data set and stops when validation says so.
-//! [`Trainer::model`] makes a servable model at any time. [`recipe`] is all of it, from items to a model that tells how it was made.
+//! A [`Trainer`] takes [steps](Trainer::step) on mini-batches of [samples](Sample): forward, loss, manual gradients, and the
+//! optimiser on the rows that the mini-batch touched. [`Trainer::fit`] runs epochs over a data set and stops when validation says
+//! so. [`Trainer::model`] makes a servable model at any time. [`recipe`] is all of it, from items to a model that tells how it was
+//! made.
 //!
 //! Every sum over samples has a fixed order and every row is written by one thread, so weights are the same bits for any number
 //! of threads and any kernel level; every random decision is a function of what it decides ([`crate::rng`]).
@@ -11,6 +12,7 @@ mod batch;
 mod config;
 mod decay;
 mod fit;
+mod optimizer;
 mod parameters;
 mod pass;
 mod penalty;
@@ -20,7 +22,7 @@ mod update;
 mod workers;
 
 pub use batch::{PairWeights, Sample, Targets};
-pub use config::{DecayMode, DecayWhen, Negatives, TrainConfig};
+pub use config::{DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Rowwise, TrainConfig};
 pub use fit::{EpochReport, Event, FitReport, Observer, pool};
 pub use parameters::{Parameters, Statistics, glorot_radius, he_radius, prior_logit};
 pub use penalty::{Penalty, PenaltyKind};

@@ -30,19 +30,22 @@ pub struct Statistics {
 impl Parameters {
     /// Parameters that all have this value, padding too.
     pub(super) fn filled(shape: &Shape, value: f32) -> Result<Self> {
-        let filled = |what, blocks: usize| {
-            let mut buffer = Vec::new();
-            let limit = isize::MAX as u64;
-            buffer.try_reserve_exact(blocks).map_err(|_| Error::TooLarge { what, limit })?;
-            buffer.resize(blocks, Block([value; LANES]));
-            Ok(buffer)
-        };
+        let filled = |what, blocks| Self::filled_part(what, blocks, value);
         Ok(Parameters {
             w1: filled("the first layer, for this machine's memory", shape.w1_blocks())?,
             b1: filled("the hidden biases, for this machine's memory", shape.row_blocks())?,
             w2: filled("the output layer, for this machine's memory", shape.w2_blocks())?,
             b2: filled("the output biases, for this machine's memory", shape.slot_blocks())?,
         })
+    }
+
+    /// Blocks that all have this value; `what` is what there may be no memory for.
+    pub(super) fn filled_part(what: &'static str, blocks: usize, value: f32) -> Result<Vec<Block>> {
+        let mut buffer = Vec::new();
+        let limit = isize::MAX as u64;
+        buffer.try_reserve_exact(blocks).map_err(|_| Error::TooLarge { what, limit })?;
+        buffer.resize(blocks, Block([value; LANES]));
+        Ok(buffer)
     }
 
     /// He et al. (2015) for W1, with the mean number of *active* keywords as fan-in (Glorot & Bengio, 2010, for sigmoid units), times

@@ -1,11 +1,11 @@
-//! The trainer: parameters, AdaGrad's memory and the step on a mini-batch.
+//! The trainer: parameters, the optimiser and the step on a mini-batch.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::batch::{Keywords, Sample};
 use super::config::TrainConfig;
-use super::decay::{LazyDecay, step_shrink};
+use super::optimizer::Optimizer;
 use super::parameters::{Parameters, Statistics};
 use super::pass::{Pass, PassInputs};
 use super::update::Update;
@@ -13,7 +13,7 @@ use super::workers::Workers;
 use crate::aligned::{Block, LANES, as_floats};
 use crate::error::{Error, Result};
 use crate::format::{Model, ModelParts, Provenance, check_weights};
-use crate::kernels::{AdaGradStep, Kernels, Level};
+use crate::kernels::{Kernels, Level};
 use crate::layers::sigmoid_loss;
 use crate::ln::ln;
 use crate::network::{Network, OutputLayout, Shape, Weights};
@@ -32,9 +32,7 @@ pub struct Trainer {
     pub(super) vocabulary: Vocabulary,
     pub(super) tags: Tags,
     pub(super) parameters: Parameters,
-    squares: Parameters,
-    decay: Option<LazyDecay>,
-    undo: Undo,
+    optimizer: Optimizer,
     positive_weights: Vec<Block>,
     pub(super) offsets: Vec<Block>,
     keywords: Keywords,
@@ -71,13 +69,11 @@ impl Trainer {
         Error::check_length("positives of each tag", tags.len(), statistics.positives.len())?;
         let shape = Shape::new(vocabulary.len(), config.hidden, &[tags.len()], OutputLayout::for_tags(tags.len()))?;
         let parameters = Parameters::initial(&shape, statistics, &config)?;
-        let squares = Parameters::filled(&shape, config.initial_square as f32)?;
         Ok(Trainer {
             kernels: Kernels::best(),
-            decay: LazyDecay::new(&config, shape.keywords()),
+            optimizer: Optimizer::new(&config, &shape)?,
             positive_weights: vec![Block([1.0; LANES]); shape.slot_blocks()],
             offsets: vec![Block::ZERO; shape.slot_blocks()],
-            undo: Undo::default(),
             keywords: Keywords::new(&shape),
             pass: Pass::default(),
             pool: None,
@@ -89,7 +85,6 @@ impl Trainer {
             vocabulary,
             tags,
             parameters,
-            squares,
         })
     }
 
@@ -161,17 +156,15 @@ impl Trainer {
 
     /// W1 with all decay applied: a copy, if rows decay lazily, so that looking at a training never changes it.
     pub(super) fn decayed_w1(&self) -> Cow<'_, [Block]> {
-        let Some(decay) = &self.decay else { return Cow::Borrowed(&self.parameters.w1) };
-        let mut w1 = self.parameters.w1.clone();
-        let shape = &self.network.shape;
-        catch_up(self.kernels, decay, 0..shape.keywords(), shape.row_blocks(), &mut w1);
-        Cow::Owned(w1)
+        let w1 = &self.parameters.w1;
+        self.optimizer.decayed_w1(self.kernels, w1).map_or(Cow::Borrowed(w1), Cow::Owned)
     }
 
-    /// AdaGrad's squared-gradient sums, in the form of weights.
+    /// AdaGrad's squared-gradient sum of each weight, in the form of weights: a copy, all decay applied. Weights that share a sum
+    /// all show it; without AdaGrad all are 0.
     #[must_use]
-    pub fn squares(&self) -> Weights<'_> {
-        self.squares.weights()
+    pub fn squares(&self) -> Parameters {
+        self.optimizer.squares(self.kernels, &self.parameters.w1)
     }
 
     /// Replaces the weights; AdaGrad's memory stays.
@@ -188,9 +181,7 @@ impl Trainer {
     /// Goes on with other weights, which count as decayed up to the present step.
     pub(super) fn replace(&mut self, parameters: Parameters) {
         self.parameters = parameters;
-        if let Some(decay) = &mut self.decay {
-            decay.restart();
-        }
+        self.optimizer.restart();
     }
 
     /// Weighs the loss of each tag's positives by a finite factor of at least 0.
@@ -254,13 +245,7 @@ impl Trainer {
         let factor = config.reduction.factor(samples.len(), shape.tags(), pairs);
 
         self.keywords.load(samples, dropout(config.dropout_in), step);
-        let width = shape.row_blocks();
-        if let Some(decay) = &mut self.decay {
-            let rows = self.keywords.rows.iter().map(|row| *row as usize);
-            self.undo.keep(decay, rows.clone(), width, &self.parameters.w1);
-            catch_up(self.kernels, decay, rows.clone(), width, &mut self.parameters.w1);
-            rows.for_each(|row| decay.touch(row));
-        }
+        self.optimizer.catch_up(self.kernels, &self.keywords.rows, &mut self.parameters.w1)?;
         let inputs = PassInputs {
             kernels: self.kernels,
             network: &self.network,
@@ -277,37 +262,22 @@ impl Trainer {
         self.pass.run(&inputs, self.workers)?;
         let loss_sum: f64 = self.pass.losses.iter().sum();
         if let Err(error) = self.check_finite(samples.len(), loss_sum) {
-            if let Some(decay) = &mut self.decay {
-                self.undo.restore(decay, &self.keywords.rows, width, &mut self.parameters.w1);
-            }
+            self.optimizer.undo(&self.keywords.rows, &mut self.parameters.w1);
             return Err(error);
         }
 
-        let lr = config.lr_at(step);
-        if let Some(decay) = &mut self.decay {
-            decay.advance(lr, config.l1, config.l2);
-            self.keywords.rows.iter().for_each(|row| decay.touch(*row as usize));
-        }
+        let touched = &self.keywords.rows;
         let update = Update {
             kernels: self.kernels,
             shape,
             keywords: &self.keywords,
             pass: &self.pass,
             samples: samples.len(),
-            weights: AdaGradStep {
-                lr: lr as f32,
-                epsilon: config.epsilon as f32,
-                shrink: step_shrink(lr, config.l1, config.l2),
-            },
             workers: self.workers,
         };
-        update.run(&mut self.parameters, &mut self.squares)?;
+        update.run(self.optimizer.begin(self.kernels, config.lr_at(step), touched, &mut self.parameters)?)?;
         self.step = step;
-        if self.decay.as_ref().is_some_and(LazyDecay::wants_flush) {
-            let w1 = self.decayed_w1().into_owned();
-            self.parameters.w1 = w1;
-            self.decay.iter_mut().for_each(LazyDecay::restart);
-        }
+        self.optimizer.flush_if_due(self.kernels, &mut self.parameters.w1)?;
         Ok(StepReport { step, loss: loss_sum * factor, penalty: self.pass.penalty, pairs, loss_sum })
     }
 
@@ -359,41 +329,6 @@ impl Trainer {
             provenance: &provenance,
         }
         .to_model()
-    }
-}
-
-/// What a step that fails has to put back: the rows that were caught up with their decay before it could be known to fail.
-#[derive(Debug, Default)]
-struct Undo {
-    rows: Vec<Block>,
-    seen: Vec<u32>,
-}
-
-impl Undo {
-    fn keep(&mut self, decay: &LazyDecay, rows: impl Iterator<Item = usize>, width: usize, weights: &[Block]) {
-        self.rows.clear();
-        self.seen.clear();
-        for row in rows {
-            self.rows.extend_from_slice(&weights[row * width..(row + 1) * width]);
-            self.seen.push(decay.seen(row));
-        }
-    }
-
-    fn restore(&self, decay: &mut LazyDecay, rows: &[u32], width: usize, weights: &mut [Block]) {
-        for (n, (&row, &seen)) in rows.iter().zip(&self.seen).enumerate() {
-            let row = row as usize;
-            weights[row * width..(row + 1) * width].copy_from_slice(&self.rows[n * width..(n + 1) * width]);
-            decay.untouch(row, seen);
-        }
-    }
-}
-
-/// Applies the decay that rows have missed.
-fn catch_up(kernels: Kernels, decay: &LazyDecay, rows: impl Iterator<Item = usize>, width: usize, weights: &mut [Block]) {
-    for row in rows {
-        if let Some(shrink) = decay.missed(row) {
-            kernels.shrink(&shrink, &mut weights[row * width..(row + 1) * width]);
-        }
     }
 }
 

@@ -1,14 +1,14 @@
-//! Gradients of the parameters, each row summed over the samples in order, and the AdaGrad step on it.
+//! Gradients of the parameters, each row summed over the samples in order and handed to the optimiser.
 //!
 //! A row is written by one thread, and its sum does not depend on which: so training is the same for every number of threads.
 
 use super::batch::Keywords;
-use super::parameters::Parameters;
+use super::optimizer::{OutputStep, Step, StepRows};
 use super::pass::Pass;
 use super::workers::Workers;
 use crate::aligned::{Block, LANES, as_floats};
 use crate::error::Result;
-use crate::kernels::{AdaGradStep, Kernels, Rows, Shrink};
+use crate::kernels::{Kernels, Rows};
 use crate::layers::embedding_bag::{self, Bag};
 use crate::layers::output;
 use crate::network::{OutputLayout, Shape};
@@ -21,53 +21,47 @@ pub(super) struct Update<'a> {
     pub(super) keywords: &'a Keywords,
     pub(super) pass: &'a Pass,
     pub(super) samples: usize,
-    /// The step on weights.
-    pub(super) weights: AdaGradStep,
     pub(super) workers: Workers,
 }
 
 impl Update<'_> {
     /// Takes the step on all parameters.
-    pub(super) fn run(&self, parameters: &mut Parameters, squares: &mut Parameters) -> Result<()> {
+    pub(super) fn run(&self, mut step: Step<'_>) -> Result<()> {
         let all: Vec<u32> = (0..).take(self.samples).collect();
-        self.rows_of_w1(0, self.keywords.rows.len(), 0, &mut parameters.w1, &mut squares.w1)?;
-        self.output_weights(&all, &mut parameters.w2, &mut squares.w2)?;
-        let biases = AdaGradStep { shrink: Shrink::NONE, ..self.weights };
-        let mut gradient = vec![Block::ZERO; parameters.b1.len()];
+        self.rows_of_w1(0, self.keywords.rows.len(), 0, step.w1)?;
+        self.output_weights(&all, &mut step.w2)?;
+        step.w2.finish(self.shape)?;
+        let mut gradient = vec![Block::ZERO; self.shape.row_blocks()];
         embedding_bag::backward_row(self.kernels, &self.pass.d_pre_activations, Bag::of(&all), &mut gradient)?;
-        self.kernels.adagrad(&biases, &gradient, &mut parameters.b1, &mut squares.b1)?;
-        let mut gradient = vec![Block::ZERO; parameters.b2.len()];
+        step.b1.step(0, &mut gradient)?;
+        let mut gradient = vec![Block::ZERO; self.shape.slot_blocks()];
         self.kernels.sum_rows(Rows::new(&self.pass.delta, gradient.len()), None, &all, &mut gradient)?;
-        self.kernels.adagrad(&biases, &gradient, &mut parameters.b2, &mut squares.b2)
+        step.b2.step(0, &mut gradient)
     }
 
-    /// Steps on the rows of W1 of the keywords at places `from..to`. `weights` and `squares` begin at row `first`.
-    fn rows_of_w1(&self, from: usize, to: usize, first: usize, weights: &mut [Block], squares: &mut [Block]) -> Result<()> {
+    /// Steps on the rows of W1 of the keywords at places `from..to`. `table` begins at row `first`.
+    fn rows_of_w1(&self, from: usize, to: usize, first: usize, mut table: StepRows<'_>) -> Result<()> {
         let width = self.shape.row_blocks();
         let rows = &self.keywords.rows;
         if self.workers.divides(to - from, width * (self.keywords.pairs_per_row() + 4)) {
             let middle = from + (to - from) / 2;
             let boundary = rows[middle] as usize;
-            let (weights, weights_right) = weights.split_at_mut((boundary - first) * width);
-            let (squares, squares_right) = squares.split_at_mut((boundary - first) * width);
-            let (left, right) = self.workers.join(
-                || self.rows_of_w1(from, middle, first, weights, squares),
-                || self.rows_of_w1(middle, to, boundary, weights_right, squares_right),
-            );
+            let (left, right) = table.split_at(boundary - first);
+            let (left, right) = self
+                .workers
+                .join(|| self.rows_of_w1(from, middle, first, left), || self.rows_of_w1(middle, to, boundary, right));
             return left.and(right);
         }
         let mut gradient = vec![Block::ZERO; width];
         for (place, row) in (from..to).zip(&rows[from..to]) {
             let (ids, factors) = self.keywords.samples_of(place);
             embedding_bag::backward_row(self.kernels, &self.pass.d_pre_activations, Bag { ids, factors }, &mut gradient)?;
-            let start = (*row as usize - first) * width;
-            let range = start..start + width;
-            self.kernels.adagrad(&self.weights, &gradient, &mut weights[range.clone()], &mut squares[range])?;
+            table.step(*row as usize - first, &mut gradient)?;
         }
         Ok(())
     }
 
-    fn output_weights(&self, all: &[u32], weights: &mut [Block], squares: &mut [Block]) -> Result<()> {
+    fn output_weights(&self, all: &[u32], w2: &mut OutputStep<'_>) -> Result<()> {
         for group in self.shape.groups() {
             match self.shape.layout() {
                 OutputLayout::TagMajor => {
@@ -79,8 +73,7 @@ impl Update<'_> {
                         first: group.slots.start,
                         width: group.hidden.len(),
                     };
-                    let range = group.w2.clone();
-                    self.strip(&strip, 0, all, &mut weights[range.clone()], &mut squares[range])?;
+                    self.strip(&strip, 0, all, w2.rows(group.w2.clone(), strip.width))?;
                 }
                 OutputLayout::Panels => {
                     for panel in self.shape.panels(group) {
@@ -92,8 +85,7 @@ impl Update<'_> {
                             first: group.hidden.start * LANES,
                             width: panel.slots.len(),
                         };
-                        let range = panel.w2.clone();
-                        self.strip(&strip, 0, all, &mut weights[range.clone()], &mut squares[range])?;
+                        self.strip(&strip, 0, all, w2.rows(panel.w2.clone(), strip.width))?;
                     }
                 }
             }
@@ -101,17 +93,14 @@ impl Update<'_> {
         Ok(())
     }
 
-    /// Steps on the rows of a strip from row `first` on, as many as `weights` holds.
-    fn strip(&self, strip: &Strip<'_>, first: usize, all: &[u32], weights: &mut [Block], squares: &mut [Block]) -> Result<()> {
-        let count = weights.len().checked_div(strip.width).unwrap_or(0);
+    /// Steps on the rows of a strip from row `first` on, as many as `rows` holds.
+    fn strip(&self, strip: &Strip<'_>, first: usize, all: &[u32], mut rows: StepRows<'_>) -> Result<()> {
+        let count = rows.count();
         if self.workers.divides(count, strip.width * (self.samples + 4)) {
             let middle = count / 2;
-            let (weights, weights_right) = weights.split_at_mut(middle * strip.width);
-            let (squares, squares_right) = squares.split_at_mut(middle * strip.width);
-            let (left, right) = self.workers.join(
-                || self.strip(strip, first, all, weights, squares),
-                || self.strip(strip, first + middle, all, weights_right, squares_right),
-            );
+            let (left, right) = rows.split_at(middle);
+            let (left, right) =
+                self.workers.join(|| self.strip(strip, first, all, left), || self.strip(strip, first + middle, all, right));
             return left.and(right);
         }
         let mut gradient = vec![Block::ZERO; strip.width];
@@ -127,8 +116,7 @@ impl Update<'_> {
                 }
             }
             output::backward_row(self.kernels, strip.rows, &samples, &factors, &mut gradient)?;
-            let range = row * strip.width..(row + 1) * strip.width;
-            self.kernels.adagrad(&self.weights, &gradient, &mut weights[range.clone()], &mut squares[range])?;
+            rows.step(row, &mut gradient)?;
         }
         Ok(())
     }

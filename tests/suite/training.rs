@@ -9,7 +9,8 @@ use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::network::Weights;
 use tagomatic::rng::{Philox, unit};
 use tagomatic::train::{
-    DecayWhen, Event, Negatives, PairWeights, Penalty, Sample, Statistics, Targets, TrainConfig, Trainer, pool,
+    DecayMode, DecayWhen, EpsilonPlace, Event, Negatives, OptimizerKind, PairWeights, Penalty, Rowwise, Sample, Statistics,
+    Targets, TrainConfig, Trainer, pool,
 };
 use tagomatic::{Error, Level, Provenance, Tags, Vocabulary};
 
@@ -44,6 +45,12 @@ fn watch_nothing(_: Event<'_>) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
+/// One of the 16 sets of parameters.
+fn rowwise(bits: u32) -> Rowwise {
+    let [w1, b1, w2, b2] = [0, 1, 2, 3].map(|bit| bits >> bit & 1 == 1);
+    Rowwise { w1, b1, w2, b2 }
+}
+
 /// Random configurations; the mini-batches are large enough to be divided between threads.
 fn configurations() -> Vec<(TrainConfig, u32)> {
     (0..8_u32)
@@ -71,7 +78,11 @@ fn configurations() -> Vec<(TrainConfig, u32)> {
                 lr_decay: pick(&[0.0, 0.1], 2),
                 dropout_in: pick(&[0.0, 0.2], 3),
                 dropout_hidden: pick(&[0.5, 0.0], 0),
+                decay: DecayMode::ALL[n as usize % DecayMode::ALL.len()],
                 decay_when: [DecayWhen::EveryStep, DecayWhen::Touched][choice[2] as usize % 2],
+                optimizer: [OptimizerKind::AdaGrad, OptimizerKind::Sgd][usize::from(n % 4 == 2)],
+                epsilon_place: EpsilonPlace::ALL[choice[1] as usize / 3 % 2],
+                rowwise: rowwise(choice[0] >> 8),
                 loss: LossKind::ALL[n as usize % LossKind::ALL.len()],
                 reduction: Reduction::ALL[choice[3] as usize % Reduction::ALL.len()],
                 negatives: [Negatives::All, Negatives::Sampled(1.5)][n as usize % 2],
@@ -160,7 +171,7 @@ fn gradients_of_the_whole_net_are_finite_differences() {
             let mut probe = at(&start, config.lr);
             probe.step(&samples).unwrap();
             let moved = parts(probe.snapshot().weights());
-            let squares = parts(probe.squares());
+            let squares = parts(probe.squares().weights());
             let weights = parts(at(&start, 0.0).snapshot().weights());
             for tensor in 0..4 {
                 let largest = squares[tensor].iter().fold(0.0_f32, |m, g| m.max(g.sqrt()));
@@ -200,7 +211,15 @@ fn bits(trainer: &Trainer) -> [Vec<u32>; 4] {
 
 #[test]
 fn a_step_that_is_not_finite_changes_nothing_and_names_the_tag() {
-    let config = TrainConfig { hidden: 2, l1: 1e-3, l2: 0.01, dropout_in: 0.0, dropout_hidden: 0.0, ..TrainConfig::default() };
+    for decay in DecayMode::ALL {
+        for rows in [0, 15] {
+            not_finite(&TrainConfig { decay: *decay, rowwise: rowwise(rows), ..TrainConfig::default() });
+        }
+    }
+}
+
+fn not_finite(config: &TrainConfig) {
+    let config = TrainConfig { hidden: 2, l1: 1e-3, l2: 0.01, dropout_in: 0.0, dropout_hidden: 0.0, ..config.clone() };
     let dataset = items(5, 20, 10, 8);
     let started = || {
         let mut trainer = trainer(&config, &dataset, 10, 8);
@@ -231,25 +250,128 @@ fn a_step_that_is_not_finite_changes_nothing_and_names_the_tag() {
     undisturbed.step(&[sample(&[2, 4], &targets, 1)]).unwrap();
     disturbed.step(&[sample(&[2, 4], &targets, 1)]).unwrap();
     assert_eq!(bits(&undisturbed), bits(&disturbed));
+    assert_eq!(undisturbed.squares(), disturbed.squares());
     assert_eq!(undisturbed.steps(), disturbed.steps());
 }
 
 #[test]
 fn looking_at_a_training_does_not_change_it() {
-    let config = TrainConfig { hidden: 5, l1: 1e-3, l2: 0.01, ..TrainConfig::default() };
     let dataset = items(5, 60, 40, 3);
-    let run = |look: bool| {
+    let run = |decay: DecayMode, look: bool| {
+        let config = TrainConfig { hidden: 5, l1: 1e-3, l2: 0.01, decay, ..TrainConfig::default() };
         let mut trainer = trainer(&config, &dataset, 40, 3);
         for i in 0..60 {
             trainer.step(&[sample(dataset.keywords(i), &[1.0, 0.0, 0.5], i as u32)]).unwrap();
             if look {
                 trainer.model(Provenance::new()).unwrap();
                 trainer.evaluate(&dataset, None).unwrap();
+                let _ = trainer.squares();
             }
         }
         bits(&trainer)
     };
-    assert_eq!(run(false), run(true));
+    DecayMode::ALL.iter().for_each(|decay| assert_eq!(run(*decay, false), run(*decay, true), "{decay}"));
+}
+
+/// A sample of weight 0 that holds every keyword touches all rows, so its training is the dense one. Rows that are caught up must
+/// come to the same, under every kind of decay; and to the same bits where steps are replayed.
+#[test]
+fn lazy_rows_end_where_dense_ones_do() {
+    let all: Vec<u32> = (0..40).collect();
+    let dataset = items(5, 60, 40, 9);
+    let targets = [1.0, 0.0, 0.5, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0];
+    for (n, (l1, l2, lr_decay)) in
+        (0..).zip([(1e-3, 0.0, 0.0), (0.0, 0.05, 0.0), (1e-3, 0.05, 0.0), (1e-3, 0.0, 0.02), (1e-3, 0.05, 0.02)])
+    {
+        for (&decay, &optimizer) in DecayMode::ALL.iter().flat_map(|d| OptimizerKind::ALL.iter().map(move |o| (d, o))) {
+            let config = TrainConfig {
+                hidden: 20,
+                reduction: Reduction::Sum,
+                dropout_in: 0.0,
+                dropout_hidden: 0.0,
+                epsilon: 1e-3,
+                epsilon_place: EpsilonPlace::ALL[n as usize % 2],
+                rowwise: rowwise(5 * n),
+                ..TrainConfig { l1, l2, lr_decay, decay, optimizer, ..TrainConfig::default() }
+            };
+            let run = |dense: bool| {
+                let mut trainer = trainer(&config, &dataset, 40, 9);
+                for i in 0..60 {
+                    let nothing = Sample { weights: PairWeights::All(0.0), ..sample(&all, &targets, 99) };
+                    let samples = [sample(dataset.keywords(i), &targets, i as u32), nothing];
+                    trainer.step(&samples[..if dense { 2 } else { 1 }]).unwrap();
+                }
+                trainer
+            };
+            let (lazy, dense) = (run(false), run(true));
+            if decay == DecayMode::Coupled {
+                assert_eq!(bits(&lazy), bits(&dense), "{config:?}");
+                assert_eq!(lazy.squares(), dense.squares(), "{config:?}");
+            }
+            let (lazy, dense) = (parts(lazy.snapshot().weights()).concat(), parts(dense.snapshot().weights()).concat());
+            let worst = lazy.iter().zip(&dense).fold(0.0_f32, |worst, (a, b)| worst.max((a - b).abs()));
+            assert!(worst < 1e-4, "{worst}: {config:?}");
+        }
+    }
+}
+
+/// Steps to be replayed are logged up to a limit; beyond it all rows are caught up, to the same weights.
+#[test]
+fn a_long_log_of_steps_is_flushed() {
+    let dataset = items(5, 20, 10, 3);
+    for decay in [DecayMode::Prox, DecayMode::Coupled] {
+        let config =
+            TrainConfig { hidden: 2, l1: 1e-6, l2: 1e-3, lr_decay: 1e-3, decay, dropout_in: 0.0, ..TrainConfig::default() };
+        let run = |every: &[u32]| {
+            let mut trainer = trainer(&config, &dataset, 10, 3);
+            for _ in 0..2500 {
+                let nothing = Sample { weights: PairWeights::All(0.0), ..sample(every, &[0.0; 3], 99) };
+                trainer.step(&[sample(&[4], &[1.0, 0.0, 0.0], 1), nothing]).unwrap();
+            }
+            trainer
+        };
+        let (lazy, dense) = (run(&[]), run(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]));
+        if decay == DecayMode::Coupled {
+            assert_eq!((bits(&lazy), lazy.squares()), (bits(&dense), dense.squares()));
+        }
+        let (lazy, dense) = (parts(lazy.snapshot().weights()).concat(), parts(dense.snapshot().weights()).concat());
+        lazy.iter().zip(&dense).for_each(|(a, b)| assert!((a - b).abs() < 1e-4, "{decay}: {a} against {b}"));
+    }
+}
+
+/// Absurd numbers end in finite weights or a typed error.
+#[test]
+fn no_optimizer_makes_nan_of_absurd_options() {
+    let dataset = items(5, 30, 10, 9);
+    for n in 0..300_u32 {
+        let choice = Philox::new(8).block([n, 0, 0, 53]);
+        let pick = |from: &[f64], word: usize| from[(choice[word] as usize >> 4) % from.len()];
+        let config = TrainConfig {
+            hidden: 3,
+            epochs: 3,
+            batch: 4,
+            lr: pick(&[0.0, 1e-3, 1.0, 1e3, 1e38], 0),
+            lr_decay: pick(&[0.0, 1.0, 1e38], 1),
+            l1: pick(&[0.0, 1e-3, 1e6, 3e38], 2),
+            l2: pick(&[0.0, 1e-3, 1e6, 3e38], 3),
+            initial_square: pick(&[0.0, 1e-30, 0.1, 3e38], 3),
+            epsilon: pick(&[2e-38, 1e-10, 1.0, 3e38], 1),
+            decay: DecayMode::ALL[choice[0] as usize % 3],
+            decay_when: [DecayWhen::EveryStep, DecayWhen::Touched][choice[1] as usize % 2],
+            optimizer: OptimizerKind::ALL[choice[2] as usize % 2],
+            epsilon_place: EpsilonPlace::ALL[choice[3] as usize % 2],
+            rowwise: rowwise(n),
+            ..TrainConfig::default()
+        };
+        if config.validate().is_err() {
+            continue;
+        }
+        let mut trainer = trainer(&config, &dataset, 10, 9);
+        match trainer.fit(&dataset, None, &mut watch_nothing).map(|_| trainer.model(Provenance::new())) {
+            Ok(Ok(_)) | Ok(Err(Error::NonFinite { .. } | Error::BadWeight { .. })) | Err(Error::NonFinite { .. }) => {}
+            other => panic!("{other:?}: {config:?}"),
+        }
+    }
 }
 
 #[test]

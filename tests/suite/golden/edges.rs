@@ -2,11 +2,14 @@
 
 use serde_json::Value;
 use tagomatic::aligned::{Block, LANES, as_floats, padded, zeroed};
-use tagomatic::kernels::{AdaGradStep, Kernels, LogLoss, LossInputs, LossKind, Shrink};
+use tagomatic::kernels::{
+    AdaGradStep, Decay, Denominator, Kernels, LogLoss, LossInputs, LossKind, ProximalSteps, Rates, Squares,
+};
 use tagomatic::layers::sigmoid_loss::{self, Reduction};
 use tagomatic::network::{Activation, Network, OutputLayout, Shape};
 use tagomatic::train::{
-    PairWeights, Penalty, PenaltyKind, Sample, Statistics, Targets, TrainConfig, Trainer, glorot_radius, he_radius, prior_logit,
+    DecayMode, PairWeights, Penalty, PenaltyKind, Sample, Statistics, Targets, TrainConfig, Trainer, glorot_radius, he_radius,
+    prior_logit,
 };
 use tagomatic::{Level, Tags, Vocabulary};
 
@@ -44,19 +47,30 @@ pub(super) fn sampling_correction(case: &Value) {
 
 /// Decay-only steps, skipped, then caught up by one step that finds no gradient.
 pub(super) fn decay_catch_up(case: &Value) {
-    not_built("decay_catch_up=prox");
     for case in list(&case["constant"]) {
+        let (skipped, w, gamma) = (u64_of(&case["skipped"]), floats(&case["w"]), f64_of(&case["gamma"]));
+        let tolerance = 1e-5 * w.iter().fold(0.0, |m, w| f64::from(w.abs()).max(m));
+        Level::available().for_each(|level| caught_up_at_once(case, Kernels::at(level).unwrap(), tolerance));
         // A million steps would take a while, and add nothing.
-        let skipped = u64_of(&case["skipped"]);
-        if skipped <= 10_000 {
-            let config = decay_only(f64_of(&case["gamma"]), 0.0, case);
-            caught_up(config, &floats(&case["w"]), 0, skipped, &flat(&case["decoupled"]));
+        if skipped > 10_000 {
+            continue;
+        }
+        caught_up(decay_only(gamma, 0.0, case), &w, 0, skipped, &flat(&case["decoupled"]), tolerance);
+        for ((w, square), expected) in w.into_iter().zip(flat(&case["G"])).zip(flat(&case["prox"])) {
+            let config = TrainConfig {
+                decay: DecayMode::Prox,
+                epsilon: f64_of(&case["eps_opt"]),
+                initial_square: square,
+                ..decay_only(gamma, 0.0, case)
+            };
+            caught_up(config, &[w], 0, skipped, &[expected], tolerance);
         }
     }
     for case in list(&case["schedule"]) {
-        let (from, now) = (u64_of(&case["last_step"]), u64_of(&case["now"]));
+        let (from, now, w) = (u64_of(&case["last_step"]), u64_of(&case["now"]), floats(&case["w"]));
         let config = decay_only(f64_of(&case["lr"]), f64_of(&case["lr_decay"]), case);
-        caught_up(config, &floats(&case["w"]), from, now - from, &flat(&case["decoupled"]));
+        let tolerance = 1e-5 * w.iter().fold(0.0, |m, w| f64::from(w.abs()).max(m));
+        caught_up(config, &w, from, now - from, &flat(&case["decoupled"]), tolerance);
     }
 }
 
@@ -65,9 +79,24 @@ fn decay_only(lr: f64, lr_decay: f64, case: &Value) -> TrainConfig {
     TrainConfig { lr, lr_decay, l1, l2, dropout_in: 0.0, dropout_hidden: 0.0, ..TrainConfig::default() }
 }
 
+/// All proximal steps of a case by one call of the kernel.
+fn caught_up_at_once(case: &Value, kernels: Kernels, tolerance: f64) {
+    let (mut weights, squares) = (padded(&floats(&case["w"])), padded(&floats(&case["G"])));
+    let steps = ProximalSteps {
+        l1: f64_of(&case["l1"]),
+        l2: f64_of(&case["l2"]),
+        denominator: Denominator { inside: 0.0, outside: f64_of(&case["eps_opt"]) as f32 },
+        rates: Rates::Constant(f64_of(&case["gamma"]), u32_of(&case["skipped"])),
+    };
+    kernels.proximal(&steps, &mut weights, &Squares::Each(&squares)).unwrap();
+    for (found, expected) in as_floats(&weights).iter().zip(flat(&case["prox"])) {
+        assert!((f64::from(*found) - expected).abs() <= tolerance, "{found}, expected {expected} at {}", kernels.level());
+    }
+}
+
 /// `steps` steps without a gradient, after `from` others, must decay `w` as expected.
-fn caught_up(config: TrainConfig, w: &[f32], from: u64, steps: u64, expected: &[f64]) {
-    if config.lr * config.l2 >= 1.0 {
+fn caught_up(config: TrainConfig, w: &[f32], from: u64, steps: u64, expected: &[f64], tolerance: f64) {
+    if config.decay == DecayMode::Decoupled && config.lr * config.l2 >= 1.0 {
         return assert!(config.validate().is_err());
     }
     let config = TrainConfig { hidden: w.len(), ..config };
@@ -85,9 +114,8 @@ fn caught_up(config: TrainConfig, w: &[f32], from: u64, steps: u64, expected: &[
         trainer.step(&nothing).unwrap();
     }
     let found = Plain::of(&shape, trainer.snapshot().weights()).w1.concat();
-    let largest = w.iter().fold(0.0_f64, |m, w| f64::from(w.abs()).max(m));
     for (found, expected) in found.iter().zip(expected) {
-        assert!((f64::from(*found) - expected).abs() <= 1e-5 * largest, "{found}, expected {expected} after {steps} steps");
+        assert!((f64::from(*found) - expected).abs() <= tolerance, "{found}, expected {expected} after {steps} steps");
     }
 }
 
@@ -239,9 +267,9 @@ fn adagrad_edge(case: &Value) {
     for level in Level::available() {
         let block = |key: &str| [Block([f64_of(&case[key]) as f32; LANES])];
         let (mut weights, mut squares) = ([Block::ZERO], block("G"));
-        let (lr, epsilon) = (f64_of(&case["lr"]) as f32, f64_of(&case["eps_opt"]) as f32);
-        let step = AdaGradStep { lr, epsilon, shrink: Shrink::NONE };
-        Kernels::at(level).unwrap().adagrad(&step, &block("g"), &mut weights, &mut squares).unwrap();
+        let (lr, outside) = (f64_of(&case["lr"]) as f32, f64_of(&case["eps_opt"]) as f32);
+        let step = AdaGradStep { lr, denominator: Denominator { inside: 0.0, outside }, decay: Decay::None };
+        Kernels::at(level).unwrap().adagrad(&step, &block("g"), &mut weights, Squares::Grow(&mut squares)).unwrap();
         let (found, expected) = (f64::from(squares[0].0[0]), f64_of(&case["G_new"]));
         let subnormal = expected < f64::from(f32::MIN_POSITIVE) && found == 0.0;
         let same = found == expected || (found - expected).abs() <= 1e-5 * expected.abs();

@@ -1,0 +1,575 @@
+//! The optimiser: what becomes of a gradient, and how weights decay.
+//!
+//! In step t, with γ_t = lr / (1 + (t − 1)·lr_decay), each weight w with gradient g makes
+//!
+//! ```text
+//! AdaGrad   G ← G + g²;  D = √G + ε or √(G + ε);  w ← w − γ·g/D      Duchi, Hazan, Singer, JMLR 12 (2011)
+//! rowwise   G ← G + (1/n)·Σ_j g_j²                                   one G for the n weights of a row
+//! SGD       D = 1
+//! ```
+//!
+//! beside one of the three kinds of [`DecayMode`]. Gradients that are 0 change neither w nor G, so stepping only on the rows of W1
+//! that a mini-batch touches is exactly the dense optimiser; the decay that the other rows miss is caught up when they are next
+//! read ([`super::decay`]).
+
+use super::config::{DecayMode, EpsilonPlace, OptimizerKind, Rowwise, TrainConfig};
+use super::decay::{LazyDecay, Missed};
+use super::parameters::Parameters;
+use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
+use crate::error::Result;
+use crate::kernels::{self, AdaGradStep, Decay, Denominator, Kernels, ProximalSteps, Shrink, Squares, tree_sum};
+use crate::network::{Group, OutputLayout, Shape};
+
+/// The optimiser's memory.
+#[derive(Debug)]
+pub(super) struct Optimizer {
+    rule: Rule,
+    shape: Shape,
+    w1: Sums,
+    b1: Sums,
+    w2: Sums,
+    b2: Sums,
+    lazy: Option<LazyDecay>,
+    undo: Undo,
+}
+
+/// Squared-gradient sums of one parameter.
+#[derive(Clone, Debug)]
+enum Sums {
+    /// One a weight, where the weight is.
+    EachWeight(Vec<Block>),
+    /// One a row, as floats. The rows of W2 are hidden units, of a bias there is one.
+    EachRow(Vec<Block>),
+    /// All are 1, and stay it: with no ε, D = 1.
+    One,
+}
+
+/// What the configuration says of every step.
+#[derive(Clone, Copy, Debug)]
+struct Rule {
+    denominator: Denominator,
+    decays: bool,
+    mode: DecayMode,
+    l1: f64,
+    l2: f64,
+    /// Weights and blocks in a row of W1.
+    row: (usize, usize),
+}
+
+/// The constants of one step.
+#[derive(Clone, Copy, Debug)]
+struct Constants {
+    kernels: Kernels,
+    step: AdaGradStep,
+    /// λ1 and λ2 of decay that enters the gradient.
+    coupled: Option<(f32, f32)>,
+}
+
+impl Rule {
+    fn constants(&self, kernels: Kernels, lr: f64) -> Constants {
+        let finite = |x: f64| x.min(f64::from(f32::MAX)) as f32;
+        let shrink = Shrink { factor: (1.0 - lr * self.l2) as f32, offset: (lr * self.l1) as f32 };
+        let decay = match self.mode {
+            _ if !self.decays => Decay::None,
+            DecayMode::Decoupled if shrink == Shrink::NONE => Decay::None,
+            DecayMode::Decoupled => Decay::Shrink(shrink),
+            DecayMode::Prox => Decay::Proximal { l1: finite(lr * self.l1), l2: finite(lr * self.l2) },
+            // The gradient holds it all, but weights that have decayed to subnormal numbers become 0.
+            DecayMode::Coupled => Decay::Shrink(Shrink::NONE),
+        };
+        let coupled = (self.decays && self.mode == DecayMode::Coupled).then_some((self.l1 as f32, self.l2 as f32));
+        Constants { kernels, step: AdaGradStep { lr: lr as f32, denominator: self.denominator, decay }, coupled }
+    }
+
+    /// Applies the decay that a row of W1 has missed to its weights, and to its sums if it enters them.
+    fn catch_up(&self, kernels: Kernels, lazy: &LazyDecay, row: usize, w1: &mut [Block], sums: &mut Sums) -> Result<()> {
+        let (length, width) = self.row;
+        let weights = &mut w1[row * width..(row + 1) * width];
+        match lazy.missed(row) {
+            None => Ok(()),
+            Some(Missed::Shrink(shrink)) => {
+                kernels.shrink(&shrink, weights);
+                Ok(())
+            }
+            Some(Missed::Proximal(rates)) => {
+                let steps = ProximalSteps { l1: self.l1, l2: self.l2, denominator: self.denominator, rates };
+                kernels.proximal(&steps, weights, &sums.of_row(row, width))
+            }
+            Some(Missed::Replay(rates)) => {
+                let mut gradient = vec![Block::ZERO; width];
+                rates.iter().try_for_each(|&lr| {
+                    gradient.fill(Block::ZERO);
+                    let constants = self.constants(kernels, lr);
+                    let mut rows = StepRows { constants, width, weights: w1, memory: sums.memory(length) };
+                    rows.step(row, &mut gradient)
+                })
+            }
+        }
+    }
+}
+
+impl Sums {
+    fn new(config: &TrainConfig, rowwise: bool, what: &'static str, weights: usize, rows: usize) -> Result<Self> {
+        if config.optimizer == OptimizerKind::Sgd {
+            return Ok(Sums::One);
+        }
+        let blocks = if rowwise { blocks_for(rows) } else { weights };
+        let sums = Parameters::filled_part(what, blocks, config.initial_square as f32)?;
+        Ok(if rowwise { Sums::EachRow(sums) } else { Sums::EachWeight(sums) })
+    }
+
+    /// The sums of a row, as they are.
+    fn of_row(&self, row: usize, width: usize) -> Squares<'_> {
+        match self {
+            Sums::EachWeight(sums) => Squares::Each(&sums[row * width..(row + 1) * width]),
+            Sums::EachRow(sums) => Squares::Same(as_floats(sums)[row]),
+            Sums::One => Squares::Same(1.0),
+        }
+    }
+
+    /// What steps on rows with `length` weights write.
+    fn memory(&mut self, length: usize) -> Memory<'_> {
+        match self {
+            Sums::EachWeight(sums) => Memory::EachWeight(sums),
+            Sums::EachRow(sums) => Memory::EachRow(as_floats_mut(sums), length),
+            Sums::One => Memory::One,
+        }
+    }
+
+    /// A sum for every weight, given the place of its row among all rows.
+    fn spread(&self, weights: usize, row_of: impl Fn(usize) -> usize) -> Vec<Block> {
+        let mut spread = vec![Block::ZERO; weights];
+        match self {
+            Sums::EachWeight(sums) => spread.copy_from_slice(sums),
+            Sums::EachRow(sums) => {
+                for (place, sum) in as_floats_mut(&mut spread).iter_mut().enumerate() {
+                    *sum = as_floats(sums)[row_of(place)];
+                }
+            }
+            Sums::One => {}
+        }
+        spread
+    }
+}
+
+impl Optimizer {
+    pub(super) fn new(config: &TrainConfig, shape: &Shape) -> Result<Self> {
+        let Rowwise { w1, b1, w2, b2 } = config.rowwise;
+        let units = shape.row_blocks() * LANES;
+        let epsilon = config.epsilon as f32;
+        Ok(Optimizer {
+            rule: Rule {
+                denominator: match (config.optimizer, config.epsilon_place) {
+                    (OptimizerKind::Sgd, _) => Denominator { inside: 0.0, outside: 0.0 },
+                    (OptimizerKind::AdaGrad, EpsilonPlace::Outside) => Denominator { inside: 0.0, outside: epsilon },
+                    (OptimizerKind::AdaGrad, EpsilonPlace::Inside) => Denominator { inside: epsilon, outside: 0.0 },
+                },
+                decays: config.decays(),
+                mode: config.decay,
+                l1: config.l1,
+                l2: config.l2,
+                row: (shape.hidden() * shape.groups().len(), shape.row_blocks()),
+            },
+            w1: Sums::new(config, w1, "the first layer, for this machine's memory", shape.w1_blocks(), shape.keywords())?,
+            b1: Sums::new(config, b1, "the hidden biases, for this machine's memory", shape.row_blocks(), 1)?,
+            w2: Sums::new(config, w2, "the output layer, for this machine's memory", shape.w2_blocks(), units)?,
+            b2: Sums::new(config, b2, "the output biases, for this machine's memory", shape.slot_blocks(), 1)?,
+            lazy: LazyDecay::new(config, shape.keywords()),
+            shape: shape.clone(),
+            undo: Undo::default(),
+        })
+    }
+
+    /// Brings the rows of a mini-batch up to date, before they are read. [`Optimizer::undo`] takes it back.
+    pub(super) fn catch_up(&mut self, kernels: Kernels, rows: &[u32], w1: &mut [Block]) -> Result<()> {
+        let Some(lazy) = &mut self.lazy else { return Ok(()) };
+        self.undo.keep(lazy, rows, self.rule.row.1, w1, &self.w1);
+        for row in rows.iter().map(|row| *row as usize) {
+            self.rule.catch_up(kernels, lazy, row, w1, &mut self.w1)?;
+            lazy.touch(row);
+        }
+        Ok(())
+    }
+
+    /// Takes the last [`Optimizer::catch_up`] back.
+    pub(super) fn undo(&mut self, rows: &[u32], w1: &mut [Block]) {
+        if let Some(lazy) = &mut self.lazy {
+            self.undo.restore(lazy, rows, self.rule.row.1, w1, &mut self.w1);
+        }
+    }
+
+    /// Begins a step at rate `lr`, to be taken on the rows of W1 that [`Optimizer::catch_up`] was told, and on all else.
+    pub(super) fn begin<'a>(
+        &'a mut self,
+        kernels: Kernels,
+        lr: f64,
+        touched: &[u32],
+        parameters: &'a mut Parameters,
+    ) -> Result<Step<'a>> {
+        if let Some(lazy) = &mut self.lazy {
+            lazy.advance(lr, self.rule.l1, self.rule.l2);
+            touched.iter().for_each(|row| lazy.touch(*row as usize));
+        }
+        let weights = self.rule.constants(kernels, lr);
+        let biases = Constants { step: AdaGradStep { decay: Decay::None, ..weights.step }, coupled: None, ..weights };
+        let Parameters { w1, b1, w2, b2 } = parameters;
+        let (length, width) = self.rule.row;
+        let gathered = match &self.w2 {
+            Sums::EachRow(_) => Parameters::filled_part("gradients, for this machine's memory", w2.len(), 0.0)?,
+            Sums::EachWeight(_) | Sums::One => Vec::new(),
+        };
+        let tags = self.shape.tags();
+        Ok(Step {
+            b1: StepRows { constants: biases, width: b1.len(), weights: b1, memory: self.b1.memory(length) },
+            b2: StepRows { constants: biases, width: b2.len(), weights: b2, memory: self.b2.memory(tags) },
+            w1: StepRows { constants: weights, width, weights: w1, memory: self.w1.memory(length) },
+            w2: OutputStep { constants: weights, weights: w2, sums: &mut self.w2, gathered },
+        })
+    }
+
+    /// Catches all rows up where the log of their decay has grown long.
+    pub(super) fn flush_if_due(&mut self, kernels: Kernels, w1: &mut [Block]) -> Result<()> {
+        match &mut self.lazy {
+            Some(lazy) if lazy.wants_flush() => {
+                for row in 0..self.shape.keywords() {
+                    self.rule.catch_up(kernels, lazy, row, w1, &mut self.w1)?;
+                }
+                lazy.restart();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Copies of W1 and its sums with all decay applied, if rows decay lazily.
+    fn caught_up(&self, kernels: Kernels, w1: &[Block]) -> Option<(Vec<Block>, Sums)> {
+        let lazy = self.lazy.as_ref()?;
+        let mut w1 = w1.to_vec();
+        // Decoupled decay asks no sums.
+        let mut sums = if self.rule.mode == DecayMode::Decoupled { Sums::One } else { self.w1.clone() };
+        for row in 0..self.shape.keywords() {
+            self.rule.catch_up(kernels, lazy, row, &mut w1, &mut sums).ok()?;
+        }
+        Some((w1, sums))
+    }
+
+    /// W1 with all decay applied; `None` if it is so already.
+    pub(super) fn decayed_w1(&self, kernels: Kernels, w1: &[Block]) -> Option<Vec<Block>> {
+        self.caught_up(kernels, w1).map(|(w1, _)| w1)
+    }
+
+    /// The squared-gradient sum of every weight, all decay applied.
+    pub(super) fn squares(&self, kernels: Kernels, w1: &[Block]) -> Parameters {
+        let shape = &self.shape;
+        let replayed = self.lazy.as_ref().is_some_and(LazyDecay::replays).then(|| self.caught_up(kernels, w1)).flatten();
+        let w1 = replayed.as_ref().map_or(&self.w1, |(_, sums)| sums);
+        let row = shape.row_blocks() * LANES;
+        Parameters {
+            w1: w1.spread(shape.w1_blocks(), |place| place / row),
+            b1: self.b1.spread(shape.row_blocks(), |_| 0),
+            w2: self.w2.spread(shape.w2_blocks(), |place| unit_of(shape, place)),
+            b2: self.b2.spread(shape.slot_blocks(), |_| 0),
+        }
+    }
+
+    /// All rows count as decayed up to the present step.
+    pub(super) fn restart(&mut self) {
+        if let Some(lazy) = &mut self.lazy {
+            lazy.restart();
+        }
+    }
+}
+
+/// The hidden unit of a float of W2, as a place in the hidden vector.
+fn unit_of(shape: &Shape, place: usize) -> usize {
+    let group = &shape.groups()[shape.groups().partition_point(|group| group.w2.end * LANES <= place)];
+    let within = match shape.layout() {
+        OutputLayout::TagMajor => (place - group.w2.start * LANES) % (group.hidden.len() * LANES),
+        OutputLayout::Panels => shape
+            .panels(group)
+            .find(|panel| place < panel.w2.end * LANES)
+            .map_or(0, |panel| (place - panel.w2.start * LANES) / (panel.slots.len() * LANES)),
+    };
+    group.hidden.start * LANES + within
+}
+
+/// One step on all parameters.
+#[derive(Debug)]
+pub(super) struct Step<'a> {
+    pub(super) w1: StepRows<'a>,
+    /// One row.
+    pub(super) b1: StepRows<'a>,
+    pub(super) w2: OutputStep<'a>,
+    /// One row.
+    pub(super) b2: StepRows<'a>,
+}
+
+/// Rows to take a step on, by one thread.
+#[derive(Debug)]
+pub(super) struct StepRows<'a> {
+    constants: Constants,
+    /// Blocks in a row.
+    width: usize,
+    weights: &'a mut [Block],
+    memory: Memory<'a>,
+}
+
+/// Where the squared gradients of some rows go.
+#[derive(Debug)]
+enum Memory<'a> {
+    /// To sums beside the weights.
+    EachWeight(&'a mut [Block]),
+    /// To one sum a row; rows have so many weights.
+    EachRow(&'a mut [f32], usize),
+    /// Nowhere.
+    One,
+    /// Nowhere yet: sums run across these rows, so gradients are kept here until all are known.
+    Gather(&'a mut [Block]),
+}
+
+impl StepRows<'_> {
+    /// The rows before row `middle`, and the rest.
+    pub(super) fn split_at(self, middle: usize) -> (Self, Self) {
+        let StepRows { constants, width, weights, memory } = self;
+        let (weights, weights_right) = weights.split_at_mut(middle * width);
+        let (memory, right) = match memory {
+            Memory::EachWeight(sums) => {
+                let (left, right) = sums.split_at_mut(middle * width);
+                (Memory::EachWeight(left), Memory::EachWeight(right))
+            }
+            Memory::EachRow(sums, length) => {
+                let (left, right) = sums.split_at_mut(middle);
+                (Memory::EachRow(left, length), Memory::EachRow(right, length))
+            }
+            Memory::One => (Memory::One, Memory::One),
+            Memory::Gather(gradients) => {
+                let (left, right) = gradients.split_at_mut(middle * width);
+                (Memory::Gather(left), Memory::Gather(right))
+            }
+        };
+        (StepRows { constants, width, weights, memory }, StepRows { constants, width, weights: weights_right, memory: right })
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.weights.len().checked_div(self.width).unwrap_or(0)
+    }
+
+    /// Steps on row `row` of these, given its gradient, which is used up.
+    pub(super) fn step(&mut self, row: usize, gradient: &mut [Block]) -> Result<()> {
+        let Constants { kernels, step, coupled } = &self.constants;
+        let range = row * self.width..(row + 1) * self.width;
+        let weights = &mut self.weights[range.clone()];
+        if let Some((l1, l2)) = *coupled {
+            kernels.couple(l1, l2, weights, gradient)?;
+        }
+        match &mut self.memory {
+            Memory::EachWeight(sums) => kernels.adagrad(step, gradient, weights, Squares::Grow(&mut sums[range])),
+            Memory::EachRow(sums, length) => {
+                sums[row] += mean_square(*kernels, [&*gradient], *length)?;
+                kernels.adagrad(step, gradient, weights, Squares::Same(sums[row]))
+            }
+            Memory::One => kernels.adagrad(step, gradient, weights, Squares::Same(1.0)),
+            Memory::Gather(gradients) => {
+                gradients[range].copy_from_slice(gradient);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// `Σ x² / n` over the pieces of a row with n weights, in their order; padding is 0.
+fn mean_square<'a>(kernels: Kernels, row: impl IntoIterator<Item = &'a [Block]>, n: usize) -> Result<f32> {
+    let mut sums = [Block::ZERO];
+    for piece in row {
+        kernels.dot_rows(kernels::Rows::new(piece, piece.len()), &[0], piece, &mut sums)?;
+    }
+    Ok(tree_sum(&sums[0]) / n.max(1) as f32)
+}
+
+/// The step on W2, whose rows in storage are not always its rows.
+#[derive(Debug)]
+pub(super) struct OutputStep<'a> {
+    constants: Constants,
+    weights: &'a mut [Block],
+    sums: &'a mut Sums,
+    /// All gradients, if they have to be known before the first step.
+    gathered: Vec<Block>,
+}
+
+impl OutputStep<'_> {
+    /// The rows of `width` blocks that lie in the blocks `range` of W2.
+    pub(super) fn rows(&mut self, range: std::ops::Range<usize>, width: usize) -> StepRows<'_> {
+        let memory = match self.sums {
+            Sums::EachWeight(sums) => Memory::EachWeight(&mut sums[range.clone()]),
+            Sums::EachRow(_) => Memory::Gather(&mut self.gathered[range.clone()]),
+            Sums::One => Memory::One,
+        };
+        StepRows { constants: self.constants, width, weights: &mut self.weights[range], memory }
+    }
+
+    /// Takes the step where gradients were gathered: a row is a hidden unit, and its n the tags of its group.
+    pub(super) fn finish(self, shape: &Shape) -> Result<()> {
+        let Sums::EachRow(sums) = self.sums else { return Ok(()) };
+        let Constants { kernels, step, .. } = self.constants;
+        for group in shape.groups() {
+            match shape.layout() {
+                OutputLayout::TagMajor => {
+                    let width = group.hidden.len();
+                    let gradients = &self.gathered[group.w2.clone()];
+                    let sums = &mut sums[group.hidden.clone()];
+                    add_mean_squares(group, gradients, sums);
+                    for (gradient, weights) in
+                        chunks(gradients, width).zip(chunks_mut(&mut self.weights[group.w2.clone()], width))
+                    {
+                        kernels.adagrad(&step, gradient, weights, Squares::Each(sums))?;
+                    }
+                }
+                OutputLayout::Panels => {
+                    for unit in 0..shape.hidden() {
+                        let pieces = || {
+                            shape.panels(group).map(|panel| {
+                                let start = panel.w2.start + unit * panel.slots.len();
+                                start..start + panel.slots.len()
+                            })
+                        };
+                        let rows = pieces().map(|range| &self.gathered[range]);
+                        let sum = &mut as_floats_mut(sums)[group.hidden.start * LANES + unit];
+                        *sum += mean_square(kernels, rows, group.tags.len())?;
+                        for range in pieces() {
+                            let gradient = &self.gathered[range.clone()];
+                            kernels.adagrad(&step, gradient, &mut self.weights[range], Squares::Same(*sum))?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds the mean over a group's tags, each a row of gradients, to the sums of its hidden units.
+fn add_mean_squares(group: &Group, gradients: &[Block], sums: &mut [Block]) {
+    let mut squares = vec![0.0_f32; sums.len() * LANES];
+    for row in chunks(gradients, sums.len()) {
+        for (square, g) in squares.iter_mut().zip(as_floats(row)) {
+            *square += g * g;
+        }
+    }
+    for (sum, square) in as_floats_mut(sums).iter_mut().zip(squares) {
+        *sum += square / group.tags.len().max(1) as f32;
+    }
+}
+
+/// Rows of `width` blocks, which may be 0.
+fn chunks(blocks: &[Block], width: usize) -> std::slice::ChunksExact<'_, Block> {
+    blocks.chunks_exact(width.max(1))
+}
+
+fn chunks_mut(blocks: &mut [Block], width: usize) -> std::slice::ChunksExactMut<'_, Block> {
+    blocks.chunks_exact_mut(width.max(1))
+}
+
+/// What a step that fails has to put back: the rows that were caught up with their decay before it could be known to fail.
+#[derive(Debug, Default)]
+struct Undo {
+    weights: Vec<Block>,
+    /// Sums of these rows; only replayed decay changes them.
+    sums: Vec<Block>,
+    seen: Vec<u32>,
+}
+
+impl Undo {
+    fn keep(&mut self, lazy: &LazyDecay, rows: &[u32], width: usize, weights: &[Block], sums: &Sums) {
+        self.weights.clear();
+        self.sums.clear();
+        self.seen.clear();
+        for row in rows.iter().map(|row| *row as usize) {
+            self.weights.extend_from_slice(&weights[row * width..(row + 1) * width]);
+            self.seen.push(lazy.seen(row));
+            match sums.of_row(row, width) {
+                Squares::Each(sums) if lazy.replays() => self.sums.extend_from_slice(sums),
+                Squares::Same(sum) if lazy.replays() => self.sums.push(Block([sum; LANES])),
+                _ => {}
+            }
+        }
+    }
+
+    fn restore(&self, lazy: &mut LazyDecay, rows: &[u32], width: usize, weights: &mut [Block], sums: &mut Sums) {
+        for (n, (&row, &seen)) in rows.iter().zip(&self.seen).enumerate() {
+            let row = row as usize;
+            let (range, kept) = (row * width..(row + 1) * width, n * width..(n + 1) * width);
+            weights[range.clone()].copy_from_slice(&self.weights[kept.clone()]);
+            lazy.untouch(row, seen);
+            match sums {
+                Sums::EachWeight(sums) if lazy.replays() => sums[range].copy_from_slice(&self.sums[kept]),
+                Sums::EachRow(sums) if lazy.replays() => as_floats_mut(sums)[row] = self.sums[n].0[0],
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Philox, unit};
+
+    /// A number in (−½, ½) for each weight of W2 that is one; padding is 0.
+    fn random_w2(shape: &Shape, seed: u64) -> Vec<Block> {
+        let mut w2 = vec![Block::ZERO; shape.w2_blocks()];
+        for group in shape.groups() {
+            for (unit_, tag) in (0..shape.hidden()).flat_map(|unit| group.tags.clone().map(move |tag| (unit, tag))) {
+                let word = Philox::new(seed).block([unit_ as u32, tag as u32, 0, 97])[0];
+                as_floats_mut(&mut w2)[shape.w2_index(group, unit_, tag - group.tags.start)] = unit(word) - 0.5;
+            }
+        }
+        w2
+    }
+
+    /// math: G_k ← G_k + (1/n) Σ_j g_kj², k a hidden unit and n the tags of its group, however W2 is stored.
+    #[test]
+    fn row_sums_of_w2_run_over_the_tags_of_a_group() {
+        for (hidden, tags) in [(5, vec![3, 1]), (17, vec![2, 0, 7]), (5, vec![9]), (20, vec![130, 70, 16]), (0, vec![2])] {
+            for layout in [OutputLayout::TagMajor, OutputLayout::Panels] {
+                let shape = Shape::new(2, hidden, &tags, layout).unwrap();
+                let rowwise = Rowwise { w2: true, ..Rowwise::default() };
+                let config = TrainConfig { rowwise, lr: 0.1, initial_square: 0.25, ..TrainConfig::default() };
+                let (gradients, start) = (random_w2(&shape, 1), random_w2(&shape, 2));
+                let mut parameters = Parameters::filled(&shape, 0.0).unwrap();
+                parameters.w2.clone_from(&start);
+                let mut optimizer = Optimizer::new(&config, &shape).unwrap();
+                let kernels = Kernels::best();
+                let mut step = optimizer.begin(kernels, 0.1, &[], &mut parameters).unwrap();
+                for group in shape.groups() {
+                    let strips = match layout {
+                        OutputLayout::TagMajor => vec![(group.w2.clone(), group.hidden.len())],
+                        OutputLayout::Panels => shape.panels(group).map(|p| (p.w2.clone(), p.slots.len())).collect(),
+                    };
+                    for (range, width) in strips {
+                        let mut rows = step.w2.rows(range.clone(), width);
+                        for row in 0..rows.count() {
+                            let first = range.start + row * width;
+                            rows.step(row, &mut gradients[first..first + width].to_vec()).unwrap();
+                        }
+                    }
+                }
+                step.w2.finish(&shape).unwrap();
+                let squares = optimizer.squares(kernels, &parameters.w1);
+                for group in shape.groups() {
+                    for unit in 0..hidden {
+                        let places: Vec<usize> = (0..group.tags.len()).map(|tag| shape.w2_index(group, unit, tag)).collect();
+                        let g = |place: usize| f64::from(as_floats(&gradients)[place]);
+                        let mean = places.iter().map(|place| g(*place) * g(*place)).sum::<f64>() / places.len() as f64;
+                        for place in places {
+                            let square = f64::from(as_floats(&squares.w2)[place]);
+                            assert!((square - 0.25 - mean).abs() < 1e-6, "{layout:?} {hidden} {tags:?}");
+                            let expected = f64::from(as_floats(&start)[place]) - 0.1 * g(place) / (square.sqrt() + 1e-10);
+                            assert!((f64::from(as_floats(&parameters.w2)[place]) - expected).abs() < 1e-6);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
