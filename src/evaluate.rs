@@ -93,7 +93,8 @@ impl Scorer<'_> {
         let mut sparsity = Sparsity::new(shape.hidden() * shape.groups().len(), 0.0);
         for sample in from..to {
             forward.run(self.kernels, self.network, self.weights, self.dataset.keywords(sample))?;
-            sparsity.push_active(forward.active_units().iter().map(|unit| shape.unit_number(*unit) as usize));
+            let active = forward.active_units(self.kernels)?;
+            sparsity.push_active(active.iter().map(|unit| shape.unit_number(*unit) as usize));
             self.kernels.sigmoid(self.network.eps, &mut forward.logits);
             let row = (sample - from) * shape.tags();
             shape.gather_slots(&forward.logits, &mut scores[row..row + shape.tags()]);

@@ -18,6 +18,7 @@
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
 //! | `train`, `evaluate` | the trainer; measuring a model on data |
 
+mod activation;
 pub mod aligned;
 pub mod choice;
 #[cfg(feature = "train")]

@@ -12,25 +12,15 @@
 
 use std::ops::Range;
 
+pub use crate::activation::Activation;
 use crate::aligned::{Block, LANES, blocks_for};
 use crate::error::{Error, Result};
-use crate::named::named;
 
 /// Tags that one register tile of the output layer holds.
 pub const PANEL: usize = 64;
 
 /// Blocks in a panel of [`PANEL`] tags.
 pub(crate) const PANEL_BLOCKS: usize = PANEL / LANES;
-
-/// The nonlinearity of the hidden units.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Activation {
-    /// `a` if `a > 0`, else `+0.0`.
-    Relu,
-}
-
-named!(Activation, "activation", "relu", { Relu => "relu" });
 
 /// How the output weights are stored. It fixes the order in which a logit is summed, so it belongs to a model for life, whatever
 /// tags are added to it later.
@@ -211,6 +201,13 @@ impl Shape {
     pub(crate) fn unit_number(&self, position: u32) -> u32 {
         let padded = (blocks_for(self.hidden) * LANES).max(1) as u32;
         position / padded * self.hidden as u32 + position % padded
+    }
+
+    /// The position of a hidden unit in the hidden vector: the inverse of [`Shape::unit_number`].
+    #[cfg(feature = "train")]
+    pub(crate) fn unit_position(&self, number: usize) -> usize {
+        let hidden = self.hidden.max(1);
+        number / hidden * blocks_for(self.hidden) * LANES + number % hidden
     }
 
     /// Where the weight from hidden unit `unit` of `group` to the group's tag number `tag` stands among the floats of W2.

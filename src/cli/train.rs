@@ -6,7 +6,7 @@ use tagomatic::Model;
 use tagomatic::kernels::LossKind;
 use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::network::Activation;
-use tagomatic::train::{DecayMode, DecayWhen, Negatives, OptimizerKind, TrainConfig};
+use tagomatic::train::{DecayMode, DecayWhen, Negatives, OptimizerKind, Penalty, PenaltyKind, TrainConfig};
 
 use super::failure::{Failure, Result};
 use super::load::{Items, OnError};
@@ -52,8 +52,8 @@ struct Options {
     /// Hidden units
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().hidden)]
     hidden: usize,
-    /// Nonlinearity of the hidden units
-    #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().activation)]
+    /// Nonlinearity of the hidden units: relu, leaky_relu[:slope], elu[:alpha], sigmoid, trec[:theta], tlin[:theta], identity
+    #[arg(long, value_name = "NAME[:PARAM]", default_value_t = TrainConfig::default().activation)]
     activation: Activation,
     /// Epochs at most
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().epochs)]
@@ -97,6 +97,12 @@ struct Options {
     /// Rate at which hidden units are dropped
     #[arg(long, value_name = "X", default_value_t = TrainConfig::default().dropout_hidden)]
     dropout_hidden: f64,
+    /// Penalty on hidden activity: l1, student_t, mean_square[:p], or with sigmoid units kl_mean:p, ce_mean:p, kl_elem:p
+    #[arg(long, value_name = "KIND[:P]", requires = "penalty_weight")]
+    penalty: Option<PenaltyKind>,
+    /// Weight of the penalty
+    #[arg(long, value_name = "X", requires = "penalty")]
+    penalty_weight: Option<f64>,
     /// Items that each tag is told apart from: all, or so many for each item with the tag, drawn anew in each epoch
     #[arg(long, value_name = "all|RATIO", default_value = "all", value_parser = negatives)]
     negatives: Negatives,
@@ -144,6 +150,7 @@ impl Options {
             reduction: self.reduction,
             dropout_in: self.dropout_in,
             dropout_hidden: self.dropout_hidden,
+            penalty: self.penalty.zip(self.penalty_weight).map(|(kind, weight)| Penalty { kind, weight }),
             negatives: self.negatives,
             patience: self.patience,
             initial_scale: self.initial_scale,

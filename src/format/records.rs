@@ -49,11 +49,18 @@ impl NetworkRecord {
         };
         let activation = match activation {
             0 => Activation::Relu,
+            1 => Activation::LeakyRelu(parameter),
+            2 => Activation::Elu(parameter),
+            3 => Activation::Sigmoid,
+            4 => Activation::Trec(parameter),
+            5 => Activation::Tlin(parameter),
+            6 => Activation::Identity,
             other => return Err(Error::newer_model(format!("activation {other}, which this program does not know"))),
         };
-        if parameter.to_bits() != 0 {
-            return Err(fault("0 as the parameter of relu", format!("{parameter:?}")));
+        if activation.parameter().is_none() && parameter.to_bits() != 0 {
+            return Err(fault("0 where the activation has no parameter", format!("{parameter:?}")));
         }
+        activation.check().map_err(|_| fault("an activation with its parameter in range", activation.to_string()))?;
         if !is_eps(eps) {
             return Err(fault("a clamp from 0 to less than 0.5", format!("{eps:?}")));
         }
@@ -81,8 +88,15 @@ pub(super) fn write_network(network: &Network) -> Result<Vec<u8>> {
     if !is_eps(*eps) {
         return Err(Error::Config { option: "eps", expected: "a number from 0 to less than 0.5", found: eps.to_string() });
     }
-    let (activation, parameter): (u32, f32) = match activation {
+    activation.check()?;
+    let (activation, parameter): (u32, f32) = match *activation {
         Activation::Relu => (0, 0.0),
+        Activation::LeakyRelu(slope) => (1, slope),
+        Activation::Elu(alpha) => (2, alpha),
+        Activation::Sigmoid => (3, 0.0),
+        Activation::Trec(theta) => (4, theta),
+        Activation::Tlin(theta) => (5, theta),
+        Activation::Identity => (6, 0.0),
     };
     let layout: u32 = match shape.layout() {
         OutputLayout::TagMajor => 0,
@@ -181,7 +195,7 @@ mod tests {
             body[at..at + 4].copy_from_slice(&field);
             NetworkRecord::parse(&body).map(drop).unwrap_err()
         };
-        for (at, value) in [(32, 2u32), (36, 1), (48, 1)] {
+        for (at, value) in [(32, 2u32), (36, 7), (48, 1)] {
             assert!(matches!(with(at, value.to_le_bytes()), Error::NewerModel { .. }), "{at}");
         }
         for (at, value) in [(40, -0.0f32), (44, 0.5), (44, -0.0), (44, f32::NAN), (52, 1.0), (60, 1.0)] {

@@ -230,15 +230,3 @@ fn apply(a: &[f64; LANES], b: &[f64; LANES], u: &mut [f64; LANES]) {
         *u = *u * a - b;
     }
 }
-
-/// See [`super::Kernels::magnitude`].
-#[inline(always)]
-pub(super) fn magnitude(x: &[Block]) -> f32 {
-    let mut largest = [0_u32; LANES];
-    for block in x {
-        for (largest, x) in largest.iter_mut().zip(block.0) {
-            *largest = (*largest).max(x.to_bits() & 0x7FFF_FFFF);
-        }
-    }
-    f32::from_bits(largest.into_iter().fold(0, u32::max))
-}

@@ -11,18 +11,22 @@
 
 #![allow(unsafe_code, reason = "calls into functions that need a level's instructions, see `Kernels`")]
 
+mod activation;
 mod adagrad;
 mod level;
+mod magnitude;
 mod rows;
 mod scalar;
 mod sigmoid;
 mod simd;
 
+pub use activation::ActiveUnits;
 pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shrink, Squares};
 pub use level::Level;
 pub use rows::{Rows, tree_sum};
-pub use sigmoid::{ActiveUnits, LogLoss, LossInputs, LossKind};
+pub use sigmoid::{LogLoss, LossInputs, LossKind};
 
+use crate::activation::Activation;
 use crate::aligned::{Block, LANES};
 use crate::error::{Error, Result};
 
@@ -43,7 +47,9 @@ struct Table {
     sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &mut [Block]),
     weighted_sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &[f32], &mut [Block]),
     dot_rows: unsafe fn(Rows<'_>, &[u32], &[Block], &mut [Block]),
-    relu: unsafe fn(&[Block], &mut [Block], ActiveUnits<'_>) -> usize,
+    activate: unsafe fn(Activation, &[Block], &mut [Block]),
+    activate_backward: unsafe fn(Activation, &[Block], &[Block], &mut [Block]),
+    list_active: unsafe fn(&[Block], ActiveUnits<'_>) -> usize,
     sigmoid: unsafe fn(f32, &mut [Block]),
     log_loss: unsafe fn(&LogLoss, LossInputs<'_>, &mut [Block]) -> f64,
     adagrad: unsafe fn(&AdaGradStep, &[Block], &mut [Block], Squares<'_>),
@@ -58,7 +64,9 @@ static SCALAR: Table = Table {
     sum_rows: scalar::sum_rows,
     weighted_sum_rows: scalar::weighted_sum_rows,
     dot_rows: scalar::dot_rows,
-    relu: scalar::relu,
+    activate: scalar::activate,
+    activate_backward: scalar::activate_backward,
+    list_active: scalar::list_active,
     sigmoid: scalar::sigmoid,
     log_loss: scalar::log_loss,
     adagrad: scalar::adagrad,
@@ -85,8 +93,16 @@ macro_rules! level {
                 rows::dot($token, rows, ids, x, partial_sums);
             }
             $(#[$features])?
-            fn relu(a: &[Block], h: &mut [Block], active: ActiveUnits<'_>) -> usize {
-                sigmoid::relu($token, a, h, active)
+            fn activate(activation: Activation, a: &[Block], h: &mut [Block]) {
+                activation::activate($token, activation, a, h);
+            }
+            $(#[$features])?
+            fn activate_backward(activation: Activation, a: &[Block], h: &[Block], d: &mut [Block]) {
+                activation::activate_backward($token, activation, a, h, d);
+            }
+            $(#[$features])?
+            fn list_active(h: &[Block], active: ActiveUnits<'_>) -> usize {
+                activation::list_active($token, h, active)
             }
             $(#[$features])?
             fn sigmoid(eps: f32, x: &mut [Block]) {
@@ -114,9 +130,24 @@ macro_rules! level {
             }
             $(#[$features])?
             fn magnitude(x: &[Block]) -> f32 {
-                adagrad::magnitude(x)
+                magnitude::magnitude($token, x)
             }
-            Table { level: $level, sum_rows, weighted_sum_rows, dot_rows, relu, sigmoid, log_loss, adagrad, couple, shrink, proximal, magnitude }
+            Table {
+                level: $level,
+                sum_rows,
+                weighted_sum_rows,
+                dot_rows,
+                activate,
+                activate_backward,
+                list_active,
+                sigmoid,
+                log_loss,
+                adagrad,
+                couple,
+                shrink,
+                proximal,
+                magnitude,
+            }
         };
     };
 }
@@ -215,16 +246,38 @@ impl Kernels {
         Ok(())
     }
 
-    /// `h = a` where `a > 0`, else `+0.0`; NaN stays NaN. Lists the units that are not zero, and returns how many there are.
+    /// `h = act(a)`, see [`Activation`]; NaN stays NaN. Padding is treated like a unit, and σ(0) is not 0.
     ///
     /// # Errors
-    /// [`Error::Length`] if `a` and `h` differ in length or `active` is not exactly as long.
-    pub fn relu(self, a: &[Block], h: &mut [Block], active: ActiveUnits<'_>) -> Result<usize> {
+    /// [`Error::Length`] if `a` and `h` differ in length.
+    pub fn activate(self, activation: Activation, a: &[Block], h: &mut [Block]) -> Result<()> {
         Error::check_length("hidden units", a.len(), h.len())?;
-        Error::check_length("active units", a.len() * LANES, active.units.len())?;
-        Error::check_length("active units", a.len() * LANES, active.values.len())?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        Ok(unsafe { (self.table.relu)(a, h, active) })
+        unsafe { (self.table.activate)(activation, a, h) };
+        Ok(())
+    }
+
+    /// `d = d ⊙ act'(a)`, given `h = act(a)`: turns the gradient by h into the gradient by a. NaN where h is NaN.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if the slices differ in length.
+    pub fn activate_backward(self, activation: Activation, a: &[Block], h: &[Block], d: &mut [Block]) -> Result<()> {
+        Error::check_length("hidden units", a.len(), h.len())?;
+        Error::check_length("gradients by hidden units", a.len(), d.len())?;
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.activate_backward)(activation, a, h, d) };
+        Ok(())
+    }
+
+    /// Lists the units that are not zero, NaN included, and returns how many there are.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless `active` has exactly as many places as `h` has floats.
+    pub fn list_active(self, h: &[Block], active: ActiveUnits<'_>) -> Result<usize> {
+        Error::check_length("active units", h.len() * LANES, active.units.len())?;
+        Error::check_length("active units", h.len() * LANES, active.values.len())?;
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        Ok(unsafe { (self.table.list_active)(h, active) })
     }
 
     /// `x = clamp(σ(x), eps, 1 − eps)`; NaN stays NaN.
@@ -304,7 +357,7 @@ impl Kernels {
         Ok(())
     }
 
-    /// The largest |x|: infinite if any is infinite, NaN if any is NaN, 0 for an empty slice.
+    /// The largest |x|; NaN if any is not finite, 0 for an empty slice.
     #[must_use]
     pub fn magnitude(self, x: &[Block]) -> f32 {
         // SAFETY: the machine has the table's level (invariant of `Kernels`).

@@ -2,10 +2,12 @@
 //!
 //! It shares nothing with the bodies but the constants of the polynomials. Read it to know what a kernel computes, in which order.
 
+use super::activation::ActiveUnits;
 use super::adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shrink, Squares};
 use super::rows::Rows;
-use super::sigmoid::{ATANH_POLY, ActiveUnits, EXP_POLY, EXP_UNDERFLOW, LN2_HIGH, LN2_LOW, LogLoss, LossInputs, LossKind};
+use super::sigmoid::{ATANH_POLY, EXP_POLY, EXP_UNDERFLOW, LN2_HIGH, LN2_LOW, LogLoss, LossInputs, LossKind};
 use super::simd::EXPONENT_SHIFT;
+use crate::activation::Activation;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 
 pub(super) fn sum_rows(rows: Rows<'_>, init: Option<&[Block]>, ids: &[u32], out: &mut [Block]) {
@@ -121,17 +123,68 @@ pub(super) fn log_loss(loss: &LogLoss, x: LossInputs<'_>, gradient: &mut [Block]
     super::sigmoid::tree_sum_f64(sums)
 }
 
-pub(super) fn relu(a: &[Block], h: &mut [Block], active: ActiveUnits<'_>) -> usize {
-    let mut count = 0;
-    for (unit, (&a, h)) in as_floats(a).iter().zip(as_floats_mut(h)).enumerate() {
-        *h = if a <= 0.0 { 0.0 } else { a };
-        if *h != 0.0 {
-            active.units[count] = unit as u32;
-            active.values[count] = *h;
-            count += 1;
+pub(super) fn activate(activation: Activation, a: &[Block], h: &mut [Block]) {
+    for (&a, h) in as_floats(a).iter().zip(as_floats_mut(h)) {
+        *h = match activation {
+            Activation::Relu => {
+                if a <= 0.0 {
+                    0.0
+                } else {
+                    a
+                }
+            }
+            Activation::LeakyRelu(slope) => {
+                if a > 0.0 {
+                    a
+                } else {
+                    slope * a
+                }
+            }
+            Activation::Elu(alpha) => {
+                if a > 0.0 {
+                    a
+                } else {
+                    alpha * (exp_negative(-a.abs()) - 1.0)
+                }
+            }
+            Activation::Sigmoid => sigma(a),
+            Activation::Trec(theta) => {
+                if a <= theta {
+                    0.0
+                } else {
+                    a
+                }
+            }
+            Activation::Tlin(theta) => {
+                if a.abs() <= theta {
+                    0.0
+                } else {
+                    a
+                }
+            }
+            Activation::Identity => a,
+        };
+    }
+}
+
+pub(super) fn activate_backward(activation: Activation, a: &[Block], h: &[Block], d: &mut [Block]) {
+    for ((&a, &h), d) in as_floats(a).iter().zip(as_floats(h)).zip(as_floats_mut(d)) {
+        match activation {
+            _ if h.is_nan() => *d = h,
+            Activation::Relu | Activation::Trec(_) | Activation::Tlin(_) if h == 0.0 => *d = 0.0,
+            Activation::LeakyRelu(_) | Activation::Elu(_) if a > 0.0 => (),
+            Activation::LeakyRelu(slope) => *d *= slope,
+            Activation::Elu(alpha) => *d *= h + alpha,
+            Activation::Sigmoid => *d *= h * (1.0 - h),
+            Activation::Relu | Activation::Trec(_) | Activation::Tlin(_) | Activation::Identity => (),
         }
     }
-    count
+}
+
+pub(super) fn list_active(h: &[Block], active: ActiveUnits<'_>) -> usize {
+    let on = (0..).zip(as_floats(h)).filter(|(_, h)| **h != 0.0);
+    let places = active.units.iter_mut().zip(active.values);
+    on.zip(places).map(|((unit, h), (place, value))| (*place, *value) = (unit, *h)).count()
 }
 
 pub(super) fn adagrad(step: &AdaGradStep, gradients: &[Block], weights: &mut [Block], mut squares: Squares<'_>) {
@@ -219,5 +272,9 @@ fn or_zero(magnitude: f32, w: f32) -> f32 {
 }
 
 pub(super) fn magnitude(x: &[Block]) -> f32 {
-    f32::from_bits(as_floats(x).iter().map(|x| x.abs().to_bits()).max().unwrap_or(0))
+    if as_floats(x).iter().all(|x| x.is_finite()) {
+        as_floats(x).iter().fold(0.0, |largest, x| f32::max(largest, x.abs()))
+    } else {
+        f32::NAN
+    }
 }

@@ -1,4 +1,4 @@
-//! Activations, sigmoid, and the log-loss with its gradient.
+//! Sigmoid, and the log-loss with its gradient.
 //!
 //! `exp` is Cephes' `expf` (Moshier): argument reduction by ln 2 in two parts, a polynomial of degree 5.
 //! `log1p` on [0, 1] is `2 atanh(x / (2 + x))` by its series. The tests of this module hold what is made of them, σ and softplus, to
@@ -68,7 +68,7 @@ pub struct LossInputs<'a> {
 
 /// e^x for x <= 0; 0 below [`EXP_UNDERFLOW`].
 #[inline(always)]
-fn exp_negative<S: Simd>(s: S, x: S::F) -> S::F {
+pub(super) fn exp_negative<S: Simd>(s: S, x: S::F) -> S::F {
     let shifted = s.add(s.mul(x, s.splat(std::f32::consts::LOG2_E)), s.splat(EXPONENT_SHIFT));
     let n = s.sub(shifted, s.splat(EXPONENT_SHIFT));
     let r = s.sub(s.sub(x, s.mul(n, s.splat(LN2_HIGH))), s.mul(n, s.splat(LN2_LOW)));
@@ -96,7 +96,7 @@ fn log1p_unit<S: Simd>(s: S, e: S::F) -> S::F {
 
 /// σ(x) and σ(-x), given e = exp(-|x|); neither is computed as 1 minus the other.
 #[inline(always)]
-fn sigmoid_pair<S: Simd>(s: S, x: S::F, e: S::F) -> (S::F, S::F) {
+pub(super) fn sigmoid_pair<S: Simd>(s: S, x: S::F, e: S::F) -> (S::F, S::F) {
     let one = s.splat(1.0);
     let denominator = s.add(one, e);
     let negative = s.less(x, s.splat(0.0));
@@ -181,34 +181,4 @@ pub(super) fn tree_sum_f64(mut sums: [f64; LANES]) -> f64 {
         half /= 2;
     }
     sums[0]
-}
-
-/// Where [`super::Kernels::relu`] lists the hidden units that are not zero. Both slices have room for every unit.
-#[derive(Debug)]
-pub struct ActiveUnits<'a> {
-    /// Their indices, ascending.
-    pub units: &'a mut [u32],
-    /// Their values.
-    pub values: &'a mut [f32],
-}
-
-/// See [`super::Kernels::relu`].
-#[inline(always)]
-pub(super) fn relu<S: Simd>(s: S, a: &[Block], h: &mut [Block], active: ActiveUnits<'_>) -> usize {
-    let zero = s.splat(0.0);
-    let mut count = 0;
-    for (i, (a, h)) in a.iter().zip(h).enumerate() {
-        let x = s.load(a);
-        let off = s.less_or_equal(x, zero);
-        s.store(s.select(off, zero, x), h);
-        let mut on = !s.bits(off) & 0xFFFF;
-        while on != 0 {
-            let lane = on.trailing_zeros();
-            active.units[count] = (i * LANES) as u32 + lane;
-            active.values[count] = h.0[lane as usize];
-            count += 1;
-            on &= on - 1;
-        }
-    }
-    count
 }

@@ -97,10 +97,44 @@ fn skipping_zero_weights_changes_no_bit() {
 }
 
 /// The active units and the bits of their values.
-fn relu(kernels: Kernels, a: &[Block], h: &mut [Block]) -> Vec<(u32, u32)> {
-    let (mut units, mut values) = (vec![0; a.len() * LANES], vec![0.0; a.len() * LANES]);
-    let count = kernels.relu(a, h, ActiveUnits { units: &mut units, values: &mut values }).unwrap();
+fn list_active(kernels: Kernels, h: &[Block]) -> Vec<(u32, u32)> {
+    let (mut units, mut values) = (vec![0; h.len() * LANES], vec![0.0; h.len() * LANES]);
+    let count = kernels.list_active(h, ActiveUnits { units: &mut units, values: &mut values }).unwrap();
     units.into_iter().zip(values).map(|(unit, value)| (unit, value.to_bits())).take(count).collect()
+}
+
+const ACTIVATIONS: [Activation; 8] = [
+    Activation::Relu,
+    Activation::LeakyRelu(0.01),
+    Activation::Elu(0.5),
+    Activation::Sigmoid,
+    Activation::Trec(0.25),
+    Activation::Tlin(0.25),
+    Activation::Tlin(0.0),
+    Activation::Identity,
+];
+
+#[test]
+fn activations_are_the_same_bits_on_every_level() {
+    for width in WIDTHS {
+        for activation in ACTIVATIONS {
+            let (a, d) = (noise(width as u64, width, true), noise(77, width, false));
+            let (mut expected, mut expected_d) = (a.clone(), d.clone());
+            scalar().activate(activation, &a, &mut expected).unwrap();
+            scalar().activate_backward(activation, &a, &expected, &mut expected_d).unwrap();
+            let expected_active = list_active(scalar(), &expected);
+            for kernels in others() {
+                let (mut h, mut d) = (a.clone(), d.clone());
+                kernels.activate(activation, &a, &mut h).unwrap();
+                assert_eq!(bits(&h), bits(&expected), "{activation} at {}", kernels.level());
+                kernels.activate_backward(activation, &a, &h, &mut d).unwrap();
+                assert_eq!(bits(&d), bits(&expected_d), "gradient of {activation} at {}", kernels.level());
+                let active = list_active(kernels, &h);
+                assert_eq!(active, expected_active, "{activation} at {}", kernels.level());
+                assert!(active.iter().all(|&(unit, value)| as_floats(&h)[unit as usize].to_bits() == value && value << 1 != 0));
+            }
+        }
+    }
 }
 
 #[test]
@@ -108,16 +142,10 @@ fn elementwise_kernels_are_the_same_bits_on_every_level() {
     for width in WIDTHS {
         for seed in 0..20 {
             let x = noise(seed, width, true);
-            let mut expected_h = x.clone();
-            let expected_active = relu(scalar(), &x, &mut expected_h);
             let mut expected_p = x.clone();
             scalar().sigmoid(1e-4, &mut expected_p);
             for kernels in others() {
                 let level = kernels.level();
-                let mut h = x.clone();
-                let active = relu(kernels, &x, &mut h);
-                assert_eq!((bits(&h), &active), (bits(&expected_h), &expected_active), "{level}");
-                assert!(active.iter().all(|&(unit, value)| as_floats(&h)[unit as usize].to_bits() == value));
                 let mut p = x.clone();
                 kernels.sigmoid(1e-4, &mut p);
                 assert_eq!(bits(&p), bits(&expected_p), "{level}");
@@ -274,8 +302,9 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         assert!(kernels.weighted_sum_rows(rows, Some(&init), &[0], &[], &mut out).is_err());
         assert!(kernels.dot_rows(rows, &[0], &init, &mut []).is_err());
         assert!(kernels.dot_rows(rows, &[2], &init, &mut out[..1]).is_err());
-        assert!(kernels.relu(block, &mut out, ActiveUnits { units: &mut [0; 16], values: &mut [0.0; 16] }).is_err());
-        assert!(kernels.relu(block, &mut out[..1], ActiveUnits { units: &mut [0; 15], values: &mut [0.0; 16] }).is_err());
+        assert!(kernels.activate(Activation::Relu, block, &mut out).is_err());
+        assert!(kernels.activate_backward(Activation::Relu, block, block, &mut out).is_err());
+        assert!(kernels.list_active(block, ActiveUnits { units: &mut [0; 15], values: &mut [0.0; 16] }).is_err());
         let step = steps().next().unwrap();
         assert!(kernels.adagrad(&step, block, &mut out, Squares::Same(1.0)).is_err());
         assert!(kernels.adagrad(&step, &init, &mut out, Squares::Grow(&mut [])).is_err());
@@ -293,9 +322,16 @@ fn nan_is_never_swallowed() {
     for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
         let mut block = [Block([f32::NAN; LANES])];
         let mut h = [Block::ZERO];
-        assert_eq!(relu(kernels, &block, &mut h).len(), 16);
-        assert!(h[0].0.iter().all(|x| x.is_nan()));
-        assert!(kernels.magnitude(&block).is_nan());
+        for activation in ACTIVATIONS {
+            kernels.activate(activation, &block, &mut h).unwrap();
+            assert!(h[0].0.iter().all(|x| x.is_nan()), "{activation}");
+            assert_eq!(list_active(kernels, &h).len(), 16);
+        }
+        for fault in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut blocks = noise(1, 5, false);
+            as_floats_mut(&mut blocks)[37] = fault;
+            assert!(kernels.magnitude(&blocks).is_nan(), "{fault} at {}", kernels.level());
+        }
         kernels.shrink(&Shrink { factor: 0.5, offset: 0.1 }, &mut h);
         assert!(h[0].0.iter().all(|x| x.is_nan()));
         kernels.sigmoid(1e-4, &mut block);

@@ -1,75 +1,111 @@
-//! Hidden units: `h = act(a)`, and the list of those that are not zero, which is all that the output layer looks at.
+//! Hidden units: `h = act(a)`, and the way back.
+//!
+//! Padding of the hidden vector stays zero, so that it takes no part in the output layer: most activations are 0 at 0, and where
+//! one is not, padding is cleared here.
 
-use crate::aligned::{Block, as_floats_mut};
+use crate::aligned::{Block, LANES, as_floats_mut};
 use crate::error::Result;
-use crate::kernels::{ActiveUnits, Kernels};
+use crate::kernels::Kernels;
 use crate::layers::Active;
-use crate::network::Activation;
+use crate::network::{Activation, Network};
 
-/// Writes `act(a)` to `h` and the units that are not zero to `units` and `values`; returns how many these are.
+/// Writes `act(a)` to `h`.
 ///
 /// # Errors
-/// If `h`, `units` or `values` do not have one place for each float of `a`.
-pub fn forward(
-    kernels: Kernels,
-    activation: Activation,
-    a: &[Block],
-    h: &mut [Block],
-    units: &mut [u32],
-    values: &mut [f32],
-) -> Result<usize> {
-    match activation {
-        Activation::Relu => kernels.relu(a, h, ActiveUnits { units, values }),
+/// If `a` and `h` differ in length.
+pub fn forward(kernels: Kernels, network: &Network, a: &[Block], h: &mut [Block]) -> Result<()> {
+    kernels.activate(network.activation, a, h)?;
+    if network.activation == Activation::Sigmoid {
+        for group in network.shape.groups() {
+            let units = group.hidden.start * LANES + network.shape.hidden();
+            as_floats_mut(h)[units..group.hidden.end * LANES].fill(0.0);
+        }
     }
+    Ok(())
 }
 
-/// Writes `da = dh ⊙ act'(a)` to `d_pre_activations`, given dh of the active units only: an inactive unit passes nothing on.
-/// The derivative is that of the table in the crate's documentation; at the kink of relu it is 0.
-pub fn backward(activation: Activation, active: Active<'_>, d_active: &[f32], d_pre_activations: &mut [Block]) {
+/// Writes `da = dh ⊙ act'(a)` to `d_pre_activations`, given dh of the active units, for an [activation that is
+/// sparse](Activation::is_sparse): its derivative is 1 at units that are not zero and 0 at the others.
+pub fn backward_sparse(active: Active<'_>, d_active: &[f32], d_pre_activations: &mut [Block]) {
     d_pre_activations.fill(Block::ZERO);
-    let da = as_floats_mut(d_pre_activations);
-    match activation {
-        Activation::Relu => {
-            for (&unit, &dh) in active.units.iter().zip(d_active) {
-                da[unit as usize] = dh;
-            }
-        }
+    scatter(active.units, d_active, d_pre_activations);
+}
+
+/// Writes `values` to the places of `units`.
+pub(crate) fn scatter(units: &[u32], values: &[f32], blocks: &mut [Block]) {
+    let floats = as_floats_mut(blocks);
+    for (&unit, &value) in units.iter().zip(values) {
+        floats[unit as usize] = value;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aligned::{LANES, as_floats};
+    use crate::aligned::as_floats;
+    use crate::kernels::ActiveUnits;
     use crate::layers::tests::random_blocks;
+    use crate::network::{OutputLayout, Shape};
+
+    const ALL: [Activation; 7] = [
+        Activation::Relu,
+        Activation::LeakyRelu(0.2),
+        Activation::Elu(0.7),
+        Activation::Sigmoid,
+        Activation::Trec(0.25),
+        Activation::Tlin(0.25),
+        Activation::Identity,
+    ];
 
     #[test]
-    fn gradient_is_the_finite_difference_away_from_the_kink() {
-        let a = random_blocks(5, 3);
-        let d = random_blocks(6, 3);
+    fn gradient_is_the_finite_difference_away_from_kinks() {
         let kernels = Kernels::best();
-        let run = |a: &[Block]| {
-            let (mut h, mut units, mut values) = (a.to_vec(), vec![0; a.len() * LANES], vec![0.0; a.len() * LANES]);
-            let count = forward(kernels, Activation::Relu, a, &mut h, &mut units, &mut values).unwrap();
-            units.truncate(count);
-            values.truncate(count);
-            (h, units, values)
-        };
-        let (_, units, values) = run(&a);
-        let d_active: Vec<f32> = units.iter().map(|&unit| as_floats(&d)[unit as usize]).collect();
-        let mut da = d.clone();
-        backward(Activation::Relu, Active { units: &units, values: &values }, &d_active, &mut da);
-        for unit in 0..a.len() * LANES {
-            let x = as_floats(&a)[unit];
-            if x.abs() < 0.01 {
-                continue;
+        for activation in ALL {
+            let shape = Shape::new(0, 17, &[1, 1], OutputLayout::TagMajor).unwrap();
+            let network = Network { shape, activation, eps: 0.0 };
+            let (a, d) = (random_blocks(5, 4), random_blocks(6, 4));
+            let run = |a: &[Block]| {
+                let mut h = a.to_vec();
+                forward(kernels, &network, a, &mut h).unwrap();
+                h
+            };
+            let h = run(&a);
+            let mut da = d.clone();
+            kernels.activate_backward(activation, &a, &h, &mut da).unwrap();
+            for unit in (0..17).chain(32..49) {
+                let x = as_floats(&a)[unit];
+                if x.abs() < 0.01 || (x.abs() - 0.25).abs() < 0.01 {
+                    continue;
+                }
+                let mut moved = a.clone();
+                as_floats_mut(&mut moved)[unit] += 0.005;
+                let difference = (as_floats(&run(&moved))[unit] - as_floats(&h)[unit]) / 0.005;
+                let error = (difference * as_floats(&d)[unit] - as_floats(&da)[unit]).abs();
+                assert!(error < 2e-3, "{activation} at {x}: off by {error}");
             }
-            let mut moved = a.clone();
-            as_floats_mut(&mut moved)[unit] += 0.005;
-            let difference = (as_floats(&run(&moved).0)[unit] - as_floats(&run(&a).0)[unit]) / 0.005;
-            assert!((difference * as_floats(&d)[unit] - as_floats(&da)[unit]).abs() < 1e-3);
+            for padding in (17..32).chain(49..64) {
+                assert!(activation != Activation::Sigmoid || as_floats(&h)[padding] == 0.0);
+            }
+            if activation.is_sparse() {
+                let (mut units, mut values) = ([0; 64], [0.0; 64]);
+                let count = kernels.list_active(&h, ActiveUnits { units: &mut units, values: &mut values }).unwrap();
+                let active = Active { units: &units[..count], values: &values[..count] };
+                let d_active: Vec<f32> = active.units.iter().map(|unit| as_floats(&d)[*unit as usize]).collect();
+                let mut sparse = d.clone();
+                backward_sparse(active, &d_active, &mut sparse);
+                assert_eq!(sparse, da, "{activation}");
+            }
         }
-        let (_, units, _) = run(&[Block::ZERO, Block([-0.0; LANES])]);
-        assert!(units.is_empty(), "a unit at 0 is off");
+    }
+
+    #[test]
+    fn a_unit_at_the_kink_is_off() {
+        let shape = Shape::new(0, 16, &[1], OutputLayout::TagMajor).unwrap();
+        for (activation, kink) in [(Activation::Relu, -0.0), (Activation::Trec(0.5), 0.5), (Activation::Tlin(0.5), -0.5)] {
+            let network = Network { shape: shape.clone(), activation, eps: 0.0 };
+            let mut h = [Block::ZERO];
+            forward(Kernels::best(), &network, &[Block([kink; LANES])], &mut h).unwrap();
+            assert_eq!(h[0].0.map(f32::to_bits), [0; LANES]);
+        }
     }
 }

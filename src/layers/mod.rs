@@ -9,8 +9,8 @@ pub mod sigmoid_loss;
 
 use crate::aligned::{Block, LANES, as_floats};
 use crate::error::Result;
-use crate::kernels::Kernels;
-use crate::network::{Network, Shape, Weights};
+use crate::kernels::{ActiveUnits, Kernels};
+use crate::network::{Network, OutputLayout, Shape, Weights};
 
 /// The hidden units of one sample that are not zero, ascending, and their values.
 #[derive(Clone, Copy, Debug)]
@@ -51,14 +51,12 @@ impl Forward {
     /// Computes the logits of the sample with keywords `ids`.
     pub(crate) fn run(&mut self, kernels: Kernels, network: &Network, weights: Weights<'_>, ids: &[u32]) -> Result<()> {
         embedding_bag::forward(kernels, weights, embedding_bag::Bag::of(ids), &mut self.pre_activations)?;
-        self.active = activation::forward(
-            kernels,
-            network.activation,
-            &self.pre_activations,
-            &mut self.hidden,
-            &mut self.units,
-            &mut self.values,
-        )?;
+        activation::forward(kernels, network, &self.pre_activations, &mut self.hidden)?;
+        // Dot products with whole rows have no use for the list.
+        self.active = match network.shape.layout() {
+            OutputLayout::Panels => self.list_active(kernels)?,
+            OutputLayout::TagMajor => 0,
+        };
         let active = Active { units: &self.units[..self.active], values: &self.values[..self.active] };
         output::forward(kernels, &network.shape, weights, &self.hidden, active, &mut self.relative, &mut self.logits)
     }
@@ -72,20 +70,28 @@ impl Forward {
         }
     }
 
+    fn list_active(&mut self, kernels: Kernels) -> Result<usize> {
+        kernels.list_active(&self.hidden, ActiveUnits { units: &mut self.units, values: &mut self.values })
+    }
+
     /// The hidden units of the last [`Forward::run`] that are not zero.
+    ///
+    /// # Errors
+    /// None.
     #[cfg(feature = "train")]
-    pub(crate) fn active_units(&self) -> &[u32] {
-        &self.units[..self.active]
+    pub(crate) fn active_units(&mut self, kernels: Kernels) -> Result<&[u32]> {
+        let active = self.list_active(kernels)?;
+        Ok(&self.units[..active])
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use crate::aligned::{Block, LANES, as_floats_mut};
     use crate::rng::{Philox, unit};
 
     /// Deterministic numbers in [-1, 1).
-    pub(super) fn random_blocks(seed: u64, blocks: usize) -> Vec<Block> {
+    pub(crate) fn random_blocks(seed: u64, blocks: usize) -> Vec<Block> {
         let mut out = vec![Block::ZERO; blocks];
         for (i, x) in as_floats_mut(&mut out).iter_mut().enumerate() {
             *x = unit(Philox::new(seed).block([i as u32, 0, 0, LANES as u32])[0]) * 2.0 - 1.0;

@@ -68,7 +68,7 @@ impl Sample<'_> {
             PairWeights::All(m) => in_range("weight", m >= 0.0 && m.is_finite(), WEIGHT, m),
             PairWeights::Scored(words, m) => {
                 Error::check_length("scored tags, words", tags.div_ceil(64), words.len())?;
-                let beyond = words.last().filter(|word| tags % 64 != 0 && **word >> (tags % 64) != 0);
+                let beyond = words.last().filter(|word| !tags.is_multiple_of(64) && **word >> (tags % 64) != 0);
                 if let Some(word) = beyond {
                     let found = format!("a last word of {word:#x}");
                     return Err(Error::Config { option: "scored tags", expected: "bits of the model's tags only", found });

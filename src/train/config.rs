@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::penalty::Penalty;
 use crate::Provenance;
 use crate::error::{Error, Result};
 use crate::kernels::LossKind;
@@ -147,6 +148,8 @@ pub struct TrainConfig {
     pub dropout_in: f64,
     /// Rate at which hidden units are dropped in training, in `[0, 1)`.
     pub dropout_hidden: f64,
+    /// A penalty on hidden activity.
+    pub penalty: Option<Penalty>,
     /// The negatives of each tag.
     pub negatives: Negatives,
     /// Epochs without a better validation score after which training stops; 0 never stops early.
@@ -179,6 +182,7 @@ impl Default for TrainConfig {
             reduction: Reduction::SumTags,
             dropout_in: 0.1,
             dropout_hidden: 0.3,
+            penalty: None,
             negatives: Negatives::All,
             patience: 6,
             seed: 1,
@@ -212,6 +216,8 @@ impl TrainConfig {
         check("dropout_in", (0.0..1.0).contains(&self.dropout_in), RATE, self.dropout_in)?;
         check("dropout_hidden", (0.0..1.0).contains(&self.dropout_hidden), RATE, self.dropout_hidden)?;
         check_eps(self.eps)?;
+        self.activation.check()?;
+        self.penalty.map_or(Ok(()), |penalty| penalty.check(self.activation))?;
         if let Negatives::Sampled(ratio) = self.negatives {
             check("negatives", ratio > 0.0 && non_negative(ratio), "\"all\" or a finite ratio above 0", ratio)?;
         }
@@ -259,6 +265,10 @@ impl TrainConfig {
             if chosen {
                 provenance.insert(format!("train.{key}"), value)?;
             }
+        }
+        if let Some(penalty) = self.penalty {
+            provenance.insert("train.penalty", penalty.kind.to_string())?;
+            provenance.insert("train.penalty_weight", penalty.weight.to_string())?;
         }
         Ok(())
     }

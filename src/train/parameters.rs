@@ -1,9 +1,10 @@
 //! All parameters of a network in training: initial values, and the shape they share with gradients' squares.
 
+use super::config::TrainConfig;
 use crate::aligned::{Block, LANES, as_floats_mut};
 use crate::error::{Error, Result};
 use crate::ln::ln;
-use crate::network::{Shape, Weights};
+use crate::network::{Activation, Shape, Weights};
 use crate::rng::{Parameter, Philox};
 
 /// Values of all parameters, owned; also the form of AdaGrad's squared-gradient sums.
@@ -47,13 +48,21 @@ impl Parameters {
         Ok(buffer)
     }
 
-    /// He et al. (2015) for W1, with the mean number of *active* keywords as fan-in, times `scale`; Glorot & Bengio (2010) for W2;
+    /// He et al. (2015) for W1, with the mean number of *active* keywords as fan-in (Glorot & Bengio, 2010, for sigmoid units), times
+    /// the configured scale; Glorot for W2;
     /// b1 is 0 and b2 the log-odds of each tag's prior.
-    pub(super) fn initial(shape: &Shape, statistics: &Statistics, scale: f64, rng: Philox) -> Result<Self> {
+    pub(super) fn initial(shape: &Shape, statistics: &Statistics, config: &TrainConfig) -> Result<Self> {
+        let rng = Philox::new(config.seed);
         let mut parameters = Parameters::filled(shape, 0.0)?;
         let (hidden, row) = (shape.hidden(), shape.row_blocks() * LANES);
         let groups = shape.groups().len();
-        let radius = (scale * he_radius(statistics.mean_keywords)) as f32;
+        let fan_in = statistics.mean_keywords.max(1.0);
+        let radius = match config.activation {
+            Activation::Sigmoid => glorot_radius(fan_in, hidden as f64),
+            Activation::LeakyRelu(slope) => he_radius(fan_in * (1.0 + f64::from(slope) * f64::from(slope))),
+            _ => he_radius(fan_in),
+        };
+        let radius = (config.initial_scale * radius) as f32;
         let w1 = as_floats_mut(&mut parameters.w1);
         let mut element = 0;
         for keyword in 0..shape.keywords() {

@@ -51,6 +51,8 @@ pub struct StepReport {
     pub step: u64,
     /// The loss of the mini-batch before the step, reduced as configured.
     pub loss: f64,
+    /// The activity penalty of the mini-batch before the step; not part of `loss`.
+    pub penalty: f64,
     /// Pairs of sample and tag that were scored.
     pub pairs: usize,
     /// The sum of these pairs' losses.
@@ -67,7 +69,7 @@ impl Trainer {
         config.validate()?;
         Error::check_length("positives of each tag", tags.len(), statistics.positives.len())?;
         let shape = Shape::new(vocabulary.len(), config.hidden, &[tags.len()], OutputLayout::for_tags(tags.len()))?;
-        let parameters = Parameters::initial(&shape, statistics, config.initial_scale, Philox::new(config.seed))?;
+        let parameters = Parameters::initial(&shape, statistics, &config)?;
         Ok(Trainer {
             kernels: Kernels::best(),
             optimizer: Optimizer::new(&config, &shape)?,
@@ -233,7 +235,7 @@ impl Trainer {
         let shape = &self.network.shape;
         samples.iter().try_for_each(|sample| sample.check(shape))?;
         if samples.is_empty() {
-            return Ok(StepReport { step: self.step, loss: 0.0, pairs: 0, loss_sum: 0.0 });
+            return Ok(StepReport { step: self.step, loss: 0.0, penalty: 0.0, pairs: 0, loss_sum: 0.0 });
         }
         let step = self.step + 1;
         let config = &self.config;
@@ -253,6 +255,7 @@ impl Trainer {
             loss: sigmoid_loss::constants(config.loss, config.eps, factor)?,
             positive_weights: &self.positive_weights,
             offsets: &self.offsets,
+            penalty: config.penalty,
             dropout: dropout(config.dropout_hidden),
             step,
         };
@@ -275,7 +278,7 @@ impl Trainer {
         update.run(self.optimizer.begin(self.kernels, config.lr_at(step), touched, &mut self.parameters)?)?;
         self.step = step;
         self.optimizer.flush_if_due(self.kernels, &mut self.parameters.w1)?;
-        Ok(StepReport { step, loss: loss_sum * factor, pairs, loss_sum })
+        Ok(StepReport { step, loss: loss_sum * factor, penalty: self.pass.penalty, pairs, loss_sum })
     }
 
     /// Fails if a weight is not finite.
@@ -295,7 +298,7 @@ impl Trainer {
             (largest(&self.pass.hidden), largest(&self.pass.delta), largest(&self.pass.d_pre_activations));
         let bound = f64::from(f32::MAX) / samples as f64;
         let fits = delta <= bound && hidden * delta <= bound && da * f64::from(self.keywords.factor()) <= bound;
-        if loss_sum.is_finite() && fits {
+        if loss_sum.is_finite() && self.pass.penalty.is_finite() && fits {
             return Ok(());
         }
         let slots = self.network.shape.slot_blocks() * LANES;

@@ -9,8 +9,8 @@ use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::network::Weights;
 use tagomatic::rng::{Philox, unit};
 use tagomatic::train::{
-    DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, PairWeights, Progress, Rowwise, Sample, Statistics, Targets,
-    TrainConfig, Trainer, pool,
+    DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, PairWeights, Penalty, Progress, Rowwise, Sample, Statistics,
+    Targets, TrainConfig, Trainer, pool,
 };
 use tagomatic::{Error, Level, Provenance, Tags, Vocabulary};
 
@@ -56,9 +56,21 @@ fn configurations() -> Vec<(TrainConfig, u32)> {
     (0..8_u32)
         .map(|n| {
             let choice = Philox::new(7).block([n, 0, 0, 51]);
+            let (activation, penalty) = [
+                ("relu", None),
+                ("sigmoid", Some("kl_mean:0.1")),
+                ("relu", Some("mean_square")),
+                ("tlin:0.1", Some("student_t")),
+                ("elu", Some("l1")),
+                ("sigmoid", Some("kl_elem:0.2")),
+                ("leaky_relu:0.1", None),
+                ("trec:0.05", Some("mean_square:0.1")),
+            ][n as usize];
             let pick = |from: &[f64], word: usize| from[(choice[word] as usize >> 3) % from.len()];
             let config = TrainConfig {
                 hidden: [1, 17, 64, 100][choice[0] as usize % 4],
+                activation: activation.parse().unwrap(),
+                penalty: penalty.map(|kind| Penalty { kind: kind.parse().unwrap(), weight: 0.01 }),
                 epochs: 2,
                 batch: [64, 200, 256][choice[1] as usize % 3],
                 l1: pick(&[0.0, 1e-4], 0),
@@ -114,9 +126,20 @@ fn sample<'a>(keywords: &'a [u32], targets: &'a [f32], index: u32) -> Sample<'a>
 /// and compared with a central difference of the loss.
 #[test]
 fn gradients_of_the_whole_net_are_finite_differences() {
-    for (hidden, tags, keywords) in [(1, 1, 3), (5, 3, 6), (17, 9, 8), (33, 70, 5), (48, 2, 7)] {
+    for (hidden, tags, keywords, activation, penalty) in [
+        (1, 1, 3, "relu", None),
+        (5, 3, 6, "sigmoid", Some("kl_mean:0.2")),
+        (17, 9, 8, "relu", None),
+        (33, 70, 5, "relu", None),
+        (48, 2, 7, "elu", Some("student_t")),
+        (17, 9, 8, "leaky_relu:0.1", Some("mean_square:0.3")),
+        (20, 70, 6, "sigmoid", Some("kl_elem:0.1")),
+        (9, 3, 6, "identity", Some("l1")),
+    ] {
         let config = TrainConfig {
             hidden,
+            activation: activation.parse().unwrap(),
+            penalty: penalty.map(|kind| Penalty { kind: kind.parse().unwrap(), weight: 0.1 }),
             lr: 1e-3,
             initial_square: 0.0,
             initial_scale: 1.0,
@@ -160,7 +183,8 @@ fn gradients_of_the_whole_net_are_finite_differences() {
                     let loss = |change: f32| {
                         let mut changed = start.clone();
                         as_floats_mut(&mut changed[tensor])[element] += change;
-                        at(&changed, 0.0).step(&samples).unwrap().loss
+                        let report = at(&changed, 0.0).step(&samples).unwrap();
+                        report.loss + report.penalty
                     };
                     let step = 5e-4;
                     let difference = (loss(step) - loss(-step)) / f64::from(2.0 * step);

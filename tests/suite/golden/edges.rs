@@ -8,7 +8,8 @@ use tagomatic::kernels::{
 use tagomatic::layers::sigmoid_loss::{self, Reduction};
 use tagomatic::network::{Activation, Network, OutputLayout, Shape};
 use tagomatic::train::{
-    DecayMode, PairWeights, Sample, Statistics, Targets, TrainConfig, Trainer, glorot_radius, he_radius, prior_logit,
+    DecayMode, PairWeights, Penalty, PenaltyKind, Sample, Statistics, Targets, TrainConfig, Trainer, glorot_radius, he_radius,
+    prior_logit,
 };
 use tagomatic::{Level, Tags, Vocabulary};
 
@@ -122,20 +123,16 @@ fn caught_up(config: TrainConfig, w: &[f32], from: u64, steps: u64, expected: &[
 pub(super) fn check(case: &Value) {
     match case["kind"].as_str().unwrap() {
         "scalar" => Level::available().for_each(|level| scalar_edge(case, Kernels::at(level).unwrap())),
-        "act" => {
-            let act = case["act"].as_str().unwrap();
-            if act == "relu" {
-                relu_edge(case);
-            } else {
-                not_built(&format!("act={act}"));
-            }
-        }
+        "act" => act_edge(case),
         "f16" => not_built("f16"),
         "config" => config_edge(case),
         "config_pair" => {
             let reject = &case["reject"];
             if reject.get("penalty").is_some() {
-                not_built("config_pair=penalty");
+                let kind = format!("{}:0.1", reject["penalty"].as_str().unwrap()).parse().unwrap();
+                let activation = reject["act"].as_str().unwrap().parse().unwrap();
+                let penalty = Some(Penalty { kind, weight: 1.0 });
+                assert!(TrainConfig { activation, penalty, ..TrainConfig::default() }.validate().is_err(), "{case}");
             } else {
                 let config = TrainConfig { lr: f64_of(&reject["lr"]), l2: f64_of(&reject["l2"]), ..TrainConfig::default() };
                 assert!(config.validate().is_err(), "{case}");
@@ -183,29 +180,23 @@ fn pair(kernels: Kernels, loss: &LogLoss, z: f32, y: f32, ones: &[Block]) -> (f6
     (value, gradient[0].0[0])
 }
 
-fn relu_edge(case: &Value) {
-    let x = f64_of(&case["x"]) as f32;
+fn act_edge(case: &Value) {
+    let (name, parameter) = (case["act"].as_str().unwrap(), &case["param"]);
+    let text = if parameter.is_null() { name.to_owned() } else { format!("{name}:{}", f64_of(parameter)) };
+    let activation: Activation = text.parse().unwrap();
+    let a = [Block([f64_of(&case["x"]) as f32; LANES])];
     for level in Level::available() {
-        let plain = Plain { w1: vec![], b1: vec![x], w2: vec![vec![1.0]], b2: vec![0.0] };
-        if !x.is_finite() {
-            continue;
-        }
-        let shape = Shape::new(0, 1, &[1], OutputLayout::TagMajor).unwrap();
-        let network = Network { shape, activation: Activation::Relu, eps: 1e-4 };
-        let tagger = tagger(&network, &plain, level).unwrap();
-        let mut hidden = [f32::NAN];
-        tagger.hidden(&[], &mut tagger.scratch(), &mut hidden).unwrap();
-        close(&case.to_string(), &hidden, &[f64_of(&case["h"])], 1e-5);
-        // The unit passes a gradient on iff it is not zero.
-        assert_eq!(f64::from(u8::from(hidden[0] != 0.0)), f64_of(&case["dh"]), "{case}");
+        let kernels = Kernels::at(level).unwrap();
+        let (mut h, mut d) = ([Block::ZERO], [Block([1.0; LANES])]);
+        kernels.activate(activation, &a, &mut h).unwrap();
+        kernels.activate_backward(activation, &a, &h, &mut d).unwrap();
+        close(&format!("{case} at {level}: h"), &h[0].0[..1], &[f64_of(&case["h"])], 1e-5);
+        close(&format!("{case} at {level}: dh/da"), &d[0].0[..1], &[f64_of(&case["dh"])], 1e-5);
     }
 }
 
 fn config_edge(case: &Value) {
     let name = case["name"].as_str().unwrap();
-    if matches!(name, "lambda" | "theta" | "kl_p" | "leaky_slope") {
-        return not_built(&format!("config={name}"));
-    }
     let accepts = |x: f64| -> bool {
         let mut config = TrainConfig::default();
         match name {
@@ -215,6 +206,13 @@ fn config_edge(case: &Value) {
             "eps_opt" => config.epsilon = x,
             "acc_init" => config.initial_square = x,
             "dropout" => (config.dropout_in, config.dropout_hidden) = (x, x),
+            "lambda" => config.penalty = Some(Penalty { kind: PenaltyKind::L1, weight: x }),
+            "kl_p" => {
+                config.activation = Activation::Sigmoid;
+                config.penalty = Some(Penalty { kind: PenaltyKind::KlMean(x), weight: 1.0 });
+            }
+            "theta" => config.activation = Activation::Trec(x as f32),
+            "leaky_slope" => config.activation = Activation::LeakyRelu(x as f32),
             "l1" => config.l1 = x,
             "l2" => config.l2 = x,
             "pos_weight" | "pi" => {

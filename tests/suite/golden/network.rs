@@ -7,9 +7,9 @@ use serde_json::Value;
 use tagomatic::aligned::{Block, LANES, as_floats, as_floats_mut};
 use tagomatic::kernels::Kernels;
 use tagomatic::layers::embedding_bag::{self, Bag};
-use tagomatic::network::{Network, Shape, Weights};
+use tagomatic::network::{Activation, Network, Shape, Weights};
 use tagomatic::train::{
-    DecayMode, DecayWhen, OptimizerKind, PairWeights, Rowwise, Sample, Statistics, Targets, TrainConfig, Trainer,
+    DecayMode, DecayWhen, OptimizerKind, PairWeights, Penalty, Rowwise, Sample, Statistics, Targets, TrainConfig, Trainer,
 };
 use tagomatic::{Level, ModelParts, Provenance, Tagger, Tags, Vocabulary};
 
@@ -26,13 +26,10 @@ pub(super) fn missing_options(case: &Value) -> Vec<String> {
         }
     };
     need("model", &case["model"], &["tagger"]);
-    need("act", &config["act"], &["relu"]);
+    need("act", &config["act"], &["relu", "leaky_relu", "elu", "sigmoid", "trec", "tlin", "identity"]);
     need("kind", &optimizer["kind"], &["adagrad", "sgd"]);
     need("eps_mode", &optimizer["eps_mode"], &["outside", "inside"]);
     need("decay", &optimizer["decay"]["mode"], &["none", "decoupled", "prox", "coupled"]);
-    if !config["penalty"].is_null() {
-        missing.push("penalty".into());
-    }
     missing
 }
 
@@ -102,6 +99,21 @@ fn names(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{prefix}{n}")).collect()
 }
 
+fn activation(config: &Value) -> Activation {
+    let (name, parameter) = (config["act"].as_str().unwrap(), &config["act_param"]);
+    if parameter.is_null() { name.parse().unwrap() } else { format!("{name}:{}", f64_of(parameter)).parse().unwrap() }
+}
+
+fn penalty(given: &Value) -> Option<Penalty> {
+    let kind = given.get("kind")?.as_str().unwrap();
+    let p = given.get("p").filter(|p| !p.is_null()).map_or(0.0, f64_of);
+    let kind = match kind {
+        "l1" | "student_t" => kind.parse().unwrap(),
+        _ => format!("{kind}:{p}").parse().unwrap(),
+    };
+    Some(Penalty { kind, weight: f64_of(&given["lambda"]) })
+}
+
 fn trainer(case: &Value, plain: &Plain, level: Level, change: impl FnOnce(&mut TrainConfig)) -> Trainer {
     let size = |key: &str| u64_of(&case["shape"][key]) as usize;
     let (given, optimizer) = (&case["config"], &case["optimizer"]);
@@ -111,6 +123,8 @@ fn trainer(case: &Value, plain: &Plain, level: Level, change: impl FnOnce(&mut T
     let rowwise = |name: &str| list(&optimizer["rowwise"]).iter().any(|listed| listed == name);
     let mut config = TrainConfig {
         hidden: size("H"),
+        activation: activation(given),
+        penalty: penalty(&given["penalty"]),
         loss: given["loss"].as_str().unwrap().parse().unwrap(),
         eps: f64_of(&given["eps"]),
         reduction: given["reduction"].as_str().unwrap().parse().unwrap(),
@@ -234,8 +248,9 @@ pub(super) fn check(path: &Path, case: &Value, level: Level) {
     check_forward(&name, &tagger(&network, &plain, level).unwrap(), &batches[0], &expected["forward"]);
     let rounded = plain.rounded_to_f16();
     check_forward(&name, &tagger(&network, &rounded, level).unwrap(), &batches[0], &expected["forward_f16"]);
-    let loss = still.step(&samples(&batches[0])).unwrap().loss;
-    close(&format!("{name}: loss"), &[loss as f32], &[f64_of(&expected["forward"]["loss_data"])], 1e-5);
+    let report = still.step(&samples(&batches[0])).unwrap();
+    close(&format!("{name}: loss"), &[report.loss as f32], &[f64_of(&expected["forward"]["loss_data"])], 1e-5);
+    close(&format!("{name}: penalty"), &[report.penalty as f32], &[f64_of(&expected["forward"]["loss_penalty"])], 1e-5);
 
     // From squared-gradient sums of 0, a step leaves the squared gradient there, and the weight moves against its sign.
     let mut probe = trainer(case, &plain, level, |config| {
@@ -266,7 +281,7 @@ pub(super) fn check(path: &Path, case: &Value, level: Level) {
         let report = trained.step(&samples(&batches[step % batches.len()])).unwrap();
         close(
             &format!("{name}: loss of step {}", step + 1),
-            &[report.loss as f32],
+            &[(report.loss + report.penalty) as f32],
             &[loss],
             if step == 0 { 1e-5 } else { 2e-3 },
         );

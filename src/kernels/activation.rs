@@ -1,0 +1,89 @@
+//! Hidden units: activations, their derivatives, and the list of units that are not zero.
+
+use super::sigmoid::{exp_negative, sigmoid_pair};
+use super::simd::Simd;
+use crate::activation::Activation;
+use crate::aligned::{Block, LANES};
+
+/// Where [`super::Kernels::list_active`] lists the hidden units that are not zero. Both slices have room for every unit.
+#[derive(Debug)]
+pub struct ActiveUnits<'a> {
+    /// Their indices, ascending.
+    pub units: &'a mut [u32],
+    /// Their values.
+    pub values: &'a mut [f32],
+}
+
+/// See [`super::Kernels::activate`].
+#[inline(always)]
+pub(super) fn activate<S: Simd>(s: S, activation: Activation, a: &[Block], h: &mut [Block]) {
+    let zero = s.splat(0.0);
+    // The comparisons are such that NaN stays NaN.
+    match activation {
+        Activation::Relu => map(s, a, h, |x| s.select(s.less_or_equal(x, zero), zero, x)),
+        Activation::LeakyRelu(slope) => {
+            let slope = s.splat(slope);
+            map(s, a, h, |x| s.select(s.less(zero, x), x, s.mul(slope, x)));
+        }
+        Activation::Elu(alpha) => {
+            let (alpha, one) = (s.splat(alpha), s.splat(1.0));
+            map(s, a, h, |x| {
+                let below = s.mul(alpha, s.sub(exp_negative(s, s.sub(zero, s.abs(x))), one));
+                s.select(s.less(zero, x), x, below)
+            });
+        }
+        Activation::Sigmoid => map(s, a, h, |x| sigmoid_pair(s, x, exp_negative(s, s.sub(zero, s.abs(x)))).0),
+        Activation::Trec(theta) => {
+            let theta = s.splat(theta);
+            map(s, a, h, |x| s.select(s.less_or_equal(x, theta), zero, x));
+        }
+        Activation::Tlin(theta) => {
+            let theta = s.splat(theta);
+            map(s, a, h, |x| s.select(s.less_or_equal(s.abs(x), theta), zero, x));
+        }
+        Activation::Identity => map(s, a, h, |x| x),
+    }
+}
+
+#[inline(always)]
+fn map<S: Simd>(s: S, from: &[Block], to: &mut [Block], f: impl Fn(S::F) -> S::F) {
+    for (from, to) in from.iter().zip(to) {
+        s.store(f(s.load(from)), to);
+    }
+}
+
+/// See [`super::Kernels::activate_backward`].
+#[inline(always)]
+pub(super) fn activate_backward<S: Simd>(s: S, activation: Activation, a: &[Block], h: &[Block], d: &mut [Block]) {
+    let (zero, one) = (s.splat(0.0), s.splat(1.0));
+    for ((a, h), d) in a.iter().zip(h).zip(d) {
+        let (x, y, dh) = (s.load(a), s.load(h), s.load(d));
+        let da = match activation {
+            Activation::Identity => dh,
+            Activation::Relu | Activation::Trec(_) | Activation::Tlin(_) => s.select(s.equal(y, zero), zero, dh),
+            Activation::LeakyRelu(slope) => s.select(s.less(zero, x), dh, s.mul(dh, s.splat(slope))),
+            Activation::Elu(alpha) => s.select(s.less(zero, x), dh, s.mul(dh, s.add(y, s.splat(alpha)))),
+            Activation::Sigmoid => s.mul(dh, s.mul(y, s.sub(one, y))),
+        };
+        s.store(s.select(s.equal(y, y), da, y), d);
+    }
+}
+
+/// See [`super::Kernels::list_active`].
+#[inline(always)]
+pub(super) fn list_active<S: Simd>(s: S, h: &[Block], active: ActiveUnits<'_>) -> usize {
+    let zero = s.splat(0.0);
+    let mut count = 0;
+    for (i, h) in h.iter().enumerate() {
+        // NaN is not equal to zero, so it is listed.
+        let mut on = !s.bits(s.equal(s.load(h), zero)) & 0xFFFF;
+        while on != 0 {
+            let lane = on.trailing_zeros();
+            active.units[count] = (i * LANES) as u32 + lane;
+            active.values[count] = h.0[lane as usize];
+            count += 1;
+            on &= on - 1;
+        }
+    }
+    count
+}
