@@ -21,6 +21,7 @@ use tagomatic::aligned::{Block, LANES, as_floats, as_floats_mut, zeroed};
 use tagomatic::kernels::{
     ActiveUnits, AdaGradStep, Decay, Denominator, Kernels, LogLoss, LossInputs, LossKind, Rows, Shrink, Squares,
 };
+use tagomatic::network::Activation;
 use workloads::{Sets, bits, float_bits, noise};
 
 /// Calls of a kernel in one iteration, each on operands of its own.
@@ -180,7 +181,7 @@ struct Hidden {
     counts: Vec<usize>,
 }
 
-/// Half of the units are active, at random.
+/// ReLU and the list of active units, as the output layer's panels want it; half of the units are active, at random.
 fn relu(c: &mut Criterion) {
     for hidden in [64, 256] {
         let a = noise(1, CALLS * hidden);
@@ -195,7 +196,8 @@ fn relu(c: &mut Criterion) {
             let lists = state.units.chunks_exact_mut(hidden).zip(state.values.chunks_exact_mut(hidden));
             let vectors = a.chunks_exact(blocks).zip(state.h.chunks_exact_mut(blocks));
             for (((a, h), (units, values)), count) in vectors.zip(lists).zip(&mut state.counts) {
-                *count = kernels.relu(a, h, ActiveUnits { units, values }).unwrap();
+                kernels.activate(Activation::Relu, a, h).unwrap();
+                *count = kernels.list_active(h, ActiveUnits { units, values }).unwrap();
             }
         });
         let answer = |state: &Hidden| {

@@ -8,15 +8,19 @@ use crate::layers::Forward;
 use crate::metrics::{Evaluation, Options, Predictions, Propensities, Sparsity};
 use crate::network::{Network, Weights};
 use crate::tagger::Tagger;
-use crate::train::Workers;
+use crate::workers::Workers;
 
 /// Measures of a model on a data set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluated {
     /// Measures of the scores.
     pub evaluation: Evaluation,
+    /// Hidden units.
+    pub units: usize,
     /// Share of hidden activations that are zero; `None` without hidden units.
     pub zeros: Option<f64>,
+    /// Mean of |h| over all hidden activations; `None` without hidden units.
+    pub mean_activity: Option<f64>,
     /// Hidden units that are zero for every sample.
     pub dead_units: usize,
     /// Hidden units that are zero for no sample.
@@ -58,12 +62,17 @@ pub(crate) fn evaluate_network(
     let tags = network.shape.tags();
     let mut scores = vec![0.0; dataset.len().saturating_mul(tags)];
     let scorer = Scorer { kernels, network, weights, dataset, workers };
-    let sparsity = scorer.run(0, dataset.len(), &mut scores)?;
+    let mut activity = vec![0.0; dataset.len()];
+    let sparsity = scorer.run(0, dataset.len(), &mut scores, &mut activity)?;
+    let units = network.shape.hidden() * network.shape.groups().len();
+    let activations = dataset.len() as f64 * units as f64;
     let predictions = Predictions::new(&scores, tags, dataset.tag_sets())?;
     let options = Options { eps: f64::from(network.eps), propensities };
     Ok(Evaluated {
         evaluation: Evaluation::new(&predictions, thresholds, options)?,
+        units,
         zeros: sparsity.share_of_zeros(),
+        mean_activity: (activations > 0.0).then(|| activity.iter().sum::<f64>() / activations),
         dead_units: sparsity.dead(),
         always_on_units: sparsity.always_on(),
     })
@@ -79,13 +88,17 @@ struct Scorer<'a> {
 }
 
 impl Scorer<'_> {
-    /// Scores samples `from..to` into `scores`, and counts the hidden units that are zero.
-    fn run(&self, from: usize, to: usize, scores: &mut [f32]) -> Result<Sparsity> {
+    /// Scores samples `from..to` into `scores`, sums the magnitudes of each sample's hidden units into `activity`, and counts the
+    /// hidden units that are zero.
+    fn run(&self, from: usize, to: usize, scores: &mut [f32], activity: &mut [f64]) -> Result<Sparsity> {
         let shape = &self.network.shape;
         if to - from > 64 && self.workers.divides(to - from, shape.w2_blocks() + shape.row_blocks() * 16) {
             let middle = from + (to - from) / 2;
             let (left, right) = scores.split_at_mut((middle - from) * shape.tags());
-            let (left, right) = self.workers.join(|| self.run(from, middle, left), || self.run(middle, to, right));
+            let (left_activity, right_activity) = activity.split_at_mut(middle - from);
+            let (left, right) = self
+                .workers
+                .join(|| self.run(from, middle, left, left_activity), || self.run(middle, to, right, right_activity));
             let mut sparsity = left?;
             sparsity.merge(&right?);
             return Ok(sparsity);
@@ -94,8 +107,9 @@ impl Scorer<'_> {
         let mut sparsity = Sparsity::new(shape.hidden() * shape.groups().len(), 0.0);
         for sample in from..to {
             forward.run(self.kernels, self.network, self.weights, self.dataset.keywords(sample))?;
-            let active = forward.active_units(self.kernels)?;
-            sparsity.push_active(active.iter().map(|unit| shape.unit_number(*unit) as usize));
+            let active = forward.active(self.kernels)?;
+            sparsity.push_active(active.units.iter().map(|unit| shape.unit_number(*unit) as usize));
+            activity[sample - from] = active.values.iter().map(|h| f64::from(h.abs())).sum();
             self.kernels.sigmoid(self.network.eps, &mut forward.logits);
             let row = (sample - from) * shape.tags();
             shape.gather_slots(&forward.logits, &mut scores[row..row + shape.tags()]);

@@ -44,6 +44,8 @@ pub mod tags;
 #[cfg(feature = "train")]
 pub mod train;
 pub mod vocab;
+#[cfg(feature = "train")]
+mod workers;
 
 pub use error::{Error, Result};
 pub use format::{Model, ModelParts, Provenance};

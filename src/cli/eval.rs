@@ -40,6 +40,7 @@ pub(super) struct Measures<'a> {
     brier: f64,
     ece: f64,
     zeros: Option<f64>,
+    mean_activity: Option<f64>,
     dead_units: usize,
     always_on_units: usize,
     tags: Vec<TagMeasures<'a>>,
@@ -125,6 +126,7 @@ impl<'a> Measures<'a> {
             brier: summary.brier,
             ece: summary.ece,
             zeros: evaluated.zeros,
+            mean_activity: evaluated.mean_activity,
             dead_units: evaluated.dead_units,
             always_on_units: evaluated.always_on_units,
             tags: tags.iter().zip(&evaluation.tags).map(tag).collect(),
@@ -155,7 +157,13 @@ impl<'a> Measures<'a> {
             row("probabilities", &[("log-loss", Some(self.log_loss)), ("Brier", Some(self.brier)), ("ECE", Some(self.ece))]),
             (
                 "hidden units",
-                format!("{} zero, {} dead, {} always on", percent(self.zeros), self.dead_units, self.always_on_units),
+                format!(
+                    "{} zero, {} dead, {} always on, mean |h| {}",
+                    percent(self.zeros),
+                    self.dead_units,
+                    self.always_on_units,
+                    output::measure(self.mean_activity)
+                ),
             ),
         ])
     }

@@ -40,10 +40,24 @@ impl Progress {
                 if let (Some(ap), true) = (&ap, report.best) {
                     self.best = format!(", best validation macro-AP {ap} in epoch {}", report.epoch);
                 }
+                let hidden = report.valid.as_ref().and_then(|valid| valid.zeros);
+                let hidden = hidden.map_or_else(String::new, |zeros| format!(", {:.0} % of units zero", zeros * 100.0));
+                let penalty = if report.penalty > 0.0 { format!(", penalty {:.4}", report.penalty) } else { String::new() };
+                if let Some(valid) = report.valid.as_ref().filter(|valid| valid.units > 0 && valid.dead_units == valid.units) {
+                    let warning = format!(
+                        "warning: all {} hidden units are zero for every validation item, so nothing is learnt; lower the threshold \
+                         of the units or the weight of the penalty, or raise --initial-scale",
+                        valid.units
+                    );
+                    match &self.bar {
+                        Some(bar) => bar.println(warning),
+                        None => output::message(format_args!("{warning}")),
+                    }
+                }
                 if self.bar.is_none() {
                     let ap = ap.map(|ap| format!(", validation macro-AP {ap}{}", if report.best { " (best)" } else { "" }));
                     output::message(format_args!(
-                        "{what}epoch {}/{epochs}: log-loss {:.4}{}",
+                        "{what}epoch {}/{epochs}: log-loss {:.4}{penalty}{}{hidden}",
                         report.epoch,
                         report.log_loss,
                         ap.unwrap_or_default()

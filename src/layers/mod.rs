@@ -79,9 +79,9 @@ impl Forward {
     /// # Errors
     /// None.
     #[cfg(feature = "train")]
-    pub(crate) fn active_units(&mut self, kernels: Kernels) -> Result<&[u32]> {
+    pub(crate) fn active(&mut self, kernels: Kernels) -> Result<Active<'_>> {
         let active = self.list_active(kernels)?;
-        Ok(&self.units[..active])
+        Ok(Active { units: &self.units[..active], values: &self.values[..active] })
     }
 }
 

@@ -51,6 +51,8 @@ pub struct EpochReport {
     pub epoch: u32,
     /// Mean training loss of the pairs that were scored, each before its step.
     pub log_loss: f64,
+    /// Mean activity penalty of the mini-batches, not part of `log_loss`; 0 without one.
+    pub penalty: f64,
     /// Measures on the validation data, if there are any.
     pub valid: Option<Evaluated>,
     /// Whether the validation score is the best so far.
@@ -89,7 +91,7 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::fit`].
     pub fn epoch(&mut self, dataset: &Dataset, observer: &mut Observer<'_>) -> Result<f64> {
-        self.in_pool(|trainer| trainer.epoch_here(dataset, observer).map(|(log_loss, _)| log_loss))
+        self.in_pool(|trainer| trainer.epoch_here(dataset, observer).map(|(means, _)| means.log_loss))
     }
 
     /// Scores `dataset` with the present weights and measures the scores.
@@ -111,7 +113,7 @@ impl Trainer {
         let mut report = FitReport { epochs: Vec::new(), best_epoch: 0, interrupted: false };
         let mut best: Option<(f64, Parameters)> = None;
         for _ in 0..epochs {
-            let (log_loss, flow) = self.epoch_here(train, observer)?;
+            let (EpochMeans { log_loss, penalty }, flow) = self.epoch_here(train, observer)?;
             if flow.is_break() {
                 report.interrupted = true;
                 break;
@@ -125,7 +127,7 @@ impl Trainer {
                     best = Some((score, self.snapshot()));
                 }
             }
-            let epoch = EpochReport { epoch: self.epoch, log_loss, valid, best: is_best };
+            let epoch = EpochReport { epoch: self.epoch, log_loss, penalty, valid, best: is_best };
             let flow = observer(Event::Epoch(&epoch));
             report.epochs.push(epoch);
             if flow.is_break() {
@@ -142,7 +144,7 @@ impl Trainer {
         Ok(report)
     }
 
-    fn epoch_here(&mut self, dataset: &Dataset, observer: &mut Observer<'_>) -> Result<(f64, ControlFlow<()>)> {
+    fn epoch_here(&mut self, dataset: &Dataset, observer: &mut Observer<'_>) -> Result<(EpochMeans, ControlFlow<()>)> {
         if dataset.is_empty() {
             return Err(Error::NoData { what: "no samples to train on".into(), cure: "give at least one item" });
         }
@@ -174,9 +176,9 @@ impl Trainer {
         order: &[u32],
         scored: Option<&ScoredPairs>,
         observer: &mut Observer<'_>,
-    ) -> Result<(f64, ControlFlow<()>)> {
+    ) -> Result<(EpochMeans, ControlFlow<()>)> {
         let mut batch = Vec::with_capacity(self.config.batch.min(order.len()));
-        let (mut loss_sum, mut pairs) = (0.0, 0);
+        let (mut loss_sum, mut penalty_sum, mut pairs, mut steps) = (0.0, 0.0, 0, 0_u32);
         for (n, indices) in order.chunks(self.config.batch).enumerate() {
             batch.clear();
             batch.extend(indices.iter().map(|&index| {
@@ -192,14 +194,18 @@ impl Trainer {
             let step = self.step_here(&batch)?;
             loss_sum += step.loss_sum;
             pairs += step.pairs;
+            penalty_sum += step.penalty;
+            steps += 1;
             let done = n * self.config.batch + indices.len();
-            let log_loss = loss_sum / pairs.max(1) as f64;
+            let means = EpochMeans { log_loss: loss_sum / pairs.max(1) as f64, penalty: penalty_sum / f64::from(steps) };
+            let log_loss = means.log_loss;
             if observer(Event::Batch { epoch: self.epoch, done, samples: dataset.len(), log_loss }).is_break() {
-                return Ok((log_loss, ControlFlow::Break(())));
+                return Ok((means, ControlFlow::Break(())));
             }
         }
         self.check_weights_finite()?;
-        Ok((loss_sum / pairs.max(1) as f64, ControlFlow::Continue(())))
+        let means = EpochMeans { log_loss: loss_sum / pairs.max(1) as f64, penalty: penalty_sum / f64::from(steps.max(1)) };
+        Ok((means, ControlFlow::Continue(())))
     }
 
     /// Fails if a tag has nothing to be told apart from, or by.
@@ -212,6 +218,14 @@ impl Trainer {
         }
         Ok(())
     }
+}
+
+/// Means over an epoch, or the part of it that was run.
+struct EpochMeans {
+    /// Over pairs.
+    log_loss: f64,
+    /// Over mini-batches.
+    penalty: f64,
 }
 
 /// What early stopping maximises.

@@ -19,7 +19,6 @@ mod penalty;
 pub mod recipe;
 mod trainer;
 mod update;
-mod workers;
 
 pub use batch::{PairWeights, Sample, Targets};
 pub use config::{DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Rowwise, TrainConfig};
@@ -27,4 +26,3 @@ pub use fit::{EpochReport, Event, FitReport, Observer, pool};
 pub use parameters::{Parameters, Statistics, glorot_radius, he_radius, prior_logit};
 pub use penalty::{Penalty, PenaltyKind};
 pub use trainer::{StepReport, Trainer};
-pub(crate) use workers::Workers;

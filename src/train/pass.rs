@@ -5,13 +5,13 @@
 
 use super::batch::{Keywords, Sample};
 use super::penalty::{BatchPenalty, Penalty};
-use super::workers::Workers;
 use crate::aligned::{Block, LANES, as_floats_mut};
 use crate::error::Result;
 use crate::kernels::{ActiveUnits, Kernels, LogLoss, LossInputs};
 use crate::layers::{Active, activation, embedding_bag, output};
 use crate::network::{Network, Weights};
 use crate::rng::{DropoutLayer, Philox};
+use crate::workers::Workers;
 
 /// What a pass reads, the same for every sample.
 #[derive(Clone, Copy)]

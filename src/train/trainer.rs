@@ -9,7 +9,6 @@ use super::optimizer::Optimizer;
 use super::parameters::{Parameters, Statistics};
 use super::pass::{Pass, PassInputs};
 use super::update::Update;
-use super::workers::Workers;
 use crate::aligned::{Block, LANES, as_floats};
 use crate::error::{Error, Result};
 use crate::format::{Model, ModelParts, Provenance, check_weights};
@@ -20,6 +19,7 @@ use crate::network::{Network, OutputLayout, Shape, Weights};
 use crate::rng::{Philox, dropout_threshold};
 use crate::tags::Tags;
 use crate::vocab::Vocabulary;
+use crate::workers::Workers;
 
 /// Trains a tagger: one shared hidden layer, one output a tag.
 ///

@@ -5,13 +5,13 @@
 use super::batch::Keywords;
 use super::optimizer::{OutputStep, Step, StepRows};
 use super::pass::Pass;
-use super::workers::Workers;
 use crate::aligned::{Block, LANES, as_floats};
 use crate::error::Result;
 use crate::kernels::{Kernels, Rows};
 use crate::layers::embedding_bag::{self, Bag};
 use crate::layers::output;
 use crate::network::{OutputLayout, Shape};
+use crate::workers::Workers;
 
 /// What the updates of one step read.
 #[derive(Clone, Copy)]

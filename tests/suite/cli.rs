@@ -474,6 +474,17 @@ fn there_is_no_bar_where_there_is_no_terminal() {
     assert!(stderr.starts_with("tagomatic: epoch 1/2: log-loss 0."), "{stderr:?}");
 }
 
+#[test]
+fn an_epoch_in_which_all_units_are_dead_is_told_with_the_cure() {
+    let place = Place::new();
+    let output = place.run("train items.jsonl --out m.tagm --epochs 1 --hidden 4 --activation trec:50");
+    assert!(stderr(&output).contains("warning: all 4 hidden units are zero"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("lower the threshold"), "{}", stderr(&output));
+    let output = place.run("train items.jsonl --out m.tagm --epochs 1 --hidden 4 --penalty mean_square --penalty-weight 0.1");
+    assert!(stderr(&output).contains(", penalty 0."), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("warning"), "{}", stderr(&output));
+}
+
 /// One number of all that training promises: the file in `models/`, made on another machine by the command on its card, byte for
 /// byte.
 #[test]
