@@ -7,7 +7,7 @@ use tagomatic::kernels::LossKind;
 use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::network::Activation;
 use tagomatic::train::recipe::{TrainingSet, Validation};
-use tagomatic::train::{DecayMode, DecayWhen, Negatives, OptimizerKind, Penalty, PenaltyKind, TrainConfig};
+use tagomatic::train::{Correction, DecayMode, DecayWhen, Negatives, OptimizerKind, Penalty, PenaltyKind, TrainConfig};
 
 use super::failure::{Failure, Result};
 use super::load::{Items, OnError};
@@ -106,6 +106,9 @@ struct Options {
     /// Items that each tag is told apart from: all, or so many for each item with the tag, drawn anew in each epoch
     #[arg(long, value_name = "all|RATIO", default_value = "all", value_parser = negatives)]
     negatives: Negatives,
+    /// How scores are corrected for sampled negatives: offset, shift or importance
+    #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().correction)]
+    correction: Correction,
     /// Epochs without a better validation score before training stops; 0 to run all
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().patience)]
     patience: u32,
@@ -152,6 +155,7 @@ impl Options {
             dropout_hidden: self.dropout_hidden,
             penalty: self.penalty.zip(self.penalty_weight).map(|(kind, weight)| Penalty { kind, weight }),
             negatives: self.negatives,
+            correction: self.correction,
             patience: self.patience,
             initial_scale: self.initial_scale,
             initial_square: self.initial_square,

@@ -23,4 +23,4 @@ pub use counts::Counts;
 pub use dataset::{Dataset, Pushed};
 pub use encoder::{Encoder, EncoderStats};
 pub use item::Item;
-pub use negatives::{NegativeSampler, Quota, ScoredPairs};
+pub use negatives::{NegativeSampler, Quota, ScoredPairs, logit_correction};

@@ -5,6 +5,7 @@
 
 use crate::csr::Csr;
 use crate::error::{Error, Result};
+use crate::ln::ln;
 use crate::rng::{Philox, without_replacement};
 
 /// How many negatives a tag gets, and which share of all of them that is.
@@ -49,6 +50,13 @@ impl Quota {
     pub fn draw(&self, rng: Philox, tag: u32, epoch: u32, pool: impl Iterator<Item = u32>) -> Vec<u32> {
         without_replacement(pool, self.negatives, |item| rng.negative_key(item, tag, epoch))
     }
+}
+
+/// What has to be added to a logit that was trained on a share `negative_rate` of the negatives and `positive_rate` of the positives,
+/// with positives weighted `positive_weight`: `ln ρ − ln ρ⁺ − ln w` (King and Zeng 2001).
+#[must_use]
+pub fn logit_correction(negative_rate: f64, positive_rate: f64, positive_weight: f64) -> f64 {
+    ln(negative_rate) - ln(positive_rate) - ln(positive_weight)
 }
 
 /// The negatives of all tags of a data set, where the pool of a tag is every sample without it.

@@ -19,8 +19,15 @@ pub enum Targets<'a> {
 pub enum PairWeights<'a> {
     /// Every tag counts as much.
     All(f32),
-    /// The tags whose bit is set (tag t is bit t mod 64 of word t div 64) count as much, the others nothing.
-    Scored(&'a [u64], f32),
+    /// Some tags count, the others not.
+    Scored {
+        /// The tags that count: tag t is bit t mod 64 of word t div 64.
+        tags: &'a [u64],
+        /// How much they count.
+        weight: f32,
+        /// A factor on the weight for each tag whose target is 0.
+        negatives: Option<&'a [f32]>,
+    },
     /// One weight a tag.
     PerTag(&'a [f32]),
 }
@@ -66,8 +73,12 @@ impl Sample<'_> {
         const WEIGHT: &str = "a finite number, at least 0";
         match self.weights {
             PairWeights::All(m) => in_range("weight", m >= 0.0 && m.is_finite(), WEIGHT, m),
-            PairWeights::Scored(words, m) => {
+            PairWeights::Scored { tags: words, weight: m, negatives } => {
                 Error::check_length("scored tags, words", tags.div_ceil(64), words.len())?;
+                if let Some(factors) = negatives {
+                    Error::check_length("weights of negatives", tags, factors.len())?;
+                    factors.iter().try_for_each(|&m| in_range("weight", m >= 0.0 && m.is_finite(), WEIGHT, m))?;
+                }
                 let beyond = words.last().filter(|word| !tags.is_multiple_of(64) && **word >> (tags % 64) != 0);
                 if let Some(word) = beyond {
                     let found = format!("a last word of {word:#x}");
@@ -86,7 +97,7 @@ impl Sample<'_> {
     pub(super) fn scored(&self, tags: usize) -> usize {
         match self.weights {
             PairWeights::All(m) => usize::from(m > 0.0) * tags,
-            PairWeights::Scored(words, m) => {
+            PairWeights::Scored { tags: words, weight: m, .. } => {
                 usize::from(m > 0.0) * words.iter().map(|word| word.count_ones() as usize).sum::<usize>()
             }
             PairWeights::PerTag(weights) => weights.iter().filter(|m| **m > 0.0).count(),
@@ -111,9 +122,10 @@ impl Sample<'_> {
             match self.weights {
                 PairWeights::All(weight) => m.fill(weight),
                 PairWeights::PerTag(weights) => m.copy_from_slice(&weights[group.tags.clone()]),
-                PairWeights::Scored(words, weight) => {
-                    for (m, tag) in m.iter_mut().zip(group.tags.clone()) {
-                        *m = if words[tag / 64] >> (tag % 64) & 1 == 1 { weight } else { 0.0 };
+                PairWeights::Scored { tags: words, weight, negatives } => {
+                    for ((m, y), tag) in m.iter_mut().zip(y.iter()).zip(group.tags.clone()) {
+                        let factor = negatives.filter(|_| *y == 0.0).map_or(1.0, |factors| factors[tag]);
+                        *m = if words[tag / 64] >> (tag % 64) & 1 == 1 { weight * factor } else { 0.0 };
                     }
                 }
             }

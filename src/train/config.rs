@@ -16,8 +16,7 @@ use crate::network::{Activation, check_eps};
 pub enum Negatives {
     /// All of them.
     All,
-    /// In every epoch a new random set of this many times the tag's positives. Scores are corrected for the sampling: training
-    /// sees the logit minus ln π, π the rate at which negatives were kept, so the served logit is that of the full data.
+    /// In every epoch a new random set of this many times the tag's positives. Scores are corrected for it, see [`Correction`].
     Sampled(f64),
 }
 
@@ -70,6 +69,24 @@ impl fmt::Display for Rowwise {
         f.write_str(if separator.is_empty() { "none" } else { "" })
     }
 }
+
+/// How scores are corrected for sampled negatives, whose odds are too high by 1/ρ when a share ρ of them is kept (King & Zeng 2001).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Correction {
+    /// Training sees the logit minus ln ρ, so the logit itself is that of the full data.
+    Offset,
+    /// Training sees the logit; ln ρ is added to the output bias of the model that is served. The same optimum.
+    Shift,
+    /// Sampled negatives count 1/ρ times. Right for any model, the other two only for one that is well specified; but noisier.
+    Importance,
+}
+
+named!(Correction, "correction", "offset, shift or importance", {
+    Offset => "offset",
+    Shift => "shift",
+    Importance => "importance",
+});
 
 /// How L1 and L2 decay act on weights. Biases never decay. D is what the gradient g is divided by, S the soft threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +169,8 @@ pub struct TrainConfig {
     pub penalty: Option<Penalty>,
     /// The negatives of each tag.
     pub negatives: Negatives,
+    /// How scores are corrected where negatives are sampled.
+    pub correction: Correction,
     /// Epochs without a better validation score after which training stops; 0 never stops early.
     pub patience: u32,
     /// Seed of every random decision.
@@ -184,6 +203,7 @@ impl Default for TrainConfig {
             dropout_hidden: 0.3,
             penalty: None,
             negatives: Negatives::All,
+            correction: Correction::Offset,
             patience: 6,
             seed: 1,
         }
@@ -260,6 +280,7 @@ impl TrainConfig {
         for (key, chosen, value) in [
             ("optimizer", self.optimizer != default.optimizer, self.optimizer.to_string()),
             ("epsilon_place", self.epsilon_place != default.epsilon_place, self.epsilon_place.to_string()),
+            ("correction", self.correction != default.correction, self.correction.to_string()),
             ("rowwise", self.rowwise != default.rowwise, self.rowwise.to_string()),
         ] {
             if chosen {

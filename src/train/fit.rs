@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::batch::{PairWeights, Sample, Targets};
-use super::config::{Negatives, TrainConfig};
+use super::config::{Correction, Negatives, TrainConfig};
 use super::parameters::{Parameters, Statistics};
 use super::trainer::Trainer;
-use crate::data::{Dataset, NegativeSampler, ScoredPairs};
+use crate::data::{Dataset, NegativeSampler, ScoredPairs, logit_correction};
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, evaluate_network};
 use crate::metrics::Propensities;
@@ -100,7 +100,7 @@ impl Trainer {
     /// [`Error::NoData`] without samples or tags; if a sample does not fit the model.
     pub fn evaluate(&self, dataset: &Dataset, propensities: Option<&Propensities>) -> Result<Evaluated> {
         let thresholds: Vec<f32> = self.tags.iter().map(|tag| tag.threshold).collect();
-        let weights = Weights { w1: &self.decayed_w1(), ..self.parameters.weights() };
+        let weights = Weights { w1: &self.decayed_w1(), b2: &self.served_b2(), ..self.parameters.weights() };
         let run = || evaluate_network(self.kernels, &self.network, weights, &thresholds, dataset, propensities, self.workers);
         match &self.pool {
             Some(pool) => pool.install(run),
@@ -151,30 +151,41 @@ impl Trainer {
         self.check_trainable(dataset)?;
         let rng = Philox::new(self.config.seed);
         let given_offsets = self.offsets.clone();
-        let scored = match self.config.negatives {
+        let sampled = match self.config.negatives {
             Negatives::All => None,
-            Negatives::Sampled(ratio) => {
-                let names: Vec<&str> = self.tags.iter().map(|tag| tag.name.as_str()).collect();
-                let negatives = NegativeSampler::new(rng, dataset.tag_sets(), &names, ratio)?;
-                let rates: Vec<f64> = negatives.quotas().iter().map(|quota| quota.rate).collect();
-                self.set_inclusion_rates(&rates)?;
-                Some(negatives.epoch(self.epoch + 1))
-            }
+            Negatives::Sampled(ratio) => Some(self.sample_negatives(dataset, ratio)?),
         };
         let samples = u32::try_from(dataset.len())
             .map_err(|_| Error::TooLarge { what: "samples of a data set", limit: u32::MAX.into() })?;
         self.epoch += 1;
-        let result = self.run_batches(dataset, &rng.permutation(samples, self.epoch), scored.as_ref(), observer);
+        let result = self.run_batches(dataset, &rng.permutation(samples, self.epoch), sampled.as_ref(), observer);
         self.offsets = given_offsets;
         result
     }
 
-    /// Steps through the samples in `order`; of each, only the pairs in `scored` count, if given.
+    /// Draws the negatives of the coming epoch, and corrects for them as configured.
+    fn sample_negatives(&mut self, dataset: &Dataset, ratio: f64) -> Result<SampledPairs> {
+        let names: Vec<&str> = self.tags.iter().map(|tag| tag.name.as_str()).collect();
+        let negatives = NegativeSampler::new(Philox::new(self.config.seed), dataset.tag_sets(), &names, ratio)?;
+        let rates: Vec<f64> = negatives.quotas().iter().map(|quota| quota.rate).collect();
+        let mut factors = None;
+        match self.config.correction {
+            Correction::Offset => self.set_inclusion_rates(&rates)?,
+            Correction::Shift => {
+                let shifts: Vec<f32> = rates.iter().map(|rate| logit_correction(*rate, 1.0, 1.0) as f32).collect();
+                self.network.shape.scatter_slots(&shifts, &mut self.shifts);
+            }
+            Correction::Importance => factors = Some(rates.iter().map(|rate| (1.0 / rate) as f32).collect()),
+        }
+        Ok(SampledPairs { scored: negatives.epoch(self.epoch + 1), factors })
+    }
+
+    /// Steps through the samples in `order`; of each, only the pairs in `sampled` count, if given.
     fn run_batches(
         &mut self,
         dataset: &Dataset,
         order: &[u32],
-        scored: Option<&ScoredPairs>,
+        sampled: Option<&SampledPairs>,
         observer: &mut Observer<'_>,
     ) -> Result<(EpochMeans, ControlFlow<()>)> {
         let mut batch = Vec::with_capacity(self.config.batch.min(order.len()));
@@ -188,7 +199,11 @@ impl Trainer {
                     index,
                     keywords: dataset.keywords(i),
                     targets: Targets::Tags(dataset.tags(i)),
-                    weights: scored.map_or(PairWeights::All(weight), |scored| PairWeights::Scored(scored.row(i), weight)),
+                    weights: sampled.map_or(PairWeights::All(weight), |sampled| PairWeights::Scored {
+                        tags: sampled.scored.row(i),
+                        weight,
+                        negatives: sampled.factors.as_deref(),
+                    }),
                 }
             }));
             let step = self.step_here(&batch)?;
@@ -218,6 +233,13 @@ impl Trainer {
         }
         Ok(())
     }
+}
+
+/// The pairs of an epoch with sampled negatives.
+struct SampledPairs {
+    scored: ScoredPairs,
+    /// Of each tag's negatives, where they count for those that were left out.
+    factors: Option<Vec<f32>>,
 }
 
 /// Means over an epoch, or the part of it that was run.

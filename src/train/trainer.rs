@@ -9,7 +9,7 @@ use super::optimizer::Optimizer;
 use super::parameters::{Parameters, Statistics};
 use super::pass::{Pass, PassInputs};
 use super::update::Update;
-use crate::aligned::{Block, LANES, as_floats};
+use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
 use crate::format::{Model, ModelParts, Provenance, check_weights};
 use crate::kernels::{Kernels, Level};
@@ -35,6 +35,8 @@ pub struct Trainer {
     optimizer: Optimizer,
     positive_weights: Vec<Block>,
     pub(super) offsets: Vec<Block>,
+    /// What is added to the output bias of the model that is served, one a tag slot.
+    pub(super) shifts: Vec<Block>,
     keywords: Keywords,
     pass: Pass,
     pub(super) pool: Option<Arc<rayon::ThreadPool>>,
@@ -74,6 +76,7 @@ impl Trainer {
             optimizer: Optimizer::new(&config, &shape)?,
             positive_weights: vec![Block([1.0; LANES]); shape.slot_blocks()],
             offsets: vec![Block::ZERO; shape.slot_blocks()],
+            shifts: vec![Block::ZERO; shape.slot_blocks()],
             keywords: Keywords::new(&shape),
             pass: Pass::default(),
             pool: None,
@@ -143,7 +146,7 @@ impl Trainer {
         self.step
     }
 
-    /// A copy of the weights after the last step, all decay applied.
+    /// A copy of the weights after the last step, all decay applied, without what [`super::Correction::Shift`] adds when serving.
     #[must_use]
     pub fn snapshot(&self) -> Parameters {
         Parameters {
@@ -176,6 +179,15 @@ impl Trainer {
         check_weights(&self.network, weights)?;
         self.replace(Parameters::copy_from(&self.network.shape, weights)?);
         Ok(())
+    }
+
+    /// The output bias with what is added to it when serving.
+    pub(super) fn served_b2(&self) -> Vec<Block> {
+        let mut b2 = self.parameters.b2.clone();
+        for (b2, shift) in as_floats_mut(&mut b2).iter_mut().zip(as_floats(&self.shifts)) {
+            *b2 += shift;
+        }
+        b2
     }
 
     /// Goes on with other weights, which count as decayed up to the present step.
@@ -323,7 +335,7 @@ impl Trainer {
         self.config.describe(&mut provenance)?;
         ModelParts {
             network: &self.network,
-            weights: Weights { w1: &self.decayed_w1(), ..self.parameters.weights() },
+            weights: Weights { w1: &self.decayed_w1(), b2: &self.served_b2(), ..self.parameters.weights() },
             vocabulary: self.vocabulary.view(),
             tags: &self.tags,
             provenance: &provenance,

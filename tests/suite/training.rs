@@ -9,8 +9,8 @@ use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::network::Weights;
 use tagomatic::rng::{Philox, unit};
 use tagomatic::train::{
-    DecayMode, DecayWhen, EpsilonPlace, Event, Negatives, OptimizerKind, PairWeights, Penalty, Rowwise, Sample, Statistics,
-    Targets, TrainConfig, Trainer, pool,
+    Correction, DecayMode, DecayWhen, EpsilonPlace, Event, Negatives, OptimizerKind, PairWeights, Penalty, Rowwise, Sample,
+    Statistics, Targets, TrainConfig, Trainer, pool,
 };
 use tagomatic::{Error, Level, Provenance, Tags, Vocabulary};
 
@@ -86,6 +86,7 @@ fn configurations() -> Vec<(TrainConfig, u32)> {
                 loss: LossKind::ALL[n as usize % LossKind::ALL.len()],
                 reduction: Reduction::ALL[choice[3] as usize % Reduction::ALL.len()],
                 negatives: [Negatives::All, Negatives::Sampled(1.5)][n as usize % 2],
+                correction: Correction::ALL[choice[3] as usize % Correction::ALL.len()],
                 seed: u64::from(choice[3]),
                 ..TrainConfig::default()
             };
@@ -442,8 +443,9 @@ fn samples_that_do_not_fit_are_refused() {
         Sample { weights: PairWeights::All(-1.0), ..ok },
         Sample { weights: PairWeights::All(f32::INFINITY), ..ok },
         Sample { weights: PairWeights::PerTag(&[1.0]), ..ok },
-        Sample { weights: PairWeights::Scored(&[], 1.0), ..ok },
-        Sample { weights: PairWeights::Scored(&[0b1001], 1.0), ..ok },
+        Sample { weights: PairWeights::Scored { tags: &[], weight: 1.0, negatives: None }, ..ok },
+        Sample { weights: PairWeights::Scored { tags: &[0b11], weight: 1.0, negatives: Some(&[1.0]) }, ..ok },
+        Sample { weights: PairWeights::Scored { tags: &[0b1001], weight: 1.0, negatives: None }, ..ok },
     ] {
         assert!(trainer.step(&[ok, bad]).is_err(), "{bad:?}");
     }
@@ -511,4 +513,30 @@ fn what_cannot_be_trained_is_an_error() {
         )
         .is_err()
     );
+}
+
+/// Keywords say nothing here, so a right score is the tag's prevalence, 1 in 20, though training sees as many negatives as positives.
+#[test]
+fn sampled_negatives_are_corrected_for() {
+    let mut dataset = Dataset::new();
+    for item in 0..2000_u32 {
+        let [a, b, ..] = Philox::new(3).block([item, 0, 0, 53]);
+        let tags: &[u32] = if item % 20 == 0 { &[0] } else { &[] };
+        dataset.push(&[a % 40, b % 40], tags, 1.0).unwrap();
+    }
+    for &correction in Correction::ALL {
+        let config =
+            TrainConfig { hidden: 4, epochs: 30, negatives: Negatives::Sampled(1.0), correction, ..TrainConfig::default() };
+        let mut trainer = trainer(&config, &dataset, 40, 1);
+        trainer.fit(&dataset, None, &mut |_| ControlFlow::Continue(())).unwrap();
+        let tagger = tagomatic::Tagger::new(trainer.model(Provenance::new()).unwrap());
+        let (mut scratch, mut score, mut sum) = (tagger.scratch(), [0.0], 0.0);
+        for i in 0..dataset.len() {
+            tagger.score(dataset.keywords(i), &mut scratch, &mut score).unwrap();
+            sum += f64::from(score[0]) / dataset.len() as f64;
+        }
+        assert!((0.025..0.1).contains(&sum), "{correction}: {sum}");
+        let measured = trainer.evaluate(&dataset, None).unwrap().evaluation.summary.brier;
+        assert!(measured < 0.08, "{correction}: the trainer measures what the model serves: {measured}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use tagomatic::aligned::{Block, LANES, as_floats, padded, zeroed};
+use tagomatic::data::logit_correction;
 use tagomatic::kernels::{
     AdaGradStep, Decay, Denominator, Kernels, LogLoss, LossInputs, LossKind, ProximalSteps, Rates, Squares,
 };
@@ -35,14 +36,12 @@ pub(super) fn initial_values(case: &Value) {
     }
 }
 
-/// math.md §4: the correction that `shift` would add when serving is the offset that training uses by default.
+/// A case of `correction` in a `sampling` file.
 pub(super) fn sampling_correction(case: &Value) {
-    let built = f64_of(&case["pos_rate"]) == 1.0 && f64_of(&case["pos_weight"]) == 1.0;
-    if !built {
-        return not_built("sampling=shift");
-    }
-    let corrected = f64_of(&case["z"]) + f64_of(&case["neg_rate"]).ln();
-    assert!((corrected - f64_of(&case["z_corrected"])).abs() < 1e-9);
+    let correction = logit_correction(f64_of(&case["neg_rate"]), f64_of(&case["pos_rate"]), f64_of(&case["pos_weight"]));
+    let z = f64_of(&case["z"]) + correction;
+    assert!((z - f64_of(&case["z_corrected"])).abs() < 1e-9, "{case}");
+    assert!((1.0 / (1.0 + (-z).exp()) - f64_of(&case["p_corrected"])).abs() < 1e-9, "{case}");
 }
 
 /// Decay-only steps, skipped, then caught up by one step that finds no gradient.
