@@ -58,6 +58,8 @@ struct Scratch {
     pair_weights: Vec<Block>,
     d_hidden: Vec<Block>,
     units: Vec<u32>,
+    /// The units before dropout.
+    listed: Vec<u32>,
     values: Vec<f32>,
     d_active: Vec<f32>,
     numbers: Vec<u32>,
@@ -147,7 +149,7 @@ impl Scratch {
             buffer.resize(slots, Block::ZERO);
         }
         self.d_hidden.resize(row, Block::ZERO);
-        for buffer in [&mut self.units, &mut self.numbers] {
+        for buffer in [&mut self.units, &mut self.listed, &mut self.numbers] {
             buffer.resize(row * LANES, 0);
         }
         for buffer in [&mut self.values, &mut self.d_active] {
@@ -254,11 +256,11 @@ impl SampleRows<'_> {
         if !self.undropped.is_empty() {
             self.undropped.copy_from_slice(self.hidden);
         }
-        let Scratch { units, values, numbers, .. } = scratch;
+        let Scratch { units, listed, values, numbers, .. } = scratch;
         let mut count = kernels.list_active(self.hidden, ActiveUnits { units, values })?;
         if inputs.dropout.is_some() {
             let (multiplier, h) = (inputs.multiplier(), as_floats_mut(self.hidden));
-            let listed = units.clone();
+            std::mem::swap(units, listed);
             let on = std::mem::replace(&mut count, 0);
             inputs.drop_units(self.i, &listed[..on], numbers, |n, kept| {
                 let unit = listed[n];
@@ -305,9 +307,10 @@ impl SampleRows<'_> {
                 *unit = shape.unit_position(number) as u32;
             }
             if inputs.dropout.is_some() {
-                let (units, all) = (&mut scratch.units, std::mem::replace(&mut count, 0));
-                let listed = units.clone();
-                inputs.drop_units(self.i, &listed[..all], &mut scratch.numbers, |n, kept| {
+                let Scratch { units, listed, numbers, .. } = scratch;
+                std::mem::swap(units, listed);
+                let all = std::mem::replace(&mut count, 0);
+                inputs.drop_units(self.i, &listed[..all], numbers, |n, kept| {
                     if kept {
                         units[count] = listed[n];
                         count += 1;

@@ -66,26 +66,26 @@ impl Update<'_> {
             match self.shape.layout() {
                 OutputLayout::TagMajor => {
                     // A tag's row is the sum of hidden vectors, each times the tag's δ.
-                    let strip = Strip {
+                    let output_rows = OutputRows {
                         rows: Rows { blocks: &self.pass.hidden, stride: self.shape.row_blocks(), first: group.hidden.start },
                         factors: as_floats(&self.pass.delta),
                         stride: self.shape.slot_blocks() * LANES,
-                        first: group.slots.start,
+                        offset: group.slots.start,
                         width: group.hidden.len(),
                     };
-                    self.strip(&strip, 0, all, w2.rows(group.w2.clone(), strip.width))?;
+                    self.output_rows(&output_rows, 0, all, w2.rows(group.w2.clone(), output_rows.width))?;
                 }
                 OutputLayout::Panels => {
                     for panel in self.shape.panels(group) {
                         // A unit's row is the sum of the samples' δ, each times the unit's value.
-                        let strip = Strip {
+                        let output_rows = OutputRows {
                             rows: Rows { blocks: &self.pass.delta, stride: self.shape.slot_blocks(), first: panel.slots.start },
                             factors: as_floats(&self.pass.hidden),
                             stride: self.shape.row_blocks() * LANES,
-                            first: group.hidden.start * LANES,
+                            offset: group.hidden.start * LANES,
                             width: panel.slots.len(),
                         };
-                        self.strip(&strip, 0, all, w2.rows(panel.w2.clone(), strip.width))?;
+                        self.output_rows(&output_rows, 0, all, w2.rows(panel.w2.clone(), output_rows.width))?;
                     }
                 }
             }
@@ -93,29 +93,31 @@ impl Update<'_> {
         Ok(())
     }
 
-    /// Steps on the rows of a strip from row `first` on, as many as `rows` holds.
-    fn strip(&self, strip: &Strip<'_>, first: usize, all: &[u32], mut rows: StepRows<'_>) -> Result<()> {
+    /// Steps on output rows from row `first_row` on, as many as `rows` holds.
+    fn output_rows(&self, form: &OutputRows<'_>, first_row: usize, all: &[u32], mut rows: StepRows<'_>) -> Result<()> {
         let count = rows.count();
-        if self.workers.divides(count, strip.width * (self.samples + 4)) {
+        if self.workers.divides(count, form.width * (self.samples + 4)) {
             let middle = count / 2;
             let (left, right) = rows.split_at(middle);
-            let (left, right) =
-                self.workers.join(|| self.strip(strip, first, all, left), || self.strip(strip, first + middle, all, right));
+            let (left, right) = self.workers.join(
+                || self.output_rows(form, first_row, all, left),
+                || self.output_rows(form, first_row + middle, all, right),
+            );
             return left.and(right);
         }
-        let mut gradient = vec![Block::ZERO; strip.width];
+        let mut gradient = vec![Block::ZERO; form.width];
         let (mut samples, mut factors) = (Vec::with_capacity(all.len()), Vec::with_capacity(all.len()));
         for row in 0..count {
             samples.clear();
             factors.clear();
             for &sample in all {
-                let factor = strip.factors[sample as usize * strip.stride + strip.first + first + row];
+                let factor = form.factors[sample as usize * form.stride + form.offset + first_row + row];
                 if factor != 0.0 {
                     samples.push(sample);
                     factors.push(factor);
                 }
             }
-            output::backward_row(self.kernels, strip.rows, &samples, &factors, &mut gradient)?;
+            output::backward_row(self.kernels, form.rows, &samples, &factors, &mut gradient)?;
             rows.step(row, &mut gradient)?;
         }
         Ok(())
@@ -123,12 +125,14 @@ impl Update<'_> {
 }
 
 /// Rows of W2 that lie side by side and have gradients of the same form: row r is the sum over samples i of
-/// `factors[i·stride + first + r]` times row i of `rows`.
-struct Strip<'a> {
+/// `factors[i·stride + offset + r]` times row i of `rows`.
+struct OutputRows<'a> {
     rows: Rows<'a>,
     factors: &'a [f32],
+    /// Floats from one sample's factors to the next.
     stride: usize,
-    first: usize,
+    /// Floats before the factor of row 0.
+    offset: usize,
     /// Blocks in a row.
     width: usize,
 }
