@@ -110,9 +110,8 @@ impl Scorer<'_> {
             let active = forward.active(self.kernels)?;
             sparsity.push_active(active.units.iter().map(|unit| shape.unit_number(*unit) as usize));
             activity[sample - from] = active.values.iter().map(|h| f64::from(h.abs())).sum();
-            self.kernels.sigmoid(self.network.eps, &mut forward.logits);
             let row = (sample - from) * shape.tags();
-            shape.gather_slots(&forward.logits, &mut scores[row..row + shape.tags()]);
+            forward.scores(self.kernels, self.network, &mut scores[row..row + shape.tags()]);
         }
         Ok(sparsity)
     }

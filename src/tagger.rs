@@ -210,8 +210,7 @@ impl Tagger {
         let network = self.model.network();
         Error::check_length("scores", network.shape.tags(), scores.len())?;
         self.run(ids, forward)?;
-        self.kernels.sigmoid(network.eps, &mut forward.logits);
-        network.shape.gather_slots(&forward.logits, scores);
+        forward.scores(self.kernels, network, scores);
         Ok(())
     }
 
@@ -223,10 +222,6 @@ impl Tagger {
                 expected: network.shape.slot_blocks(),
                 found: forward.logits.len(),
             });
-        }
-        // Ascending, so the last is the largest.
-        if let Some(&id) = ids.last().filter(|id| **id as usize >= network.shape.keywords()) {
-            return Err(Error::KeywordOutOfRange { id, keywords: network.shape.keywords() });
         }
         forward.run(self.kernels, network, self.model.weights(), ids)
     }

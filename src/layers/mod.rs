@@ -8,7 +8,7 @@ pub mod output;
 pub mod sigmoid_loss;
 
 use crate::aligned::{Block, LANES, as_floats};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::{ActiveUnits, Kernels};
 use crate::network::{Network, OutputLayout, Shape, Weights};
 
@@ -28,9 +28,8 @@ pub(crate) struct Forward {
     hidden: Vec<Block>,
     units: Vec<u32>,
     values: Vec<f32>,
-    active: usize,
     relative: Vec<u32>,
-    /// Logits, one a tag slot.
+    /// Logits, one a tag slot; scores after [`Forward::scores`].
     pub(crate) logits: Vec<Block>,
 }
 
@@ -42,23 +41,35 @@ impl Forward {
             hidden: vec![Block::ZERO; blocks],
             units: vec![0; blocks * LANES],
             values: vec![0.0; blocks * LANES],
-            active: 0,
             relative: vec![0; blocks * LANES],
             logits: vec![Block::ZERO; shape.slot_blocks()],
         }
     }
 
-    /// Computes the logits of the sample with keywords `ids`.
+    /// Computes the logits of the sample with keywords `ids`, which ascend.
+    ///
+    /// # Errors
+    /// [`Error::KeywordOutOfRange`]; [`Error::Length`] if this was made for another shape.
     pub(crate) fn run(&mut self, kernels: Kernels, network: &Network, weights: Weights<'_>, ids: &[u32]) -> Result<()> {
+        // The last is the largest. Kernels check ids too, but only where there are hidden units to look up.
+        if let Some(&id) = ids.last().filter(|id| **id as usize >= network.shape.keywords()) {
+            return Err(Error::KeywordOutOfRange { id, keywords: network.shape.keywords() });
+        }
         embedding_bag::forward(kernels, weights, embedding_bag::Bag::of(ids), &mut self.pre_activations)?;
         activation::forward(kernels, network, &self.pre_activations, &mut self.hidden)?;
         // Dot products with whole rows have no use for the list.
-        self.active = match network.shape.layout() {
+        let active = match network.shape.layout() {
             OutputLayout::Panels => self.list_active(kernels)?,
             OutputLayout::TagMajor => 0,
         };
-        let active = Active { units: &self.units[..self.active], values: &self.values[..self.active] };
+        let active = Active { units: &self.units[..active], values: &self.values[..active] };
         output::forward(kernels, &network.shape, weights, &self.hidden, active, &mut self.relative, &mut self.logits)
+    }
+
+    /// Turns the logits of the last [`Forward::run`] into scores, and copies these to `scores`, one float a tag.
+    pub(crate) fn scores(&mut self, kernels: Kernels, network: &Network, scores: &mut [f32]) {
+        kernels.sigmoid(network.eps, &mut self.logits);
+        network.shape.gather_slots(&self.logits, scores);
     }
 
     /// Copies the hidden units of the last [`Forward::run`], without padding.

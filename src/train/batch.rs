@@ -70,25 +70,25 @@ impl Sample<'_> {
                 }
             }
         }
-        const WEIGHT: &str = "a finite number, at least 0";
+        let weight_fits = |&m: &f32| in_range("weight", m >= 0.0 && m.is_finite(), "a finite number, at least 0", m);
         match self.weights {
-            PairWeights::All(m) => in_range("weight", m >= 0.0 && m.is_finite(), WEIGHT, m),
+            PairWeights::All(m) => weight_fits(&m),
             PairWeights::Scored { tags: words, weight: m, negatives } => {
                 Error::check_length("scored tags, words", tags.div_ceil(64), words.len())?;
                 if let Some(factors) = negatives {
                     Error::check_length("weights of negatives", tags, factors.len())?;
-                    factors.iter().try_for_each(|&m| in_range("weight", m >= 0.0 && m.is_finite(), WEIGHT, m))?;
+                    factors.iter().try_for_each(weight_fits)?;
                 }
                 let beyond = words.last().filter(|word| !tags.is_multiple_of(64) && **word >> (tags % 64) != 0);
                 if let Some(word) = beyond {
                     let found = format!("a last word of {word:#x}");
                     return Err(Error::Config { option: "scored tags", expected: "bits of the model's tags only", found });
                 }
-                in_range("weight", m >= 0.0 && m.is_finite(), WEIGHT, m)
+                weight_fits(&m)
             }
             PairWeights::PerTag(weights) => {
                 Error::check_length("pair weights", tags, weights.len())?;
-                weights.iter().try_for_each(|&m| in_range("weight", m >= 0.0 && m.is_finite(), WEIGHT, m))
+                weights.iter().try_for_each(weight_fits)
             }
         }
     }

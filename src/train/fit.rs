@@ -149,16 +149,16 @@ impl Trainer {
             return Err(Error::NoData { what: "no samples to train on".into(), cure: "give at least one item" });
         }
         self.check_trainable(dataset)?;
-        let rng = Philox::new(self.config.seed);
+        let samples = u32::try_from(dataset.len())
+            .map_err(|_| Error::TooLarge { what: "samples of a data set", limit: u32::MAX.into() })?;
         let given_offsets = self.offsets.clone();
         let sampled = match self.config.negatives {
             Negatives::All => None,
             Negatives::Sampled(ratio) => Some(self.sample_negatives(dataset, ratio)?),
         };
-        let samples = u32::try_from(dataset.len())
-            .map_err(|_| Error::TooLarge { what: "samples of a data set", limit: u32::MAX.into() })?;
         self.epoch += 1;
-        let result = self.run_batches(dataset, &rng.permutation(samples, self.epoch), sampled.as_ref(), observer);
+        let order = Philox::new(self.config.seed).permutation(samples, self.epoch);
+        let result = self.run_batches(dataset, &order, sampled.as_ref(), observer);
         self.offsets = given_offsets;
         result
     }
@@ -189,7 +189,8 @@ impl Trainer {
         observer: &mut Observer<'_>,
     ) -> Result<(EpochMeans, ControlFlow<()>)> {
         let mut batch = Vec::with_capacity(self.config.batch.min(order.len()));
-        let (mut loss_sum, mut penalty_sum, mut pairs, mut steps) = (0.0, 0.0, 0, 0_u32);
+        let (mut loss_sum, mut penalty_sum, mut pairs) = (0.0, 0.0, 0);
+        let mut means = EpochMeans { log_loss: 0.0, penalty: 0.0 };
         for (n, indices) in order.chunks(self.config.batch).enumerate() {
             batch.clear();
             batch.extend(indices.iter().map(|&index| {
@@ -210,16 +211,13 @@ impl Trainer {
             loss_sum += step.loss_sum;
             pairs += step.pairs;
             penalty_sum += step.penalty;
-            steps += 1;
-            let done = n * self.config.batch + indices.len();
-            let means = EpochMeans { log_loss: loss_sum / pairs.max(1) as f64, penalty: penalty_sum / f64::from(steps) };
-            let log_loss = means.log_loss;
+            means = EpochMeans { log_loss: loss_sum / pairs.max(1) as f64, penalty: penalty_sum / (n + 1) as f64 };
+            let (done, log_loss) = (n * self.config.batch + indices.len(), means.log_loss);
             if observer(Event::Batch { epoch: self.epoch, done, samples: dataset.len(), log_loss }).is_break() {
                 return Ok((means, ControlFlow::Break(())));
             }
         }
         self.check_weights_finite()?;
-        let means = EpochMeans { log_loss: loss_sum / pairs.max(1) as f64, penalty: penalty_sum / f64::from(steps.max(1)) };
         Ok((means, ControlFlow::Continue(())))
     }
 

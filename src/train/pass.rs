@@ -88,7 +88,7 @@ impl PassInputs<'_> {
         self.dropout.map_or(1.0, |(_, rate, _)| (1.0 / (1.0 - rate)) as f32)
     }
 
-    /// Keeps of `units` those that hidden dropout keeps in sample `i`: calls `keep(position, kept)` for each.
+    /// Decides for each of `units` whether hidden dropout keeps it in sample `i`, and calls `keep(position, kept)`.
     fn drop_units(&self, i: usize, units: &[u32], numbers: &mut [u32], keep: impl FnMut(usize, bool)) {
         let Some((rng, _, threshold)) = self.dropout else { return };
         // Decisions go by the number of a unit, which does not count padding.

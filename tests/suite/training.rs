@@ -515,6 +515,18 @@ fn what_cannot_be_trained_is_an_error() {
     );
 }
 
+#[test]
+fn measuring_wants_keywords_that_the_model_has() {
+    let dataset = items(6, 30, 10, 3);
+    for hidden in [0, 4] {
+        let trainer = trainer(&TrainConfig { hidden, ..TrainConfig::default() }, &dataset, 9, 3);
+        assert!(
+            matches!(trainer.evaluate(&dataset, None), Err(Error::KeywordOutOfRange { id: 9, .. })),
+            "{hidden} hidden units"
+        );
+    }
+}
+
 /// Keywords say nothing here, so a right score is the tag's prevalence, 1 in 20, though training sees as many negatives as positives.
 #[test]
 fn sampled_negatives_are_corrected_for() {
