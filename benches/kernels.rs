@@ -217,7 +217,7 @@ fn relu(c: &mut Criterion) {
 fn sigmoid(c: &mut Criterion) {
     for floats in [16, 64, 1024] {
         let contenders = levels(|kernels, x: &mut Vec<Block>| {
-            for x in x.chunks_exact_mut(floats / LANES) {
+            for x in as_floats_mut(x).chunks_exact_mut(floats) {
                 kernels.sigmoid(1e-4, x);
             }
         });

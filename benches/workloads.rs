@@ -25,6 +25,11 @@ pub(crate) const W1: Workload = Workload { name: "w1", keywords: 10_000, active:
 /// Many tags.
 pub(crate) const W1M: Workload = Workload { name: "w1m", tags: 50, ..W1 };
 
+/// Mostly output layer.
+pub(crate) const W2: Workload = Workload { name: "w2", keywords: 100_000, active: 64, hidden: 128, tags: 1_000 };
+/// A table that no cache holds.
+pub(crate) const W3: Workload = Workload { name: "w3", keywords: 1_000_000, active: 100, hidden: 128, tags: 100 };
+
 /// Different requests to a workload.
 pub(crate) const REQUESTS: usize = 10_000;
 

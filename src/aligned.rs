@@ -5,6 +5,8 @@
 
 #![allow(unsafe_code, reason = "the two marker impls below, each with its proof")]
 
+use std::ops::{Deref, DerefMut};
+
 /// Floats in a [`Block`].
 pub const LANES: usize = 16;
 
@@ -19,6 +21,22 @@ unsafe impl bytemuck::Zeroable for Block {}
 // SAFETY: the size, 64, equals the alignment, so there is no padding; every bit pattern is a valid `[f32; 16]`; there is no
 // interior mutability and no pointer; the type is `Copy + 'static`.
 unsafe impl bytemuck::Pod for Block {}
+
+impl Deref for Block {
+    type Target = [f32; LANES];
+
+    #[inline]
+    fn deref(&self) -> &[f32; LANES] {
+        &self.0
+    }
+}
+
+impl DerefMut for Block {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [f32; LANES] {
+        &mut self.0
+    }
+}
 
 impl Block {
     /// A block of zeros.

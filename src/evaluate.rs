@@ -3,6 +3,7 @@
 use crate::data::Dataset;
 use crate::error::Result;
 use crate::format::Model;
+use crate::ids::Sets;
 use crate::kernels::Kernels;
 use crate::layers::Forward;
 use crate::metrics::{Evaluation, Options, Predictions, Propensities, Sparsity};
@@ -106,7 +107,8 @@ impl Scorer<'_> {
         let mut forward = Forward::new(shape);
         let mut sparsity = Sparsity::new(shape.hidden() * shape.groups().len(), 0.0);
         for sample in from..to {
-            forward.run(self.kernels, self.network, self.weights, self.dataset.keywords(sample))?;
+            let keywords = self.dataset.keywords(sample);
+            forward.run(self.kernels, self.network, self.weights, Sets::checked(keywords, &[0, keywords.len()])?)?;
             let active = forward.active(self.kernels)?;
             sparsity.push_active(active.units.iter().map(|unit| shape.unit_number(*unit) as usize));
             activity[sample - from] = active.values.iter().map(|h| f64::from(h.abs())).sum();

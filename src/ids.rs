@@ -1,8 +1,74 @@
-//! A sample is a *set* of ids: sorted, unique, in range.
+//! A sample is a *set* of ids: sorted, unique, in range. [`Sets`] are some of them, known to be that.
 //!
 //! A repeated id counts once. An id that does not exist is an error for [`strict`] and dropped and counted by [`lossy`].
 
 use crate::error::{Error, Result};
+
+/// Some sets of ids, each ascending without repeats. Whoever holds one need not look at all ids again.
+#[derive(Clone, Copy, Debug)]
+pub struct Sets<'a> {
+    ids: &'a [u32],
+    starts: &'a [usize],
+    /// One more than the largest id; 0 without any.
+    end: u64,
+}
+
+impl<'a> Sets<'a> {
+    /// The sets `ids[starts[i]..starts[i + 1]]`, if `starts` ascends to no more than the length of `ids` and each set ascends
+    /// without repeats.
+    #[must_use]
+    pub fn new(ids: &'a [u32], starts: &'a [usize]) -> Option<Self> {
+        let mut end = 0;
+        for bounds in starts.windows(2) {
+            let set = ids.get(bounds[0]..bounds[1])?;
+            // Without an early exit this is vector code.
+            let faults = set.iter().zip(set.iter().skip(1)).fold(0, |faults, (a, b)| faults | u32::from(a >= b));
+            if faults != 0 {
+                return None;
+            }
+            end = end.max(set.last().map_or(0, |last| u64::from(*last) + 1));
+        }
+        Some(Sets { ids, starts, end })
+    }
+
+    /// [`Sets::new`], as a result.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if they are not such sets.
+    pub fn checked(ids: &'a [u32], starts: &'a [usize]) -> Result<Self> {
+        let fault =
+            || Error::Config { option: "ids", expected: "sets that ascend without repeats", found: "others".to_owned() };
+        Self::new(ids, starts).ok_or_else(fault)
+    }
+
+    /// The number of sets.
+    #[must_use]
+    pub fn len(self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fails if a set has an id from `keywords` on.
+    ///
+    /// # Errors
+    /// [`Error::KeywordOutOfRange`] with the largest id.
+    pub fn check_below(self, keywords: usize) -> Result<()> {
+        match u32::try_from(self.end.saturating_sub(1)) {
+            Ok(id) if self.end > keywords as u64 => Err(Error::KeywordOutOfRange { id, keywords }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Each set, with the ids that come after its first.
+    pub(crate) fn iter(self) -> impl Iterator<Item = (&'a [u32], &'a [u32])> {
+        self.starts.windows(2).map(move |bounds| (&self.ids[bounds[0]..bounds[1]], &self.ids[bounds[0]..]))
+    }
+}
 
 /// Sorts `ids` and drops repeats; the number dropped.
 pub fn canonicalize(ids: &mut Vec<u32>) -> usize {
@@ -12,6 +78,19 @@ pub fn canonicalize(ids: &mut Vec<u32>) -> usize {
         ids.dedup();
     }
     before - ids.len()
+}
+
+/// Like [`canonicalize`], for the ids from `start` on; the ones before stay as they are.
+pub fn canonicalize_from(ids: &mut Vec<u32>, start: usize) {
+    ids[start..].sort_unstable();
+    let mut end = start;
+    for next in start..ids.len() {
+        if next == start || ids[next] != ids[end - 1] {
+            ids[end] = ids[next];
+            end += 1;
+        }
+    }
+    ids.truncate(end);
 }
 
 /// Makes `ids` a set of ids below `keywords`; the number of repeats dropped.
@@ -57,6 +136,34 @@ mod tests {
         assert_eq!(strict(&mut ids, 5).unwrap(), 2);
         assert_eq!(ids, [0, 2, 4]);
         assert_eq!(strict(&mut ids, 5).unwrap(), 0);
+    }
+
+    #[test]
+    fn sets_ascend() {
+        let ids = [1, 5, 0, 9, 9];
+        let sets = Sets::new(&ids, &[0, 2, 2, 4]).unwrap();
+        assert_eq!(
+            sets.iter().map(|(set, rest)| (set.to_vec(), rest.len())).collect::<Vec<_>>(),
+            [(vec![1, 5], 5), (vec![], 3), (vec![0, 9], 3)]
+        );
+        assert!(sets.check_below(10).is_ok());
+        assert!(matches!(sets.check_below(9), Err(Error::KeywordOutOfRange { id: 9, keywords: 9 })));
+        assert!(Sets::new(&[], &[]).unwrap().check_below(0).is_ok());
+        for starts in [&[0, 3][..], &[3, 5], &[0, 6], &[2, 0], &[6, 6]] {
+            assert!(Sets::new(&ids, starts).is_none() && Sets::checked(&ids, starts).is_err(), "{starts:?}");
+        }
+        assert!(Sets::new(&[u32::MAX], &[0, 1]).unwrap().check_below(u32::MAX as usize).is_err());
+    }
+
+    #[test]
+    fn only_the_end_is_made_a_set() {
+        for (given, expected) in
+            [(vec![5, 5, 4, 0, 4, 2, 0], vec![5, 5, 0, 2, 4]), (vec![1, 0], vec![1, 0]), (vec![3, 3, 3], vec![3, 3, 3])]
+        {
+            let mut ids = given;
+            canonicalize_from(&mut ids, 2);
+            assert_eq!(ids, expected);
+        }
     }
 
     #[test]

@@ -67,6 +67,13 @@ pub struct Group {
     pub w2: Range<usize>,
 }
 
+impl Group {
+    /// The blocks of its slots, with [`OutputLayout::Panels`].
+    pub(crate) fn slot_blocks(&self) -> Range<usize> {
+        self.slots.start / LANES..self.slots.end.div_ceil(LANES)
+    }
+}
+
 /// A panel of one group: up to [`PANEL`] of its tags. Of groups with [`OutputLayout::Panels`].
 #[derive(Clone, Debug)]
 pub(crate) struct Panel {

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::Model;
-use crate::ids::canonicalize;
+use crate::ids::{Sets, canonicalize, canonicalize_from};
 use crate::kernels::{Kernels, Level};
 use crate::layers::Forward;
 use crate::tags::Tags;
@@ -22,6 +22,7 @@ pub struct Tagger {
 pub struct Scratch {
     forward: Forward,
     ids: Vec<u32>,
+    starts: Vec<usize>,
 }
 
 /// What became of an item's keywords.
@@ -76,7 +77,9 @@ impl Tagger {
     /// Buffers for [`Tagger::score`] and its kin, with room for 1,024 keywords an item; an item with more makes them grow.
     #[must_use]
     pub fn scratch(&self) -> Scratch {
-        Scratch { forward: Forward::new(&self.model.network().shape), ids: Vec::with_capacity(1024) }
+        let forward = Forward::new(&self.model.network().shape);
+        let items = forward.capacity();
+        Scratch { forward, ids: Vec::with_capacity(1024 * items), starts: Vec::with_capacity(items + 1) }
     }
 
     /// Scores the item with keywords `ids`: writes one probability a tag to `scores`. The ids may come in any order and repeat;
@@ -85,7 +88,7 @@ impl Tagger {
     /// # Errors
     /// [`Error::KeywordOutOfRange`] if the model has no such id; [`Error::Length`] unless `scores` has a place for each tag.
     pub fn score(&self, ids: &[u32], scratch: &mut Scratch, scores: &mut [f32]) -> Result<()> {
-        scratch.with_canonical(ids, |ids, forward| self.score_canonical(ids, forward, scores))
+        scratch.with_sets(ids, &[0, ids.len()], |sets, forward| self.score_sets(sets, forward, scores))
     }
 
     /// Scores the item with these keywords. Unknown ones are left out and counted. Looking a keyword up costs more than scoring
@@ -115,40 +118,44 @@ impl Tagger {
     ) -> Result<KeywordCounts> {
         let vocabulary = self.model.vocabulary();
         let mut unknown = 0;
-        scratch.ids.clear();
+        let mut ids = std::mem::take(&mut scratch.ids);
+        ids.clear();
         for keyword in keywords {
             match vocabulary.get(keyword) {
-                Some(id) => scratch.ids.push(id),
+                Some(id) => ids.push(id),
                 None => {
                     unknown += 1;
                     on_unknown(keyword);
                 }
             }
         }
-        let repeated = canonicalize(&mut scratch.ids);
-        self.score_canonical(&scratch.ids, &mut scratch.forward, scores)?;
-        Ok(KeywordCounts { known: scratch.ids.len(), unknown, repeated })
+        let repeated = canonicalize(&mut ids);
+        let result = self.score(&ids, scratch, scores);
+        let known = ids.len();
+        scratch.ids = ids;
+        result.map(|()| KeywordCounts { known, unknown, repeated })
     }
 
     /// Scores many items: item i has the keywords `ids[starts[i]..starts[i + 1]]` and the scores
     /// `scores[i * tags..(i + 1) * tags]`. The same bits as [`Tagger::score`] on each.
     ///
     /// # Errors
-    /// As [`Tagger::score`]; also [`Error::Length`] unless `starts` ascends from 0 to the length of `ids`. Scores before the
-    /// item at fault are written.
+    /// As [`Tagger::score`]; also [`Error::Length`] unless `starts` ascends from 0 to the length of `ids`. Some of the scores may
+    /// have been written then.
     pub fn score_batch(&self, ids: &[u32], starts: &[usize], scratch: &mut Scratch, scores: &mut [f32]) -> Result<()> {
         let items = starts.len().saturating_sub(1);
         let tags = self.tags().len();
         Error::check_length("scores of a batch", items.saturating_mul(tags), scores.len())?;
         Error::check_length("ids of a batch", starts.last().copied().unwrap_or(0), ids.len())?;
         Error::check_length("first start of a batch", 0, starts.first().copied().unwrap_or(0))?;
-        for (i, item) in starts.windows(2).enumerate() {
-            let ids = ids.get(item[0]..item[1]).ok_or(Error::Length {
-                what: "start of an item's ids",
-                expected: item[0],
-                found: item[1],
-            })?;
-            self.score(ids, scratch, &mut scores[i * tags..(i + 1) * tags])?;
+        if let Some(item) = starts.windows(2).find(|item| item[0] > item[1]) {
+            return Err(Error::Length { what: "start of an item's ids", expected: item[0], found: item[1] });
+        }
+        let capacity = scratch.forward.capacity();
+        for first in (0..items).step_by(capacity) {
+            let last = items.min(first + capacity);
+            let (bounds, scores) = (&starts[first..=last], &mut scores[first * tags..last * tags]);
+            scratch.with_sets(ids, bounds, |sets, forward| self.score_sets(sets, forward, scores))?;
         }
         Ok(())
     }
@@ -189,8 +196,8 @@ impl Tagger {
     pub fn logits(&self, ids: &[u32], scratch: &mut Scratch, logits: &mut [f32]) -> Result<()> {
         let shape = &self.model.network().shape;
         Error::check_length("logits", shape.tags(), logits.len())?;
-        scratch.with_canonical(ids, |ids, forward| self.run(ids, forward))?;
-        shape.gather_slots(&scratch.forward.logits, logits);
+        scratch.with_sets(ids, &[0, ids.len()], |sets, forward| self.run(sets, forward))?;
+        scratch.forward.copy_logits(shape, logits);
         Ok(())
     }
 
@@ -201,41 +208,44 @@ impl Tagger {
     pub fn hidden(&self, ids: &[u32], scratch: &mut Scratch, hidden: &mut [f32]) -> Result<()> {
         let shape = &self.model.network().shape;
         Error::check_length("hidden units", shape.hidden() * shape.groups().len(), hidden.len())?;
-        scratch.with_canonical(ids, |ids, forward| self.run(ids, forward))?;
+        scratch.with_sets(ids, &[0, ids.len()], |sets, forward| self.run(sets, forward))?;
         scratch.forward.copy_hidden(shape, hidden);
         Ok(())
     }
 
-    fn score_canonical(&self, ids: &[u32], forward: &mut Forward, scores: &mut [f32]) -> Result<()> {
+    fn score_sets(&self, sets: Sets<'_>, forward: &mut Forward, scores: &mut [f32]) -> Result<()> {
         let network = self.model.network();
-        Error::check_length("scores", network.shape.tags(), scores.len())?;
-        self.run(ids, forward)?;
+        Error::check_length("scores", network.shape.tags() * sets.len(), scores.len())?;
+        self.run(sets, forward)?;
         forward.scores(self.kernels, network, scores);
         Ok(())
     }
 
-    fn run(&self, ids: &[u32], forward: &mut Forward) -> Result<()> {
-        let network = self.model.network();
-        if forward.logits.len() != network.shape.slot_blocks() {
-            return Err(Error::Length {
-                what: "scratch (was it made by this tagger?)",
-                expected: network.shape.slot_blocks(),
-                found: forward.logits.len(),
-            });
-        }
-        forward.run(self.kernels, network, self.model.weights(), ids)
+    fn run(&self, sets: Sets<'_>, forward: &mut Forward) -> Result<()> {
+        forward.run(self.kernels, self.model.network(), self.model.weights(), sets)
     }
 }
 
 impl Scratch {
-    /// Calls `run` with `ids` in ascending order and without repeats.
-    fn with_canonical<R>(&mut self, ids: &[u32], run: impl FnOnce(&[u32], &mut Forward) -> R) -> R {
-        if ids.is_sorted_by(|a, b| a < b) {
-            return run(ids, &mut self.forward);
+    /// Calls `run` with the items `ids[starts[i]..starts[i + 1]]` as sets.
+    fn with_sets<R>(
+        &mut self,
+        ids: &[u32],
+        starts: &[usize],
+        run: impl FnOnce(Sets<'_>, &mut Forward) -> Result<R>,
+    ) -> Result<R> {
+        if let Some(sets) = Sets::new(ids, starts) {
+            return run(sets, &mut self.forward);
         }
         self.ids.clear();
-        self.ids.extend_from_slice(ids);
-        canonicalize(&mut self.ids);
-        run(&self.ids, &mut self.forward)
+        self.starts.clear();
+        self.starts.push(0);
+        for item in starts.windows(2) {
+            let start = self.ids.len();
+            self.ids.extend_from_slice(&ids[item[0]..item[1]]);
+            canonicalize_from(&mut self.ids, start);
+            self.starts.push(self.ids.len());
+        }
+        run(Sets::checked(&self.ids, &self.starts)?, &mut self.forward)
     }
 }

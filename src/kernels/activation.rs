@@ -74,16 +74,16 @@ pub(super) fn activate_backward<S: Simd>(s: S, activation: Activation, a: &[Bloc
 pub(super) fn list_active<S: Simd>(s: S, h: &[Block], active: ActiveUnits<'_>) -> usize {
     let zero = s.splat(0.0);
     let mut count = 0;
-    for (i, h) in h.iter().enumerate() {
+    for (first, h) in (0..).step_by(LANES).zip(h) {
+        // So far at most `first` units are listed, so there is room for 16 more.
+        let (Some((units, _)), Some((values, _))) =
+            (active.units[count..].split_first_chunk_mut(), active.values[count..].split_first_chunk_mut())
+        else {
+            return count;
+        };
         // NaN is not equal to zero, so it is listed.
-        let mut on = !s.bits(s.equal(s.load(h), zero)) & 0xFFFF;
-        while on != 0 {
-            let lane = on.trailing_zeros();
-            active.units[count] = (i * LANES) as u32 + lane;
-            active.values[count] = h.0[lane as usize];
-            count += 1;
-            on &= on - 1;
-        }
+        let on = s.not(s.equal(s.load(h), zero));
+        count += s.compress(on, h, first, units, values);
     }
     count
 }

@@ -15,6 +15,7 @@ mod activation;
 mod adagrad;
 mod level;
 mod magnitude;
+mod output;
 mod rows;
 mod scalar;
 mod sigmoid;
@@ -23,12 +24,14 @@ mod simd;
 pub use activation::ActiveUnits;
 pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shrink, Squares};
 pub use level::Level;
+pub use output::{ActiveLists, HiddenRows, Logits, PANEL_BLOCKS, Panels, TagMajor};
 pub use rows::{Rows, tree_sum};
 pub use sigmoid::{LogLoss, LossInputs, LossKind};
 
 use crate::activation::Activation;
-use crate::aligned::{Block, LANES};
+use crate::aligned::{Block, LANES, blocks_for};
 use crate::error::{Error, Result};
+use crate::ids::Sets;
 
 /// The kernels of one level that this machine has.
 #[derive(Clone, Copy, Debug)]
@@ -44,13 +47,17 @@ type Start<'a> = Option<&'a [Block]>;
 #[derive(Debug)]
 struct Table {
     level: Level,
+    sum_bags: unsafe fn(Rows<'_>, &[Block], Sets<'_>, bool, &mut [Block]),
     sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &mut [Block]),
     weighted_sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &[f32], &mut [Block]),
     dot_rows: unsafe fn(Rows<'_>, &[u32], &[Block], &mut [Block]),
+    panels_sparse: unsafe fn(Panels<'_>, ActiveLists<'_>, &[Block], &mut Logits<'_>),
+    panels_dense: unsafe fn(Panels<'_>, HiddenRows<'_>, &[Block], &mut Logits<'_>),
+    tag_major: unsafe fn(TagMajor<'_>, HiddenRows<'_>, &mut [f32], usize),
     activate: unsafe fn(Activation, &[Block], &mut [Block]),
     activate_backward: unsafe fn(Activation, &[Block], &[Block], &mut [Block]),
     list_active: unsafe fn(&[Block], ActiveUnits<'_>) -> usize,
-    sigmoid: unsafe fn(f32, &mut [Block]),
+    sigmoid: unsafe fn(f32, &mut [f32]),
     log_loss: unsafe fn(&LogLoss, LossInputs<'_>, &mut [Block]) -> f64,
     adagrad: unsafe fn(&AdaGradStep, &[Block], &mut [Block], Squares<'_>),
     couple: unsafe fn(f32, f32, &[Block], &mut [Block]),
@@ -61,9 +68,13 @@ struct Table {
 
 static SCALAR: Table = Table {
     level: Level::Scalar,
+    sum_bags: scalar::sum_bags,
     sum_rows: scalar::sum_rows,
     weighted_sum_rows: scalar::weighted_sum_rows,
     dot_rows: scalar::dot_rows,
+    panels_sparse: scalar::panels_sparse,
+    panels_dense: scalar::panels_dense,
+    tag_major: scalar::tag_major,
     activate: scalar::activate,
     activate_backward: scalar::activate_backward,
     list_active: scalar::list_active,
@@ -81,6 +92,10 @@ macro_rules! level {
     ($table:ident, $level:expr, $token:expr $(, #[$features:meta])?) => {
         static $table: Table = {
             $(#[$features])?
+            fn sum_bags(rows: Rows<'_>, init: &[Block], sets: Sets<'_>, prefetch: bool, out: &mut [Block]) {
+                rows::sum_bags($token, rows, init, sets, prefetch, out);
+            }
+            $(#[$features])?
             fn sum_rows(rows: Rows<'_>, init: Option<&[Block]>, ids: &[u32], out: &mut [Block]) {
                 rows::sum($token, rows, init, ids, rows::Ones, out);
             }
@@ -91,6 +106,18 @@ macro_rules! level {
             $(#[$features])?
             fn dot_rows(rows: Rows<'_>, ids: &[u32], x: &[Block], partial_sums: &mut [Block]) {
                 rows::dot($token, rows, ids, x, partial_sums);
+            }
+            $(#[$features])?
+            fn panels_sparse(panels: Panels<'_>, active: ActiveLists<'_>, bias: &[Block], z: &mut Logits<'_>) {
+                output::sparse($token, panels, active, bias, z);
+            }
+            $(#[$features])?
+            fn panels_dense(panels: Panels<'_>, hidden: HiddenRows<'_>, bias: &[Block], z: &mut Logits<'_>) {
+                output::dense($token, panels, hidden, bias, z);
+            }
+            $(#[$features])?
+            fn tag_major(tags: TagMajor<'_>, hidden: HiddenRows<'_>, z: &mut [f32], stride: usize) {
+                output::tag_major($token, tags, hidden, z, stride);
             }
             $(#[$features])?
             fn activate(activation: Activation, a: &[Block], h: &mut [Block]) {
@@ -105,7 +132,7 @@ macro_rules! level {
                 activation::list_active($token, h, active)
             }
             $(#[$features])?
-            fn sigmoid(eps: f32, x: &mut [Block]) {
+            fn sigmoid(eps: f32, x: &mut [f32]) {
                 sigmoid::sigmoid($token, eps, x);
             }
             $(#[$features])?
@@ -134,9 +161,13 @@ macro_rules! level {
             }
             Table {
                 level: $level,
+                sum_bags,
                 sum_rows,
                 weighted_sum_rows,
                 dot_rows,
+                panels_sparse,
+                panels_dense,
+                tag_major,
                 activate,
                 activate_backward,
                 list_active,
@@ -197,7 +228,20 @@ impl Kernels {
         self.table.level
     }
 
-    /// Embedding bag: `out = init + Σ_n rows[ids[n]]`, added in the order of `ids`; without `init` the sum starts at 0.
+    /// Embedding bags: for each set `out = init + Σ_k rows[k]`, added in ascending order. `prefetch` asks for rows before they are
+    /// added, across sets: it pays where the table is not in the caches near to the core.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless `out` has as many blocks for each set as `init`; [`Error::KeywordOutOfRange`] if an id has no row.
+    pub fn sum_bags(self, rows: Rows<'_>, init: &[Block], sets: Sets<'_>, prefetch: bool, out: &mut [Block]) -> Result<()> {
+        Error::check_length("sums of bags", init.len().saturating_mul(sets.len()), out.len())?;
+        sets.check_below(rows.count(init.len()))?;
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.sum_bags)(rows, init, sets, prefetch, out) };
+        Ok(())
+    }
+
+    /// The sum `out = init + Σ_n rows[ids[n]]`, added in the order of `ids`; without `init` the sum starts at 0.
     ///
     /// # Errors
     /// [`Error::Length`] if `init` and `out` differ in length; [`Error::KeywordOutOfRange`] if an id has no row.
@@ -246,6 +290,50 @@ impl Kernels {
         Ok(())
     }
 
+    /// Logits of one group from the hidden units that are not zero: for each item and tag the bias, then `h_j·W2[j]` in the order of
+    /// the units.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if weights, bias, lists or logits do not fit; [`Error::KeywordOutOfRange`] if there is no such unit.
+    pub fn panels_sparse(self, panels: Panels<'_>, active: ActiveLists<'_>, bias: &[Block], z: &mut Logits<'_>) -> Result<()> {
+        let ActiveLists { starts, units, values } = active;
+        check_panels(panels, bias)?;
+        Error::check_length("values of units", units.len(), values.len())?;
+        check_starts(starts, units.len())?;
+        check_ids(panels.units, units)?;
+        z.check(starts.len().saturating_sub(1), panels.width)?;
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.panels_sparse)(panels, active, bias, z) };
+        Ok(())
+    }
+
+    /// The same bits as [`Kernels::panels_sparse`], from whole hidden vectors; weights are finite.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if weights, bias, hidden vectors or logits do not fit.
+    pub fn panels_dense(self, panels: Panels<'_>, hidden: HiddenRows<'_>, bias: &[Block], z: &mut Logits<'_>) -> Result<()> {
+        check_panels(panels, bias)?;
+        hidden.check(blocks_for(panels.units))?;
+        z.check(hidden.items, panels.width)?;
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.panels_dense)(panels, hidden, bias, z) };
+        Ok(())
+    }
+
+    /// Logits of one group, tag-major: dot products of tags' rows with hidden vectors, 16 partial sums (unit mod 16) in ascending
+    /// order, then [`tree_sum`], then the bias. Those of item i are `z[i * stride..]`, one a tag.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if weights, hidden vectors or logits do not fit.
+    pub fn tag_major(self, tags: TagMajor<'_>, hidden: HiddenRows<'_>, z: &mut [f32], stride: usize) -> Result<()> {
+        Error::check_length("output weights", tags.width.saturating_mul(tags.bias.len()), tags.weights.len())?;
+        hidden.check(tags.width)?;
+        output::check_rows("logits", z.len(), stride, tags.bias.len(), hidden.items)?;
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.tag_major)(tags, hidden, z, stride) };
+        Ok(())
+    }
+
     /// `h = act(a)`, see [`Activation`]; NaN stays NaN. Padding is treated like a unit, and σ(0) is not 0.
     ///
     /// # Errors
@@ -281,7 +369,7 @@ impl Kernels {
     }
 
     /// `x = clamp(σ(x), eps, 1 − eps)`; NaN stays NaN.
-    pub fn sigmoid(self, eps: f32, x: &mut [Block]) {
+    pub fn sigmoid(self, eps: f32, x: &mut [f32]) {
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         unsafe { (self.table.sigmoid)(eps, x) };
     }
@@ -377,6 +465,21 @@ impl Squares<'_> {
 
 fn check_init(init: Option<&[Block]>, out: &[Block]) -> Result<()> {
     init.map_or(Ok(()), |init| Error::check_length("start of a sum", out.len(), init.len()))
+}
+
+/// Fails unless `starts` ascends to no more than `ids`.
+fn check_starts(starts: &[usize], ids: usize) -> Result<()> {
+    match starts.last() {
+        Some(&end) if end > ids || !starts.is_sorted() => {
+            Err(Error::Length { what: "ids of bags", expected: starts.iter().copied().fold(0, usize::max), found: ids })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_panels(panels: Panels<'_>, bias: &[Block]) -> Result<()> {
+    Error::check_length("output biases", panels.width, bias.len())?;
+    Error::check_length("output weights", panels.width.saturating_mul(panels.units), panels.blocks.len())
 }
 
 fn check_ids(rows: usize, ids: &[u32]) -> Result<()> {

@@ -5,6 +5,7 @@
 
 use super::simd::Simd;
 use crate::aligned::{Block, LANES};
+use crate::ids::Sets;
 
 /// A matrix of blocks: row r is `blocks[r * stride + first ..]`, as wide as the other operand of a kernel.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +60,21 @@ impl RowWeights for &[f32] {
     }
 }
 
+/// Rows ahead of the one that is added at which [`sum_bags`] asks for a row.
+const AHEAD: usize = 16;
+
+/// See [`super::Kernels::sum_bags`]. Every id is below `rows.count(init.len())`; `out` has `init.len()` blocks for each set.
+#[inline(always)]
+pub(super) fn sum_bags<S: Simd>(s: S, rows: Rows<'_>, init: &[Block], sets: Sets<'_>, prefetch: bool, out: &mut [Block]) {
+    for ((ids, rest), out) in sets.iter().zip(out.chunks_exact_mut(init.len().max(1))) {
+        if prefetch {
+            sum_ahead(s, rows, Some(init), ids, Ones, rest.get(AHEAD..).unwrap_or_default(), out);
+        } else {
+            sum(s, rows, Some(init), ids, Ones, out);
+        }
+    }
+}
+
 /// See [`super::Kernels::sum_rows`]. Every id is below `rows.count(out.len())`, and there is a weight for each.
 #[inline(always)]
 pub(super) fn sum<S: Simd, W: RowWeights>(
@@ -69,47 +85,74 @@ pub(super) fn sum<S: Simd, W: RowWeights>(
     weights: W,
     out: &mut [Block],
 ) {
-    let mut column = 0;
-    if S::WIDE_TILES {
-        while out.len() - column >= 4 {
-            sum_tile::<S, W, 4>(s, rows, init, ids, weights, out, column);
-            column += 4;
-        }
-    }
-    while out.len() - column >= 2 {
-        sum_tile::<S, W, 2>(s, rows, init, ids, weights, out, column);
-        column += 2;
-    }
-    if column < out.len() {
-        sum_tile::<S, W, 1>(s, rows, init, ids, weights, out, column);
-    }
+    sum_ahead(s, rows, init, ids, weights, &[], out);
 }
 
+/// Like [`sum`], and asks for row `ahead[n]`, if there is one, when it adds row `ids[n]`.
 #[inline(always)]
-fn sum_tile<S: Simd, W: RowWeights, const N: usize>(
+fn sum_ahead<S: Simd, W: RowWeights>(
     s: S,
     rows: Rows<'_>,
     init: Option<&[Block]>,
     ids: &[u32],
     weights: W,
+    ahead: &[u32],
     out: &mut [Block],
-    column: usize,
 ) {
-    // Adding +0.0 turns -0.0 into +0.0. From then on no term can make a sum -0.0, so skipping zero terms changes no bit.
-    let mut sums = [s.splat(0.0); N];
-    if let Some(init) = init {
-        for (sum, block) in sums.iter_mut().zip(&init[column..column + N]) {
-            *sum = s.add(s.load(block), *sum);
-        }
+    let width = out.len();
+    let mut column = 0;
+    // No closure: it would not be compiled for the level.
+    while column < width {
+        // Whole rows are asked for, so once is enough.
+        let tile = Tile { rows, init, ids, column, ahead: if column == 0 { ahead } else { &[] }, width };
+        column += match width - column {
+            4.. if S::WIDE_TILES => tile.sum::<S, W, 4>(s, weights, out),
+            2.. => tile.sum::<S, W, 2>(s, weights, out),
+            _ => tile.sum::<S, W, 1>(s, weights, out),
+        };
     }
-    for (n, &id) in ids.iter().enumerate() {
-        let start = id as usize * rows.stride + rows.first + column;
-        for (sum, block) in sums.iter_mut().zip(&rows.blocks[start..start + N]) {
-            *sum = s.add(*sum, weights.apply(s, n, s.load(block)));
+}
+
+/// Columns of a sum that stay in registers.
+struct Tile<'a> {
+    rows: Rows<'a>,
+    init: Option<&'a [Block]>,
+    ids: &'a [u32],
+    /// The first of them, in blocks.
+    column: usize,
+    /// Rows of `width` blocks to ask for.
+    ahead: &'a [u32],
+    width: usize,
+}
+
+impl Tile<'_> {
+    /// Sums `N` blocks; returns `N`.
+    #[inline(always)]
+    fn sum<S: Simd, W: RowWeights, const N: usize>(&self, s: S, weights: W, out: &mut [Block]) -> usize {
+        let Tile { rows, init, ids, column, ahead, width } = *self;
+        // Adding +0.0 turns -0.0 into +0.0. From then on no term can make a sum -0.0, so skipping zero terms changes no bit.
+        let mut sums = [s.splat(0.0); N];
+        if let Some(init) = init {
+            for (sum, block) in sums.iter_mut().zip(&init[column..column + N]) {
+                *sum = s.add(s.load(block), *sum);
+            }
         }
-    }
-    for (sum, block) in sums.iter().zip(&mut out[column..column + N]) {
-        s.store(*sum, block);
+        for (n, &id) in ids.iter().enumerate() {
+            if let Some(&next) = ahead.get(n) {
+                let start = next as usize * rows.stride + rows.first;
+                for block in &rows.blocks[start..start + width] {
+                    s.prefetch(block);
+                }
+            }
+            let start = id as usize * rows.stride + rows.first + column;
+            for (sum, block) in sums.iter_mut().zip(&rows.blocks[start..start + N]) {
+                *sum = s.add(*sum, weights.apply(s, n, s.load(block)));
+            }
+        }
+        for (sum, block) in sums.iter().zip(&mut out[column..column + N]) {
+            s.store(*sum, block);
+        }
+        N
     }
 }
 

@@ -4,11 +4,13 @@
 
 use super::activation::ActiveUnits;
 use super::adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shrink, Squares};
-use super::rows::Rows;
+use super::output::{ActiveLists, HiddenRows, Logits, PANEL_BLOCKS, Panels, TagMajor};
+use super::rows::{Rows, tree_sum};
 use super::sigmoid::{ATANH_POLY, EXP_POLY, EXP_UNDERFLOW, LN2_HIGH, LN2_LOW, LogLoss, LossInputs, LossKind};
 use super::simd::EXPONENT_SHIFT;
 use crate::activation::Activation;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
+use crate::ids::Sets;
 
 pub(super) fn sum_rows(rows: Rows<'_>, init: Option<&[Block]>, ids: &[u32], out: &mut [Block]) {
     let table = as_floats(rows.blocks);
@@ -38,6 +40,60 @@ pub(super) fn dot_rows(rows: Rows<'_>, ids: &[u32], x: &[Block], partial_sums: &
         let start = (id as usize * rows.stride + rows.first) * LANES;
         for (i, x) in as_floats(x).iter().enumerate() {
             sums.0[i % LANES] += table[start + i] * x;
+        }
+    }
+}
+
+pub(super) fn sum_bags(rows: Rows<'_>, init: &[Block], sets: Sets<'_>, _: bool, out: &mut [Block]) {
+    for ((ids, _), out) in sets.iter().zip(out.chunks_exact_mut(init.len().max(1))) {
+        sum_rows(rows, Some(init), ids, out);
+    }
+}
+
+pub(super) fn panels_sparse(panels: Panels<'_>, active: ActiveLists<'_>, bias: &[Block], z: &mut Logits<'_>) {
+    for (item, bounds) in active.starts.windows(2).enumerate() {
+        let units = active.units[bounds[0]..bounds[1]].iter().zip(&active.values[bounds[0]..bounds[1]]);
+        add_units(panels, units, bias, z, item);
+    }
+}
+
+pub(super) fn panels_dense(panels: Panels<'_>, hidden: HiddenRows<'_>, bias: &[Block], z: &mut Logits<'_>) {
+    let numbers: Vec<u32> = (0..).take(panels.units).collect();
+    for item in 0..hidden.items {
+        let start = (item * hidden.stride + hidden.first) * LANES;
+        add_units(panels, numbers.iter().zip(&as_floats(hidden.blocks)[start..]), bias, z, item);
+    }
+}
+
+fn add_units<'a>(
+    panels: Panels<'_>,
+    units: impl Iterator<Item = (&'a u32, &'a f32)> + Clone,
+    bias: &[Block],
+    z: &mut Logits<'_>,
+    item: usize,
+) {
+    for (tag, bias) in as_floats(bias).iter().enumerate() {
+        let panel = tag / (PANEL_BLOCKS * LANES) * PANEL_BLOCKS;
+        let stride = PANEL_BLOCKS.min(panels.width - panel) * LANES;
+        let mut sum = bias + 0.0;
+        for (unit, value) in units.clone() {
+            sum += value
+                * as_floats(panels.blocks)
+                    [panel * panels.units * LANES + *unit as usize * stride + tag % (PANEL_BLOCKS * LANES)];
+        }
+        as_floats_mut(z.blocks)[(item * z.stride + z.first) * LANES + tag] = sum;
+    }
+}
+
+pub(super) fn tag_major(tags: TagMajor<'_>, hidden: HiddenRows<'_>, z: &mut [f32], stride: usize) {
+    let TagMajor { weights, width, bias } = tags;
+    let tags: Vec<u32> = (0..).take(bias.len()).collect();
+    for item in 0..hidden.items {
+        let start = item * hidden.stride + hidden.first;
+        let mut sums = vec![Block::ZERO; bias.len()];
+        dot_rows(Rows::new(weights, width), &tags, &hidden.blocks[start..start + width], &mut sums);
+        for (tag, sum) in sums.iter().enumerate() {
+            z[item * stride + tag] = tree_sum(sum) + bias[tag];
         }
     }
 }
@@ -88,8 +144,8 @@ fn clamp(x: f32, low: f32, high: f32) -> f32 {
     }
 }
 
-pub(super) fn sigmoid(eps: f32, x: &mut [Block]) {
-    for x in as_floats_mut(x) {
+pub(super) fn sigmoid(eps: f32, x: &mut [f32]) {
+    for x in x {
         *x = clamp(sigma(*x), eps, 1.0 - eps);
     }
 }

@@ -114,14 +114,29 @@ fn clamp<S: Simd>(s: S, x: S::F, low: S::F, high: S::F) -> S::F {
 
 /// See [`super::Kernels::sigmoid`].
 #[inline(always)]
-pub(super) fn sigmoid<S: Simd>(s: S, eps: f32, x: &mut [Block]) {
-    for block in x {
-        let z = s.load(block);
-        let e = exp_negative(s, s.sub(s.splat(0.0), s.abs(z)));
-        let numerator = s.select(s.less(z, s.splat(0.0)), e, s.splat(1.0));
-        let p = s.div(numerator, s.add(s.splat(1.0), e));
-        s.store(clamp(s, p, s.splat(eps), s.splat(1.0 - eps)), block);
+pub(super) fn sigmoid<S: Simd>(s: S, eps: f32, x: &mut [f32]) {
+    let (blocks, rest) = x.as_chunks_mut::<LANES>();
+    // Two at a time: each is one long chain of dependent operations.
+    let (pairs, last) = blocks.as_chunks_mut::<2>();
+    for [a, b] in pairs {
+        let (p, q) = (sigmoid_block(s, eps, s.load(a)), sigmoid_block(s, eps, s.load(b)));
+        s.store(p, a);
+        s.store(q, b);
     }
+    for block in last {
+        s.store(sigmoid_block(s, eps, s.load(block)), block);
+    }
+    if !rest.is_empty() {
+        s.store_part(sigmoid_block(s, eps, s.load_part(rest)), rest);
+    }
+}
+
+#[inline(always)]
+fn sigmoid_block<S: Simd>(s: S, eps: f32, z: S::F) -> S::F {
+    let e = exp_negative(s, s.sub(s.splat(0.0), s.abs(z)));
+    let numerator = s.select(s.less(z, s.splat(0.0)), e, s.splat(1.0));
+    let p = s.div(numerator, s.add(s.splat(1.0), e));
+    clamp(s, p, s.splat(eps), s.splat(1.0 - eps))
 }
 
 /// See [`super::Kernels::log_loss`]. All slices are equally long.

@@ -82,6 +82,98 @@ fn sums_and_dots_of_rows_are_the_same_bits_on_every_level() {
 }
 
 #[test]
+fn bags_are_sums_of_rows_on_every_level() {
+    for width in WIDTHS {
+        let (stride, first, count) = (width + 2, 1, 90_u32);
+        let table = noise(1, stride * count as usize, true);
+        let rows = Rows { blocks: &table, stride, first };
+        let init = noise(2, width, true);
+        let ids: Vec<u32> = (0..count).collect();
+        let starts = [2, 2, 5, 60, 61, 90];
+        let sets = Sets::new(&ids, &starts).unwrap();
+        for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+            for prefetch in [false, true] {
+                let mut out = noise(3, width * sets.len(), false);
+                kernels.sum_bags(rows, &init, sets, prefetch, &mut out).unwrap();
+                for (i, (ids, _)) in sets.iter().enumerate() {
+                    let mut expected = noise(4, width, false);
+                    scalar().sum_rows(rows, Some(&init), ids, &mut expected).unwrap();
+                    assert_eq!(bits(&out[i * width..(i + 1) * width]), bits(&expected), "{}, {width} blocks", kernels.level());
+                }
+            }
+        }
+    }
+}
+
+/// Hidden vectors of `items` items with about half of the units off, and the list of the others.
+fn half_off(items: usize, width: usize, units: usize) -> (Vec<Block>, Vec<usize>, Vec<u32>, Vec<f32>) {
+    let mut hidden = noise(7, items * width, false);
+    let (mut starts, mut numbers, mut values) = (vec![0], Vec::new(), Vec::new());
+    for row in as_floats_mut(&mut hidden).chunks_exact_mut((width * LANES).max(1)) {
+        for (unit, h) in (0..).zip(row) {
+            if unit as usize >= units || *h < 0.0 {
+                *h = 0.0;
+            } else {
+                numbers.push(unit);
+                values.push(*h);
+            }
+        }
+        starts.push(numbers.len());
+    }
+    starts.resize(items + 1, 0);
+    (hidden, starts, numbers, values)
+}
+
+#[test]
+fn output_layers_are_the_same_bits_on_every_level_sparse_and_dense() {
+    for units in [0, 1, 16, 37] {
+        let stride = blocks_for(units);
+        for width in WIDTHS {
+            let table = noise(1, units * width, false);
+            let mut bias = noise(2, width, false);
+            if let Some(block) = bias.first_mut() {
+                block.0[0] = -0.0;
+            }
+            let panels = Panels { blocks: &table, units, width };
+            for items in [0, 1, 2, 5, 6, 13] {
+                let (hidden, starts, numbers, values) = half_off(items, stride, units);
+                let hidden = HiddenRows { blocks: &hidden, stride, first: 0, items };
+                let active = ActiveLists { starts: &starts, units: &numbers, values: &values };
+                let run = |kernels: Kernels, is_dense: bool| {
+                    let mut blocks = vec![Block::ZERO; items * (width + 3)];
+                    let mut z = Logits { blocks: &mut blocks, stride: width + 3, first: 2 };
+                    if is_dense {
+                        kernels.panels_dense(panels, hidden, &bias, &mut z).unwrap();
+                    } else {
+                        kernels.panels_sparse(panels, active, &bias, &mut z).unwrap();
+                    }
+                    bits(&blocks)
+                };
+                let expected = run(scalar(), false);
+                for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+                    for is_dense in [false, true] {
+                        assert_eq!(run(kernels, is_dense), expected, "{}, dense: {is_dense}", kernels.level());
+                    }
+                }
+
+                // The same weights as rows of tags.
+                let tags = table.len().checked_div(stride).unwrap_or(5);
+                let weights = &table[..tags * stride];
+                let bias = &as_floats(&bias)[..tags.min(width * LANES)];
+                let weights = &weights[..bias.len() * stride];
+                let run = |kernels: Kernels| {
+                    let mut z = vec![0.0; items * (bias.len() + 1)];
+                    kernels.tag_major(TagMajor { weights, width: stride, bias }, hidden, &mut z, bias.len() + 1).unwrap();
+                    z.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+                };
+                let expected = run(scalar());
+                others().for_each(|kernels| assert_eq!(run(kernels), expected, "{}", kernels.level()));
+            }
+        }
+    }
+}
+
+#[test]
 fn skipping_zero_weights_changes_no_bit() {
     let table = noise(1, 5 * 6, true);
     let table: Vec<Block> = table.iter().map(|b| Block(b.0.map(|x| if x.abs() < 1e20 { x } else { -0.0 }))).collect();
@@ -143,12 +235,18 @@ fn elementwise_kernels_are_the_same_bits_on_every_level() {
         for seed in 0..20 {
             let x = noise(seed, width, true);
             let mut expected_p = x.clone();
-            scalar().sigmoid(1e-4, &mut expected_p);
+            scalar().sigmoid(1e-4, as_floats_mut(&mut expected_p));
             for kernels in others() {
                 let level = kernels.level();
                 let mut p = x.clone();
-                kernels.sigmoid(1e-4, &mut p);
+                kernels.sigmoid(1e-4, as_floats_mut(&mut p));
                 assert_eq!(bits(&p), bits(&expected_p), "{level}");
+                // No float depends on where the slice ends.
+                let cut = (width * LANES).saturating_sub(seed as usize);
+                let mut p = x.clone();
+                kernels.sigmoid(1e-4, &mut as_floats_mut(&mut p)[..cut]);
+                assert_eq!(bits(&p)[..cut], bits(&expected_p)[..cut], "{level}");
+                assert_eq!(bits(&p)[cut..], bits(&x)[cut..], "{level}");
                 assert_eq!(kernels.magnitude(&x).to_bits(), scalar().magnitude(&x).to_bits(), "{level}");
             }
         }
@@ -299,6 +397,31 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         assert!(kernels.sum_rows(rows, Some(&init), &[u32::MAX], &mut out).is_err());
         assert!(kernels.sum_rows(Rows { first: 1, ..rows }, Some(&init), &[1], &mut out).is_err());
         assert!(kernels.sum_rows(rows, Some(block), &[0], &mut out).is_err());
+        let sets = |ids| Sets::new(ids, &[0, 2]).unwrap();
+        assert!(kernels.sum_bags(rows, &init, sets(&[0, 1]), true, &mut out).is_ok());
+        assert!(kernels.sum_bags(rows, &init, sets(&[0, 2]), true, &mut out).is_err());
+        assert!(kernels.sum_bags(rows, block, sets(&[0, 1]), false, &mut out).is_err());
+        let panels = Panels { blocks: &table, units: 2, width: 2 };
+        let hidden = HiddenRows { blocks: &table, stride: 1, first: 0, items: 2 };
+        let mut blocks = zeroed(4 * LANES);
+        let mut z = Logits { blocks: &mut blocks, stride: 2, first: 0 };
+        let active = ActiveLists { starts: &[0, 1, 2], units: &[0, 1], values: &[1.0, 2.0] };
+        assert!(kernels.panels_sparse(panels, active, &init, &mut z).is_ok());
+        assert!(kernels.panels_dense(panels, hidden, &init, &mut z).is_ok());
+        assert!(kernels.panels_sparse(panels, active, block, &mut z).is_err());
+        assert!(kernels.panels_sparse(Panels { units: 3, ..panels }, active, &init, &mut z).is_err());
+        assert!(kernels.panels_sparse(panels, ActiveLists { units: &[0, 2], ..active }, &init, &mut z).is_err());
+        assert!(kernels.panels_sparse(panels, ActiveLists { starts: &[0, 3], ..active }, &init, &mut z).is_err());
+        assert!(kernels.panels_sparse(panels, ActiveLists { values: &[1.0], ..active }, &init, &mut z).is_err());
+        assert!(kernels.panels_dense(panels, HiddenRows { items: 5, ..hidden }, &init, &mut z).is_err());
+        assert!(kernels.panels_dense(panels, HiddenRows { first: 3, ..hidden }, &init, &mut z).is_err());
+        z.first = 1;
+        assert!(kernels.panels_dense(panels, hidden, &init, &mut z).is_err());
+        let mut floats = [0.0; 8];
+        let tags = |bias| TagMajor { weights: &table, width: 1, bias };
+        assert!(kernels.tag_major(tags(&[0.0; 4]), hidden, &mut floats, 4).is_ok());
+        assert!(kernels.tag_major(tags(&[0.0; 4]), hidden, &mut floats, 5).is_err());
+        assert!(kernels.tag_major(tags(&[0.0; 3]), hidden, &mut floats, 4).is_err());
         assert!(kernels.weighted_sum_rows(rows, Some(&init), &[0], &[], &mut out).is_err());
         assert!(kernels.dot_rows(rows, &[0], &init, &mut []).is_err());
         assert!(kernels.dot_rows(rows, &[2], &init, &mut out[..1]).is_err());
@@ -334,7 +457,7 @@ fn nan_is_never_swallowed() {
         }
         kernels.shrink(&Shrink { factor: 0.5, offset: 0.1 }, &mut h);
         assert!(h[0].0.iter().all(|x| x.is_nan()));
-        kernels.sigmoid(1e-4, &mut block);
+        kernels.sigmoid(1e-4, as_floats_mut(&mut block));
         assert!(block[0].0.iter().all(|x| x.is_nan()), "{}", kernels.level());
     }
 }
@@ -358,7 +481,7 @@ fn sigmoid_and_loss_are_within_their_stated_error() {
         let z = f64::from(x);
         let mut p = [Block([x; LANES])];
         if step % 16 == 0 {
-            kernels.sigmoid(0.0, &mut p);
+            kernels.sigmoid(0.0, as_floats_mut(&mut p));
             worst_sigmoid = worst_sigmoid.max(ulps(p[0].0[0], 1.0 / (1.0 + (-z).exp())));
         }
         if step % 64 == 0 {

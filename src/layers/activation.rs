@@ -3,22 +3,22 @@
 //! Padding of the hidden vector stays zero, so that it takes no part in the output layer: most activations are 0 at 0, and where
 //! one is not, padding is cleared here.
 
-use crate::aligned::{Block, LANES, as_floats_mut};
+use crate::aligned::{Block, LANES, as_floats_mut, blocks_for};
 use crate::error::Result;
 use crate::kernels::Kernels;
 use crate::layers::Active;
 use crate::network::{Activation, Network};
 
-/// Writes `act(a)` to `h`.
+/// Writes `act(a)` to `h`, for one hidden vector or some end to end.
 ///
 /// # Errors
 /// If `a` and `h` differ in length.
 pub fn forward(kernels: Kernels, network: &Network, a: &[Block], h: &mut [Block]) -> Result<()> {
     kernels.activate(network.activation, a, h)?;
     if network.activation == Activation::Sigmoid {
-        for group in network.shape.groups() {
-            let units = group.hidden.start * LANES + network.shape.hidden();
-            as_floats_mut(h)[units..group.hidden.end * LANES].fill(0.0);
+        let shape = &network.shape;
+        for group in as_floats_mut(h).chunks_exact_mut((blocks_for(shape.hidden()) * LANES).max(1)) {
+            group[shape.hidden()..].fill(0.0);
         }
     }
     Ok(())

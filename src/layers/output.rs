@@ -2,13 +2,9 @@
 
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
-use crate::kernels::{Kernels, Rows, tree_sum};
+use crate::kernels::{ActiveLists, HiddenRows, Kernels, Logits, Panels, Rows, TagMajor, tree_sum};
 use crate::layers::Active;
 use crate::network::{Group, OutputLayout, Shape, Weights};
-
-/// Dot products that are made in one kernel call.
-const DOTS: usize = 8;
-const FIRST_IDS: [u32; DOTS] = [0, 1, 2, 3, 4, 5, 6, 7];
 
 /// The part of `active` that belongs to `group`, and the number of the group's first unit.
 fn of_group<'a>(active: Active<'a>, group: &Group) -> (Active<'a>, u32) {
@@ -37,20 +33,13 @@ pub fn forward(
     Error::check_length("hidden units", shape.row_blocks(), hidden.len())?;
     Error::check_length("logits", shape.slot_blocks(), logits.len())?;
     for group in shape.groups() {
+        let w2 = &weights.w2[group.w2.clone()];
         match shape.layout() {
             OutputLayout::TagMajor => {
-                let h = &hidden[group.hidden.clone()];
-                let w2 = &weights.w2[group.w2.clone()];
-                let (bias, z) = (as_floats(weights.b2), as_floats_mut(logits));
-                for first in (0..group.tags.len()).step_by(DOTS) {
-                    let count = DOTS.min(group.tags.len() - first);
-                    let mut sums = [Block::ZERO; DOTS];
-                    let rows = Rows { blocks: w2, stride: h.len(), first: first * h.len() };
-                    kernels.dot_rows(rows, &FIRST_IDS[..count], h, &mut sums[..count])?;
-                    for (sum, slot) in sums[..count].iter().zip(group.slots.start + first..) {
-                        z[slot] = tree_sum(sum) + bias[slot];
-                    }
-                }
+                let hidden = HiddenRows { blocks: hidden, stride: hidden.len(), first: group.hidden.start, items: 1 };
+                let bias = &as_floats(weights.b2)[group.slots.clone()];
+                let z = &mut as_floats_mut(logits)[group.slots.clone()];
+                kernels.tag_major(TagMajor { weights: w2, width: group.hidden.len(), bias }, hidden, z, group.slots.len())?;
             }
             OutputLayout::Panels => {
                 let (active, first) = of_group(active, group);
@@ -62,11 +51,11 @@ pub fn forward(
                     }
                     &relative[..active.units.len()]
                 };
-                for panel in shape.panels(group) {
-                    let rows = Rows::new(&weights.w2[panel.w2], panel.slots.len());
-                    let (bias, z) = (&weights.b2[panel.slots.clone()], &mut logits[panel.slots]);
-                    kernels.weighted_sum_rows(rows, Some(bias), units, active.values, z)?;
-                }
+                let slots = group.slot_blocks();
+                let panels = Panels { blocks: w2, units: shape.hidden(), width: slots.len() };
+                let mut z = Logits { stride: logits.len(), first: slots.start, blocks: logits };
+                let active = ActiveLists { starts: &[0, units.len()], units, values: active.values };
+                kernels.panels_sparse(panels, active, &weights.b2[slots], &mut z)?;
             }
         }
     }

@@ -10,13 +10,14 @@
 use std::arch::x86_64::*;
 
 use super::Simd;
-use crate::aligned::Block;
+use super::avx2::PREFETCH_TO;
+use crate::aligned::{Block, LANES};
 
 /// Proof that the CPU has AVX-512 F, BW, VL and DQ.
 ///
 /// SAFETY of every block in this file: an `Avx512` is only made by [`Avx512::new`], which can only be called safely from a
 /// function that enables these features itself; such a function runs only after detection. The intrinsics used here touch no
-/// memory, except `loadu` and `storeu`, whose 64 bytes are the borrowed block.
+/// memory, except `loadu` and `storeu`, whose 64 bytes, or those that a mask leaves of them, lie inside the borrowed floats, and `prefetch`, which may be given any address.
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Avx512(());
 
@@ -28,23 +29,38 @@ impl Avx512 {
     }
 }
 
+/// The lanes that `floats`, fewer than 16, fill.
+#[inline(always)]
+fn first_lanes(floats: &[f32]) -> __mmask16 {
+    (1_u16 << (floats.len() % LANES)) - 1
+}
+
 impl Simd for Avx512 {
     type F = __m512;
     type M = __mmask16;
 
     const WIDE_TILES: bool = true;
+    const DENSE_ITEMS: usize = 6;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         unsafe { _mm512_set1_ps(x) }
     }
     #[inline(always)]
-    fn load(self, block: &Block) -> __m512 {
-        unsafe { _mm512_loadu_ps(block.0.as_ptr()) }
+    fn load(self, floats: &[f32; LANES]) -> __m512 {
+        unsafe { _mm512_loadu_ps(floats.as_ptr()) }
     }
     #[inline(always)]
-    fn store(self, x: __m512, block: &mut Block) {
-        unsafe { _mm512_storeu_ps(block.0.as_mut_ptr(), x) }
+    fn store(self, x: __m512, floats: &mut [f32; LANES]) {
+        unsafe { _mm512_storeu_ps(floats.as_mut_ptr(), x) }
+    }
+    #[inline(always)]
+    fn load_part(self, floats: &[f32]) -> __m512 {
+        unsafe { _mm512_maskz_loadu_ps(first_lanes(floats), floats.as_ptr()) }
+    }
+    #[inline(always)]
+    fn store_part(self, x: __m512, floats: &mut [f32]) {
+        unsafe { _mm512_mask_storeu_ps(floats.as_mut_ptr(), first_lanes(floats), x) }
     }
     #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
@@ -87,6 +103,10 @@ impl Simd for Avx512 {
         unsafe { _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b) }
     }
     #[inline(always)]
+    fn not(self, mask: __mmask16) -> __mmask16 {
+        !mask
+    }
+    #[inline(always)]
     fn select(self, mask: __mmask16, yes: __m512, no: __m512) -> __m512 {
         unsafe { _mm512_mask_blend_ps(mask, no, yes) }
     }
@@ -100,5 +120,28 @@ impl Simd for Avx512 {
             let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(shifted));
             _mm512_castsi512_ps(_mm512_add_epi32(exponent, _mm512_castps_si512(_mm512_set1_ps(1.0))))
         }
+    }
+    #[inline(always)]
+    fn sum(self, x: __m512) -> f32 {
+        unsafe {
+            let low = _mm256_castpd_ps(_mm512_castpd512_pd256(_mm512_castps_pd(x)));
+            let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x)));
+            super::avx2::sum_of_eight(_mm256_add_ps(low, high))
+        }
+    }
+    #[inline(always)]
+    fn compress(self, mask: __mmask16, x: &Block, first: u32, units: &mut [u32; LANES], values: &mut [f32; LANES]) -> usize {
+        unsafe {
+            let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+            let numbers = _mm512_add_epi32(lanes, _mm512_set1_epi32(first.cast_signed()));
+            // In a register first: compressing to memory is slow on some CPUs.
+            _mm512_storeu_si512(units.as_mut_ptr().cast(), _mm512_maskz_compress_epi32(mask, numbers));
+            _mm512_storeu_ps(values.as_mut_ptr(), _mm512_maskz_compress_ps(mask, _mm512_loadu_ps(x.0.as_ptr())));
+        }
+        mask.count_ones() as usize
+    }
+    #[inline(always)]
+    fn prefetch(self, block: &Block) {
+        unsafe { _mm_prefetch::<PREFETCH_TO>(block.0.as_ptr().cast()) }
     }
 }

@@ -11,7 +11,7 @@ pub(super) mod avx2;
 pub(super) mod avx512;
 pub(super) mod portable;
 
-use crate::aligned::Block;
+use crate::aligned::{Block, LANES};
 
 /// A level's instructions on 16 lanes of `f32`. Every operation is the IEEE 754 one, rounded to nearest even.
 ///
@@ -26,9 +26,27 @@ pub(super) trait Simd: Copy {
     /// Whether the register file holds a tile of 4 vectors beside what a kernel needs for itself; otherwise tiles are 2 vectors.
     const WIDE_TILES: bool;
 
+    /// Items in a tile of the dense output layer: 6 with up to 4 vectors of tags each, or 4 or 2 with one.
+    const DENSE_ITEMS: usize;
+
     fn splat(self, x: f32) -> Self::F;
-    fn load(self, block: &Block) -> Self::F;
-    fn store(self, x: Self::F, block: &mut Block);
+    fn load(self, floats: &[f32; LANES]) -> Self::F;
+    fn store(self, x: Self::F, floats: &mut [f32; LANES]);
+
+    /// Loads fewer than 16 floats; the other lanes are 0.
+    #[inline(always)]
+    fn load_part(self, floats: &[f32]) -> Self::F {
+        let mut lanes = [0.0; LANES];
+        lanes[..floats.len()].copy_from_slice(floats);
+        self.load(&lanes)
+    }
+    /// Stores the first lanes, fewer than 16.
+    #[inline(always)]
+    fn store_part(self, x: Self::F, floats: &mut [f32]) {
+        let mut lanes = [0.0; LANES];
+        self.store(x, &mut lanes);
+        floats.copy_from_slice(&lanes[..floats.len()]);
+    }
 
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;
@@ -46,6 +64,7 @@ pub(super) trait Simd: Copy {
     fn less_or_equal(self, a: Self::F, b: Self::F) -> Self::M;
     /// `a == b`, false for NaN.
     fn equal(self, a: Self::F, b: Self::F) -> Self::M;
+    fn not(self, mask: Self::M) -> Self::M;
     /// `yes` where the mask holds, else `no`.
     fn select(self, mask: Self::M, yes: Self::F, no: Self::F) -> Self::F;
     /// Bit i is lane i.
@@ -53,6 +72,28 @@ pub(super) trait Simd: Copy {
 
     /// `2^n` for integers n in `[-126, 127]`, given as `n + EXPONENT_SHIFT`, whose lowest bits are then n in two's complement.
     fn exp2_shifted(self, shifted: Self::F) -> Self::F;
+
+    /// The sum of all lanes in the order of [`super::tree_sum`].
+    fn sum(self, x: Self::F) -> f32;
+
+    /// Lists the lanes where the mask holds: `first` plus each lane's index, and its value in `x`. Returns how many there are; what
+    /// is behind them may be written too.
+    #[inline(always)]
+    fn compress(self, mask: Self::M, x: &Block, first: u32, units: &mut [u32; LANES], values: &mut [f32; LANES]) -> usize {
+        let bits = self.bits(mask);
+        let mut count = 0;
+        // Without branches: which units are on is not to be foreseen.
+        for (lane, value) in (0..).zip(x.0) {
+            units[count] = first + lane;
+            values[count] = value;
+            count = (count + (bits >> lane & 1) as usize) % LANES;
+        }
+        bits.count_ones() as usize
+    }
+
+    /// Asks for a block that will be read soon. Where there is no such instruction it does nothing.
+    #[inline(always)]
+    fn prefetch(self, _: &Block) {}
 }
 
 /// `1.5 * 2^23`: adding it rounds a small float to an integer and leaves that integer in the lowest bits.

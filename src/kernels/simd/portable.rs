@@ -3,8 +3,9 @@
 use bytemuck::cast;
 use wide::{f32x16, i32x16};
 
+use super::super::tree_sum;
 use super::Simd;
-use crate::aligned::Block;
+use crate::aligned::{Block, LANES};
 
 /// Needs no proof: the build itself allows these instructions.
 #[derive(Clone, Copy)]
@@ -17,17 +18,19 @@ impl Simd for Portable {
     /// 16 registers of 128 bits are the common case: a tile of 4 vectors would fill them all.
     const WIDE_TILES: bool = cfg!(target_feature = "avx");
 
+    const DENSE_ITEMS: usize = 2;
+
     #[inline(always)]
     fn splat(self, x: f32) -> f32x16 {
         f32x16::splat(x)
     }
     #[inline(always)]
-    fn load(self, block: &Block) -> f32x16 {
-        cast(block.0)
+    fn load(self, floats: &[f32; LANES]) -> f32x16 {
+        cast(*floats)
     }
     #[inline(always)]
-    fn store(self, x: f32x16, block: &mut Block) {
-        block.0 = cast(x);
+    fn store(self, x: f32x16, floats: &mut [f32; LANES]) {
+        *floats = cast(x);
     }
     #[inline(always)]
     fn add(self, a: f32x16, b: f32x16) -> f32x16 {
@@ -70,6 +73,10 @@ impl Simd for Portable {
         a.simd_eq(b)
     }
     #[inline(always)]
+    fn not(self, mask: f32x16) -> f32x16 {
+        !mask
+    }
+    #[inline(always)]
     fn select(self, mask: f32x16, yes: f32x16, no: f32x16) -> f32x16 {
         mask.select(yes, no)
     }
@@ -81,5 +88,9 @@ impl Simd for Portable {
     fn exp2_shifted(self, shifted: f32x16) -> f32x16 {
         let n: i32x16 = cast(shifted);
         cast((n << 23_i32) + cast::<f32x16, i32x16>(f32x16::splat(1.0)))
+    }
+    #[inline(always)]
+    fn sum(self, x: f32x16) -> f32 {
+        tree_sum(&Block(cast(x)))
     }
 }

@@ -1,0 +1,343 @@
+//! Serving against what bounds it, in one run: `cargo bench --all-features --bench ratios [-- WORKLOAD...]`.
+//!
+//! For each workload and level the time of a request, alone and in batches, stands beside a *floor*: the plainest fast loop for the
+//! same work without a check, a buffer or a choice (rows are added in registers, units that are off are skipped), compiled for the
+//! same instructions. Rounds of both are interleaved, so that a busy machine slows both; the figures are medians.
+//!
+//! The machine's limit is measured in the same run: random reads of rows, from tables of several sizes.
+
+#![allow(unsafe_code, reason = "the floors: no bounds checks, and functions for levels that were detected")]
+#![allow(clippy::unwrap_used, reason = "a bench that cannot run shows where")]
+#![expect(clippy::print_stdout, reason = "the report of a bench")]
+
+mod workloads;
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use tagomatic::aligned::as_floats;
+use tagomatic::kernels::Level;
+use tagomatic::{Model, Tagger};
+use workloads::{Sets, W1, W1M, W2, W3, Workload};
+
+/// Rounds of each contender.
+const ROUNDS: usize = 25;
+
+/// Batches that are measured.
+const BATCHES: [usize; 2] = [256, 4096];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let test = arguments.iter().any(|argument| argument == "--test");
+    let chosen = |workload: &Workload| {
+        let mut names = arguments.iter().filter(|argument| !argument.starts_with("--")).peekable();
+        names.peek().is_none() || names.any(|name| name == workload.name)
+    };
+    if !test {
+        limits();
+    }
+    for workload in [W1, W1M, W2, W3].iter().filter(|workload| chosen(workload)) {
+        let workload = if test { Workload { keywords: workload.keywords.min(1_000), ..*workload } } else { *workload };
+        let requests = if test { 32 } else { workloads::REQUESTS };
+        run(&workload, &Sets::zipf(workload.keywords, workload.active, requests), test);
+    }
+}
+
+fn run(workload: &Workload, requests: &Sets, test: bool) {
+    println!(
+        "{}: {} keywords, {} active, {} hidden, {} tags",
+        workload.name, workload.keywords, workload.active, workload.hidden, workload.tags
+    );
+    for level in [Level::Avx512, Level::Avx2, Level::Portable] {
+        let model = workload.model();
+        if let Ok(tagger) = Tagger::with_level(model, level) {
+            let floor = Floor::new(tagger.model(), level);
+            check(&tagger, &floor, requests);
+            if !test {
+                report(workload, &tagger, &floor, requests);
+            }
+        }
+    }
+}
+
+/// The floor computes what the tagger computes, to rounding.
+fn check(tagger: &Tagger, floor: &Floor<'_>, requests: &Sets) {
+    let (mut scratch, mut work) = (tagger.scratch(), Work::default());
+    let mut scores = vec![0.0; tagger.tags().len()];
+    for ids in requests.iter().take(32) {
+        tagger.score(ids, &mut scratch, &mut scores).unwrap();
+        let expected = floor.score(ids, &mut work);
+        assert!(scores.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4), "{:?} {expected:?}", &scores);
+    }
+}
+
+fn report(workload: &Workload, tagger: &Tagger, floor: &Floor<'_>, requests: &Sets) {
+    let (mut scratch, mut work) = (tagger.scratch(), Work::default());
+    let tags = workload.tags;
+    let mut scores = vec![0.0; tags];
+    let portion: Vec<&[u32]> = requests.iter().take(2_000).collect();
+    let (ours, plain) = interleaved(
+        || portion.iter().for_each(|ids| tagger.score(black_box(ids), &mut scratch, black_box(&mut scores)).unwrap()),
+        || portion.iter().for_each(|ids| _ = black_box(floor.score(black_box(ids), &mut work))),
+    );
+    let per = |seconds: f64, items: usize| seconds * 1e9 / items as f64;
+    let line = |name: &str, ours: f64, plain: f64| {
+        println!(
+            "  {:<9} {name:<11} {ours:>8.0} ns   floor {plain:>8.0} ns   ratio {:.2}",
+            tagger.level().name(),
+            ours / plain
+        );
+    };
+    line("single", per(ours, portion.len()), per(plain, portion.len()));
+    for size in BATCHES {
+        let batches = requests.batches(size);
+        let items = batches.len() * size;
+        let mut scores = vec![0.0; size * tags];
+        let (ours, plain) = interleaved(
+            || {
+                for batch in &batches {
+                    tagger.score_batch(&batch.ids, &batch.starts, &mut scratch, black_box(&mut scores)).unwrap();
+                }
+            },
+            || batches.iter().flat_map(Sets::iter).for_each(|ids| _ = black_box(floor.score(black_box(ids), &mut work))),
+        );
+        line(&format!("batch {size}"), per(ours, items), per(plain, items));
+    }
+}
+
+/// Medians of the seconds that each of two contenders takes, in alternation.
+fn interleaved(mut a: impl FnMut(), mut b: impl FnMut()) -> (f64, f64) {
+    let mut times = [Vec::new(), Vec::new()];
+    for round in 0..=ROUNDS {
+        let measured = [seconds(&mut a), seconds(&mut b)];
+        if round > 0 {
+            times.iter_mut().zip(measured).for_each(|(times, time)| times.push(time));
+        }
+    }
+    let [a, b] = times.map(median);
+    (a, b)
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn seconds(run: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    run();
+    start.elapsed().as_secs_f64()
+}
+
+/// The least work that a request can be.
+struct Floor<'a> {
+    level: Level,
+    hidden: usize,
+    tags: usize,
+    w1: &'a [f32],
+    b1: &'a [f32],
+    /// Tag-major for one tag, else panels of 64 tags.
+    w2: &'a [f32],
+    b2: &'a [f32],
+}
+
+#[derive(Default)]
+struct Work {
+    hidden: Vec<f32>,
+    active: Vec<(u32, f32)>,
+    scores: Vec<f32>,
+}
+
+impl<'a> Floor<'a> {
+    fn new(model: &'a Model, level: Level) -> Self {
+        let (shape, weights) = (&model.network().shape, model.weights());
+        assert!(shape.hidden().is_multiple_of(64));
+        Floor {
+            level,
+            hidden: shape.hidden(),
+            tags: shape.tags(),
+            w1: as_floats(weights.w1),
+            b1: as_floats(weights.b1),
+            w2: as_floats(weights.w2),
+            b2: as_floats(weights.b2),
+        }
+    }
+
+    fn score<'w>(&self, ids: &[u32], work: &'w mut Work) -> &'w [f32] {
+        work.hidden.resize(self.hidden, 0.0);
+        work.scores.resize(self.b2.len(), 0.0);
+        work.active.resize(self.hidden, (0, 0.0));
+        match self.level {
+            // SAFETY: a tagger was made at this level, so the CPU has it; and `check` had this floor score each model once with
+            // ids below its keywords.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { floor_avx512(self, ids, work) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { floor_avx2(self, ids, work) },
+            // SAFETY: the ids are below the model's keywords, as above.
+            _ => unsafe { floor(self, ids, work) },
+        }
+        &work.scores[..self.tags]
+    }
+}
+
+/// # Safety
+/// As [`floor`]; the CPU has AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+unsafe fn floor_avx512(net: &Floor<'_>, ids: &[u32], work: &mut Work) {
+    // SAFETY: the caller's promise.
+    unsafe { floor(net, ids, work) }
+}
+
+/// # Safety
+/// As [`floor`]; the CPU has AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn floor_avx2(net: &Floor<'_>, ids: &[u32], work: &mut Work) {
+    // SAFETY: the caller's promise.
+    unsafe { floor(net, ids, work) }
+}
+
+/// `N` floats from `start` on.
+///
+/// # Safety
+/// They exist.
+#[inline(always)]
+unsafe fn part<const N: usize>(floats: &[f32], start: usize) -> &[f32; N] {
+    // SAFETY: the caller's promise.
+    let first = unsafe { floats.as_ptr().add(start) };
+    // SAFETY: the caller's promise; an array has the alignment of its elements.
+    unsafe { &*first.cast() }
+}
+
+/// # Safety
+/// Every id is below the number of keywords.
+#[inline(always)]
+unsafe fn floor(net: &Floor<'_>, ids: &[u32], work: &mut Work) {
+    let mut count = 0;
+    for column in (0..net.hidden).step_by(64) {
+        // SAFETY: a row has `hidden` floats, a multiple of 64, and there is one for each id.
+        let mut sums: [f32; 64] = unsafe { *part(net.b1, column) };
+        for &id in ids {
+            // SAFETY: as above.
+            let row: &[f32; 64] = unsafe { part(net.w1, id as usize * net.hidden + column) };
+            sums.iter_mut().zip(row).for_each(|(sum, w)| *sum += w);
+        }
+        for (unit, sum) in sums.into_iter().enumerate() {
+            let h = if sum > 0.0 { sum } else { 0.0 };
+            work.hidden[column + unit] = h;
+            if net.tags > 1 {
+                work.active[count] = ((column + unit) as u32, h);
+                count += usize::from(h > 0.0);
+            }
+        }
+    }
+    if net.tags == 1 {
+        let mut sums = [0.0_f32; 16];
+        for (h, w) in work.hidden.chunks_exact(16).zip(net.w2.chunks_exact(16)) {
+            (0..16).for_each(|i| sums[i] += h[i] * w[i]);
+        }
+        work.scores[0] = sums.iter().sum::<f32>() + net.b2[0];
+    } else {
+        let slots = net.b2.len();
+        for first in (0..slots).step_by(64) {
+            let panel = first * net.hidden;
+            match slots - first {
+                // SAFETY: the panel has `hidden` rows of so many tags; units are below `hidden`.
+                64.. => unsafe { tags::<64>(net, panel, first, &work.active[..count], &mut work.scores) },
+                // SAFETY: as above.
+                48.. => unsafe { tags::<48>(net, panel, first, &work.active[..count], &mut work.scores) },
+                // SAFETY: as above.
+                32.. => unsafe { tags::<32>(net, panel, first, &work.active[..count], &mut work.scores) },
+                // SAFETY: as above.
+                _ => unsafe { tags::<16>(net, panel, first, &work.active[..count], &mut work.scores) },
+            }
+        }
+    }
+    for z in &mut work.scores[..net.tags] {
+        *z = sigmoid(*z).clamp(1e-4, 1.0 - 1e-4);
+    }
+}
+
+/// # Safety
+/// A panel of `N` tags for each unit starts at `panel`.
+#[inline(always)]
+unsafe fn tags<const N: usize>(net: &Floor<'_>, panel: usize, first: usize, active: &[(u32, f32)], scores: &mut [f32]) {
+    // SAFETY: the caller's promise.
+    let mut sums: [f32; N] = unsafe { *part(net.b2, first) };
+    for &(unit, h) in active {
+        // SAFETY: the caller's promise.
+        let row: &[f32; N] = unsafe { part(net.w2, panel + unit as usize * N) };
+        sums.iter_mut().zip(row).for_each(|(sum, w)| *sum += h * w);
+    }
+    scores[first..first + N].copy_from_slice(&sums);
+}
+
+/// Cephes' expf, good to a few ulp: what a vector sigmoid costs.
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    let shifted = -x.abs().min(87.0) * std::f32::consts::LOG2_E + 12_582_912.0;
+    let n = shifted - 12_582_912.0;
+    let r = -x.abs().min(87.0) - n * std::f32::consts::LN_2;
+    let poly = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.0e-1];
+    let poly = poly.iter().skip(1).fold(poly[0], |sum, c| sum * r + c);
+    let e = (poly * r * r + r + 1.0) * f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0_f32.to_bits()));
+    (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
+}
+
+/// Prints what bounds every kernel on this machine.
+fn limits() {
+    println!("limits of one core");
+    #[cfg(target_arch = "x86_64")]
+    if Level::Avx512.is_available() {
+        for (name, mebibytes, blocks) in [("512 KiB", 0.5, 4), ("2.5 MiB", 2.5, 4), ("50 MiB", 50.0, 8), ("512 MiB", 512.0, 8)]
+        {
+            let table = workloads::noise(1, (mebibytes * 262_144.0) as usize);
+            let rows = table.len() / blocks;
+            let ids: Vec<u32> = Sets::uniform(rows, 64, 4096).ids;
+            let best = [0, 8, 16, 32].map(|ahead| {
+                let times = (0..7).map(|_| {
+                    // SAFETY: AVX-512 was detected; ids are below the number of rows.
+                    seconds(|| _ = black_box(unsafe { read_rows(as_floats(&table), blocks * 16, &ids, ahead) }))
+                });
+                (ids.len() * blocks * 64) as f64 / median(times.collect()) / 1e9
+            });
+            println!(
+                "  random rows of {} bytes from {name}: {:.1} GB/s plain, prefetched 8, 16, 32 ahead {:.1}, {:.1}, {:.1}",
+                blocks * 64,
+                best[0],
+                best[1],
+                best[2],
+                best[3]
+            );
+        }
+    }
+}
+
+/// Adds rows of `width` floats.
+///
+/// # Safety
+/// The CPU has AVX-512; every id is below the number of rows.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+unsafe fn read_rows(table: &[f32], width: usize, ids: &[u32], ahead: usize) -> [f32; 64] {
+    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+    let mut sums = [0.0; 64];
+    for (n, &id) in ids.iter().enumerate() {
+        if ahead > 0 {
+            let next = ids[(n + ahead).min(ids.len() - 1)] as usize * width;
+            for line in (0..width).step_by(16) {
+                let address = table.as_ptr().wrapping_add(next + line);
+                _mm_prefetch::<_MM_HINT_T1>(address.cast());
+            }
+        }
+        for column in (0..width).step_by(64) {
+            // SAFETY: the caller's promise.
+            let row: &[f32; 64] = unsafe { part(table, id as usize * width + column) };
+            sums.iter_mut().zip(row).for_each(|(sum, w)| *sum += w);
+        }
+    }
+    sums
+}
