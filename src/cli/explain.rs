@@ -50,6 +50,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     for keyword in arguments.keywords.iter().map(String::as_str) {
         match tagger.model().vocabulary().get(keyword) {
             Some(id) => known.push((id, keyword)),
+            None if unknown.contains(&keyword) => (),
             None => unknown.push(keyword),
         }
     }
@@ -102,7 +103,7 @@ impl Document<'_> {
             ("tag", output::plain(self.tag).into_owned()),
             ("score", format!("{:.4}, given {threshold}", self.score)),
             ("logit", format!("{:.4}", self.logit)),
-            ("other without", self.flip.as_deref().map_or_else(|| "-".to_owned(), names)),
+            ("flips without", self.flip.as_deref().map_or_else(|| "-".to_owned(), names)),
         ];
         if !self.unknown.is_empty() {
             rows.push(("unknown", names(&self.unknown)));

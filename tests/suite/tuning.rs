@@ -101,7 +101,7 @@ fn bad_wishes_are_refused_before_anything_is_written() {
 #[test]
 fn explain_takes_a_score_apart() {
     let place = Place::with_model();
-    let document = place.json("explain m.tagm --keywords a1,b3,what,c2,a1 --tag low");
+    let document = place.json("explain m.tagm --keywords a1,b3,what,c2,a1,what --tag low");
     assert_fields(&document, &["tag", "logit", "bias", "keywords", "score", "threshold", "flip"]);
     assert_eq!((&document["tag"], &document["unknown"]), (&"low".into(), &serde_json::json!(["what"])));
     let keywords = document["keywords"].as_array().unwrap();
