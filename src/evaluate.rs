@@ -41,13 +41,26 @@ pub fn evaluate(
 ) -> Result<Evaluated> {
     let model: &Model = tagger.model();
     let thresholds: Vec<f32> = model.tags().iter().map(|tag| tag.threshold).collect();
-    let run = |parallel| {
-        let workers = Workers { parallel, grain: Workers::GRAIN };
+    in_pool(pool, |workers| {
         evaluate_network(tagger.kernels(), model.network(), model.weights(), &thresholds, dataset, propensities, workers)
-    };
+    })
+}
+
+/// The scores of all samples, samples x tags, row-major.
+///
+/// # Errors
+/// [`crate::error::Error::KeywordOutOfRange`] if a sample does not fit the model.
+pub(crate) fn scores(tagger: &Tagger, dataset: &Dataset, pool: Option<&rayon::ThreadPool>) -> Result<Vec<f32>> {
+    let model: &Model = tagger.model();
+    let (kernels, network, weights) = (tagger.kernels(), model.network(), model.weights());
+    let scored = in_pool(pool, |workers| Scorer { kernels, network, weights, dataset, workers }.all())?;
+    Ok(scored.scores)
+}
+
+fn in_pool<R: Send>(pool: Option<&rayon::ThreadPool>, run: impl FnOnce(Workers) -> R + Send) -> R {
     match pool {
-        Some(pool) => pool.install(|| run(true)),
-        None => run(false),
+        Some(pool) => pool.install(|| run(Workers { parallel: true, grain: Workers::GRAIN })),
+        None => run(Workers { parallel: false, grain: Workers::GRAIN }),
     }
 }
 
@@ -60,14 +73,10 @@ pub(crate) fn evaluate_network(
     propensities: Option<&Propensities>,
     workers: Workers,
 ) -> Result<Evaluated> {
-    let tags = network.shape.tags();
-    let mut scores = vec![0.0; dataset.len().saturating_mul(tags)];
-    let scorer = Scorer { kernels, network, weights, dataset, workers };
-    let mut activity = vec![0.0; dataset.len()];
-    let sparsity = scorer.run(0, dataset.len(), &mut scores, &mut activity)?;
+    let Scored { scores, activity, sparsity } = Scorer { kernels, network, weights, dataset, workers }.all()?;
     let units = network.shape.hidden() * network.shape.groups().len();
     let activations = dataset.len() as f64 * units as f64;
-    let predictions = Predictions::new(&scores, tags, dataset.tag_sets())?;
+    let predictions = Predictions::new(&scores, network.shape.tags(), dataset.tag_sets())?;
     let options = Options { eps: f64::from(network.eps), propensities };
     Ok(Evaluated {
         evaluation: Evaluation::new(&predictions, thresholds, options)?,
@@ -88,7 +97,25 @@ struct Scorer<'a> {
     workers: Workers,
 }
 
+/// What scoring finds.
+struct Scored {
+    /// Samples x tags.
+    scores: Vec<f32>,
+    /// Sum of |h| of each sample.
+    activity: Vec<f64>,
+    sparsity: Sparsity,
+}
+
 impl Scorer<'_> {
+    /// Scores all samples.
+    fn all(&self) -> Result<Scored> {
+        let samples = self.dataset.len();
+        let mut scores = vec![0.0; samples.saturating_mul(self.network.shape.tags())];
+        let mut activity = vec![0.0; samples];
+        let sparsity = self.run(0, samples, &mut scores, &mut activity)?;
+        Ok(Scored { scores, activity, sparsity })
+    }
+
     /// Scores samples `from..to` into `scores`, sums the magnitudes of each sample's hidden units into `activity`, and counts the
     /// hidden units that are zero.
     fn run(&self, from: usize, to: usize, scores: &mut [f32], activity: &mut [f64]) -> Result<Sparsity> {

@@ -15,9 +15,10 @@
 //! | [`network`], [`layers`] | sizes and layout of the one network; its layers, forward and backward |
 //! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`format`](mod@format) | the model file |
-//! | [`tagger`] | serving |
+//! | [`tagger`], [`explain`] | serving; what each keyword adds to a score |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
+//! | `tune` | thresholds from validation data |
 
 mod activation;
 pub mod aligned;
@@ -28,6 +29,7 @@ pub mod data;
 pub mod error;
 #[cfg(feature = "train")]
 pub mod evaluate;
+pub mod explain;
 pub mod format;
 pub mod ids;
 pub mod kernels;
@@ -43,6 +45,8 @@ pub mod tagger;
 pub mod tags;
 #[cfg(feature = "train")]
 pub mod train;
+#[cfg(feature = "train")]
+pub mod tune;
 pub mod vocab;
 #[cfg(feature = "train")]
 mod workers;

@@ -110,6 +110,23 @@ pub(super) fn encode_items(
     Ok(Encoded { dataset, stats, skipped: 0 })
 }
 
+/// Fails if a file to read is the one to write: it would be gone.
+pub(super) fn check_apart(out: &Path, inputs: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<()> {
+    let Ok(out) = out.canonicalize() else { return Ok(()) };
+    match inputs.into_iter().find(|input| input.as_ref().canonicalize().is_ok_and(|input| input == out)) {
+        Some(input) => {
+            let input = input.as_ref().display();
+            Err(Failure::Usage(format!("--out: expected a file of its own, found {input}, which is to be read too")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The index of the tag of that name, an argument of `--tag`.
+pub(super) fn tag(tags: &Tags, name: &str) -> Result<usize> {
+    tags.get(name).ok_or_else(|| Failure::Usage(format!("--tag: expected a tag of the model, found {name:?}")))
+}
+
 /// Maps a model, and checks all of it: a bad file fails here and never later. For `-` the model is read from standard input.
 pub(super) fn model(path: &Path) -> tagomatic::Result<Model> {
     if path == Path::new("-") {

@@ -2,6 +2,7 @@
 
 mod demo;
 mod eval;
+mod explain;
 mod failure;
 mod info;
 mod load;
@@ -10,6 +11,7 @@ mod progress;
 mod tag;
 mod train;
 mod training;
+mod tune;
 mod verify;
 
 use std::process::ExitCode;
@@ -62,6 +64,10 @@ enum Command {
     Tag(tag::Arguments),
     /// Measure a model on tagged items
     Eval(eval::Arguments),
+    /// Choose thresholds on validation items and store them
+    Tune(tune::Arguments),
+    /// Show what each keyword adds to a tag
+    Explain(explain::Arguments),
     /// Show what a model file holds
     Info(info::Arguments),
     /// Check every byte of a model file
@@ -106,6 +112,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Train(arguments) => train::run(&session, &arguments),
         Command::Tag(arguments) => tag::run(&session, &arguments),
         Command::Eval(arguments) => eval::run(&session, &arguments),
+        Command::Tune(arguments) => tune::run(&session, &arguments),
+        Command::Explain(arguments) => explain::run(&session, &arguments),
         Command::Info(arguments) => info::run(&session, &arguments),
         Command::Verify(arguments) => verify::run(&session, &arguments),
     });

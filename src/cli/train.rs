@@ -172,7 +172,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     config.validate()?;
     let to_stdout = out == Path::new("-");
     if !to_stdout {
-        check_apart(out, data.iter().chain(valid))?;
+        load::check_apart(out, data.iter().chain(valid))?;
         Model::check_save(out).map_err(Failure::saving)?;
     }
 
@@ -200,18 +200,6 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     }
     training.model().save(out).map_err(Failure::saving)?;
     output::print(results)
-}
-
-/// Fails if a file to read is the one to write: it would be gone.
-fn check_apart(out: &Path, inputs: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<()> {
-    let Ok(out) = out.canonicalize() else { return Ok(()) };
-    match inputs.into_iter().find(|input| input.as_ref().canonicalize().is_ok_and(|input| input == out)) {
-        Some(input) => {
-            let input = input.as_ref().display();
-            Err(Failure::Usage(format!("--out: expected a file of its own, found {input}, which is to be read too")))
-        }
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

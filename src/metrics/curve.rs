@@ -109,6 +109,15 @@ impl Curve {
         self.best(reaches, |point| point.recall)
     }
 
+    /// The threshold with the largest precision among those whose recall reaches `target`; of equals, the largest. `None` without
+    /// positives, or for a target above 1.
+    #[must_use]
+    pub fn best_precision(&self, target: f64) -> Option<OperatingPoint> {
+        // A quotient, because 0.55 of 100 positives is more than 55 if it is a product.
+        let reaches = |step: &Step| step.true_positives as f64 / self.positives as f64 >= target;
+        self.best(reaches, |point| point.precision)
+    }
+
     fn best(&self, allowed: impl Fn(&Step) -> bool, value: impl Fn(&OperatingPoint) -> f64) -> Option<OperatingPoint> {
         let points = self.steps.iter().filter(|step| allowed(step)).map(|step| self.point(step));
         points.reduce(|best, point| if value(&point) > value(&best) { point } else { best })
@@ -191,6 +200,25 @@ mod tests {
     }
 
     #[test]
+    fn precision_is_the_best_that_recall_allows() {
+        // From the best score down: + - - + + - : precision 1, 1/3 .. 2/4, 3/5, 3/6 at recall 1/3, 1/3, 2/3, 1, 1.
+        let curve = Curve::new(&[0.9, 0.8, 0.7, 0.6, 0.5, 0.4], &[0, 3, 4]);
+        let threshold = |target| curve.best_precision(target).map(|point| point.threshold);
+        assert_eq!(
+            [0.0, 0.3, 0.4, 0.7, 1.0, 1.1].map(threshold),
+            [Some(0.9), Some(0.9), Some(0.5), Some(0.5), Some(0.5), None]
+        );
+        // Of equal precisions the largest threshold.
+        let tied = Curve::new(&[0.9, 0.8], &[0, 1]);
+        assert_eq!(tied.best_precision(0.5).map(|point| (point.threshold, point.recall)), Some((0.9, 0.5)));
+        // 55 of 100 are a recall of 0.55.
+        let scores: Vec<f64> = (0..100).map(|i| 1.0 - f64::from(i) / 128.0).collect();
+        let all: Vec<u32> = (0..100).collect();
+        let found = Curve::new(&scores, &all).best_precision(0.55).map(|point| point.threshold);
+        assert_eq!(found, Some(scores[54]));
+    }
+
+    #[test]
     fn zero_has_no_sign() {
         let curve = Curve::new(&[-0.0, 0.0, 0.0, -0.0], &[0, 2]);
         assert_eq!((curve.auc(), curve.average_precision()), (Some(0.5), Some(0.5)));
@@ -200,7 +228,7 @@ mod tests {
     fn undefined_is_none() {
         let nobody = Curve::new(&[0.1, 0.2], &[]);
         assert_eq!((nobody.auc(), nobody.average_precision()), (None, None));
-        assert!(nobody.best_f1().is_none() && nobody.best_recall(0.0).is_none());
+        assert!(nobody.best_f1().is_none() && nobody.best_recall(0.0).is_none() && nobody.best_precision(0.0).is_none());
         let everybody = Curve::new(&[0.1, 0.2], &[0, 1]);
         assert_eq!((everybody.auc(), everybody.average_precision()), (None, Some(1.0)));
         assert_eq!(everybody.best_recall(1.0).map(|p| (p.threshold, p.recall)), Some((0.1, 1.0)));

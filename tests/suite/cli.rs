@@ -34,34 +34,34 @@ const MEASURES: [&str; 17] = [
 const TAG_MEASURES: [&str; 8] = ["tag", "positives", "auc", "ap", "precision", "recall", "f1", "threshold"];
 
 /// A folder with some data, where the program runs.
-struct Place {
+pub(super) struct Place {
     folder: TempDir,
 }
 
 impl Place {
     /// `items.jsonl` holds 400 items with three tags that follow from keywords.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let place = Place { folder: tempfile::tempdir().unwrap() };
         place.write("items.jsonl", items());
         place
     }
 
     /// With a model `m.tagm` too.
-    fn with_model() -> Self {
+    pub(super) fn with_model() -> Self {
         let place = Place::new();
         place.train("m.tagm");
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(super) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         fs::write(self.path(name), content).unwrap();
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(super) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder.path()).unwrap();
         let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
@@ -76,19 +76,19 @@ impl Place {
         command
     }
 
-    fn run(&self, arguments: &str) -> Output {
+    pub(super) fn run(&self, arguments: &str) -> Output {
         self.command(arguments).output().unwrap()
     }
 
     /// What the program prints; it must not fail.
-    fn text(&self, arguments: &str) -> String {
+    pub(super) fn text(&self, arguments: &str) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments}: {}", stderr(&output));
         String::from_utf8(output.stdout).unwrap()
     }
 
     /// The document that the program prints with `--json`.
-    fn json(&self, arguments: &str) -> Value {
+    pub(super) fn json(&self, arguments: &str) -> Value {
         serde_json::from_str(&self.text(&format!("{arguments} --json"))).unwrap()
     }
 
@@ -97,7 +97,7 @@ impl Place {
     }
 
     /// The program must fail with this status and one message in which all of `words` stand, and leave no file.
-    fn fails(&self, status: i32, arguments: &str, words: &[&str]) {
+    pub(super) fn fails(&self, status: i32, arguments: &str, words: &[&str]) {
         self.fails_in(&mut self.command(arguments), status, words);
     }
 
@@ -115,7 +115,7 @@ impl Place {
     }
 }
 
-fn items() -> String {
+pub(super) fn items() -> String {
     let mut lines = String::new();
     for i in 0_usize..400 {
         let (a, b) = (i * 7 % 30, i * 11 % 17);
@@ -133,7 +133,7 @@ fn stderr(output: &Output) -> String {
 }
 
 #[track_caller]
-fn assert_fields(object: &Value, fields: &[&str]) {
+pub(super) fn assert_fields(object: &Value, fields: &[&str]) {
     for field in fields {
         assert!(object.get(field).is_some(), "no {field:?} in {object}");
     }

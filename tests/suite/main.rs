@@ -10,3 +10,5 @@ mod golden;
 mod serving;
 #[cfg(feature = "train")]
 mod training;
+#[cfg(feature = "cli")]
+mod tuning;

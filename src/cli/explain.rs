@@ -1,0 +1,119 @@
+//! `explain`: what each keyword adds to a tag's logit.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use tagomatic::Error;
+use tagomatic::explain::{explain, flip};
+
+use super::failure::{Failure, Result};
+use super::{Session, load, output};
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The model; the file must not be changed in place meanwhile (rename a new one over it)
+    model: PathBuf,
+    /// The keywords of the item
+    #[arg(long, value_name = "A,B,C", required = true, value_delimiter = ',')]
+    keywords: Vec<String>,
+    /// The tag to explain; the best one unless told otherwise
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    tag: &'a str,
+    score: f32,
+    /// Null if the tag is never given.
+    threshold: Option<f32>,
+    logit: f32,
+    bias: f64,
+    /// By falling size of the contribution.
+    keywords: Vec<KeywordDocument<'a>>,
+    /// Keywords without which the decision would be the other one, found greedily; null if there are none.
+    flip: Option<Vec<&'a str>>,
+    /// Keywords that the model does not know.
+    unknown: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct KeywordDocument<'a> {
+    keyword: &'a str,
+    contribution: f64,
+    score_without: f32,
+}
+
+pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
+    let tagger = session.tagger(load::model(&arguments.model)?)?;
+    let (mut known, mut unknown): (Vec<(u32, &str)>, Vec<&str>) = (Vec::new(), Vec::new());
+    for keyword in arguments.keywords.iter().map(String::as_str) {
+        match tagger.model().vocabulary().get(keyword) {
+            Some(id) => known.push((id, keyword)),
+            None if unknown.contains(&keyword) => (),
+            None => unknown.push(keyword),
+        }
+    }
+    let ids: Vec<u32> = known.iter().map(|(id, _)| *id).collect();
+    let name = |id: u32| known.iter().find(|(known, _)| *known == id).map_or("", |(_, keyword)| *keyword);
+    let tag = match &arguments.tag {
+        Some(tag) => load::tag(tagger.tags(), tag)?,
+        None => {
+            let mut scores = vec![0.0; tagger.tags().len()];
+            tagger.score(&ids, &mut tagger.scratch(), &mut scores)?;
+            (0..scores.len()).rev().max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap_or(0)
+        }
+    };
+    let explanation = explain(&tagger, &ids, tag).map_err(|error| match error {
+        // It is the model's, not an option of this command.
+        Error::Config { option: "activation", .. } => Failure::Work(error.to_string()),
+        error => error.into(),
+    })?;
+    let mut keywords: Vec<KeywordDocument<'_>> = explanation
+        .keywords
+        .iter()
+        .map(|part| KeywordDocument {
+            keyword: name(part.id),
+            contribution: part.contribution,
+            score_without: part.score_without,
+        })
+        .collect();
+    keywords.sort_by(|a, b| b.contribution.abs().total_cmp(&a.contribution.abs()));
+    let flip = flip(&tagger, &ids, tag)?.map(|ids| ids.into_iter().map(name).collect());
+    let threshold = tagger.tags()[tag].threshold;
+    let document = Document {
+        tag: &tagger.tags()[tag].name,
+        score: explanation.score,
+        threshold: threshold.is_finite().then_some(threshold),
+        logit: explanation.logit,
+        bias: explanation.bias,
+        keywords,
+        flip,
+        unknown,
+    };
+    output::print(if session.json { output::json(&document)? } else { document.text() })
+}
+
+impl Document<'_> {
+    /// For people.
+    fn text(&self) -> String {
+        let names = |names: &[&str]| names.iter().map(|name| output::plain(name)).collect::<Vec<_>>().join(", ");
+        let threshold = self.threshold.map_or_else(|| "never".to_owned(), |threshold| format!("from {threshold:.4}"));
+        let mut rows = vec![
+            ("tag", output::plain(self.tag).into_owned()),
+            ("score", format!("{:.4}, given {threshold}", self.score)),
+            ("logit", format!("{:.4}", self.logit)),
+            ("flips without", self.flip.as_deref().map_or_else(|| "-".to_owned(), names)),
+        ];
+        if !self.unknown.is_empty() {
+            rows.push(("unknown", names(&self.unknown)));
+        }
+        let row = |part: &KeywordDocument<'_>| {
+            let keyword = output::plain(part.keyword).into_owned();
+            [keyword, format!("{:+.4}", part.contribution), format!("{:.4}", part.score_without)]
+        };
+        let mut table: Vec<_> = self.keywords.iter().map(row).collect();
+        table.push(["(bias)".to_owned(), format!("{:+.4}", self.bias), "-".to_owned()]);
+        format!("{}\n{}", output::list(&rows), output::table(["keyword", "adds", "score without"], &table))
+    }
+}

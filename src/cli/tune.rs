@@ -1,0 +1,160 @@
+//! `tune`: thresholds are chosen on validation data and stored.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tagomatic::tune::{ThresholdRule, Tuned, tune};
+use tagomatic::{Model, Tags};
+
+use super::eval::Skipped;
+use super::failure::{Failure, Result};
+use super::load::{self, OnError};
+use super::{Session, output};
+
+#[derive(clap::Args)]
+#[command(allow_negative_numbers = true)]
+pub(super) struct Arguments {
+    /// The model; the file must not be changed in place meanwhile (rename a new one over it)
+    model: PathBuf,
+    /// Tagged items to choose on, JSON Lines: neither those of training nor those of the test
+    #[arg(required = true)]
+    valid: Vec<PathBuf>,
+    /// Where the tuned model goes; it appears whole or not at all. For - it goes to standard output, and the report to standard error
+    #[arg(long, value_name = "N.tagm")]
+    out: PathBuf,
+    /// The best F1, the best recall at a precision, the best precision at a recall, or this very threshold
+    #[arg(long, value_name = "f1|precision:P|recall:R|T", default_value_t = ThresholdRule::F1)]
+    threshold: ThresholdRule,
+    /// Only this tag; may be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// What to do at a malformed line: stop with its place, or skip and count it
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
+    on_error: OnError,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    samples: usize,
+    ece_before: f64,
+    ece_after: f64,
+    micro_f1_before: f64,
+    micro_f1_after: f64,
+    macro_f1_before: f64,
+    macro_f1_after: f64,
+    tags: Vec<TagDocument<'a>>,
+    #[serde(flatten)]
+    skipped: Skipped,
+}
+
+/// Measures are those on the validation items.
+#[derive(Serialize)]
+struct TagDocument<'a> {
+    tag: &'a str,
+    /// Null if the tag is never given.
+    threshold: Option<f32>,
+    threshold_before: Option<f32>,
+    positives: usize,
+    precision: Option<f64>,
+    recall: Option<f64>,
+    f1: f64,
+    /// Whether it has no positives here, so that nothing could be chosen.
+    kept: bool,
+}
+
+pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
+    let Arguments { model: path, valid, out, threshold, tags, on_error } = arguments;
+    let to_stdout = out == Path::new("-");
+    if !to_stdout {
+        load::check_apart(out, valid)?;
+        Model::check_save(out).map_err(Failure::saving)?;
+    }
+    let model = load::model(path)?;
+    let tags = (!tags.is_empty()).then(|| indices(model.tags(), tags)).transpose()?;
+    let encoded = load::encode(valid, *on_error, |keyword| model.vocabulary().get(keyword), model.tags())?;
+    let tagger = session.tagger(model)?;
+    let tuned = tune(&tagger, &encoded.dataset, *threshold, tags.as_deref(), session.pool.as_deref())?;
+    let document = Document::new(&tuned, tagger.tags(), Skipped::of(&encoded));
+
+    let results = if session.json {
+        output::json(&document)?
+    } else {
+        format!("{}\nsaved {}: {}\n", document.text(), out.display(), output::size(tuned.model.byte_len()))
+    };
+    if to_stdout {
+        output::print(tuned.model.bytes())?;
+        output::print_aside(&results);
+        return Ok(());
+    }
+    tuned.model.save(out).map_err(Failure::saving)?;
+    output::print(results)
+}
+
+fn indices(tags: &Tags, names: &[String]) -> Result<Vec<usize>> {
+    names.iter().map(|name| load::tag(tags, name)).collect()
+}
+
+impl<'a> Document<'a> {
+    fn new(tuned: &'a Tuned, old: &Tags, skipped: Skipped) -> Self {
+        let Tuned { model, before, after, kept } = tuned;
+        let finite = |threshold: f32| threshold.is_finite().then_some(threshold);
+        let tags = model.tags().iter().zip(old).zip(&after.tags).enumerate();
+        Document {
+            samples: after.summary.samples,
+            ece_before: before.summary.ece,
+            ece_after: after.summary.ece,
+            micro_f1_before: before.micro_f1,
+            micro_f1_after: after.micro_f1,
+            macro_f1_before: before.macro_f1,
+            macro_f1_after: after.macro_f1,
+            tags: tags
+                .map(|(index, ((tag, old), measures))| TagDocument {
+                    tag: &tag.name,
+                    threshold: finite(tag.threshold),
+                    threshold_before: finite(old.threshold),
+                    positives: measures.positives,
+                    precision: measures.precision,
+                    recall: measures.recall,
+                    f1: measures.f1,
+                    kept: kept.contains(&index),
+                })
+                .collect(),
+            skipped,
+        }
+    }
+
+    /// For people.
+    fn text(&self) -> String {
+        let change = |before: f64, after: f64| format!("{before:.4} -> {after:.4}");
+        let mut rows = vec![
+            ("validation items", output::count(self.samples)),
+            ("micro-F1", change(self.micro_f1_before, self.micro_f1_after)),
+            ("macro-F1", change(self.macro_f1_before, self.macro_f1_after)),
+            ("ECE", change(self.ece_before, self.ece_after)),
+        ];
+        let kept: Vec<_> = self.tags.iter().filter(|tag| tag.kept).map(|tag| output::plain(tag.tag)).collect();
+        if !kept.is_empty() {
+            rows.push(("no positives, threshold kept", kept.join(", ")));
+        }
+        rows.extend(self.skipped.rows());
+        let threshold =
+            |threshold: Option<f32>| threshold.map_or_else(|| "never".to_owned(), |threshold| format!("{threshold:.4}"));
+        let table: Vec<_> = self
+            .tags
+            .iter()
+            .map(|tag| {
+                [
+                    output::plain(tag.tag).into_owned(),
+                    output::count(tag.positives),
+                    threshold(tag.threshold_before),
+                    threshold(tag.threshold),
+                    output::measure(tag.precision),
+                    output::measure(tag.recall),
+                    output::measure(Some(tag.f1)),
+                ]
+            })
+            .collect();
+        let header = ["tag", "positives", "before", "threshold", "precision", "recall", "F1"];
+        format!("{}\n{}", output::list(&rows), output::table(header, &table))
+    }
+}

@@ -1,0 +1,139 @@
+//! `tune` and `explain`, from the outside.
+
+use std::fs;
+
+use serde_json::Value;
+use tagomatic::Model;
+
+use super::cli::{Place, assert_fields};
+
+fn of_tag<'v>(document: &'v Value, name: &str) -> &'v Value {
+    document["tags"].as_array().unwrap().iter().find(|tag| tag["tag"] == name).unwrap()
+}
+
+fn threshold(place: &Place, model: &str, tag: &str) -> f32 {
+    let model = Model::open(place.path(model)).unwrap();
+    let index = model.tags().get(tag).unwrap();
+    model.tags()[index].threshold
+}
+
+#[test]
+fn tuned_thresholds_are_stored_and_serve() {
+    let place = Place::with_model();
+    let report = place.json("tune m.tagm items.jsonl --out n.tagm");
+    assert_fields(&report, &["samples", "ece_before", "ece_after", "macro_f1_before", "macro_f1_after", "tags"]);
+    assert_eq!(report["ece_before"], report["ece_after"]);
+    // Scores stay; what the report says of each tag is what the new model does.
+    let (before, after) = (place.json("eval m.tagm items.jsonl"), place.json("eval n.tagm items.jsonl"));
+    assert_eq!(before["log_loss"], after["log_loss"]);
+    assert_eq!((&report["macro_f1_before"], &report["macro_f1_after"]), (&before["macro_f1"], &after["macro_f1"]));
+    assert!(after["macro_f1"].as_f64() > before["macro_f1"].as_f64());
+    for tag in after["tags"].as_array().unwrap() {
+        let tuned = of_tag(&report, tag["tag"].as_str().unwrap());
+        for field in ["threshold", "positives", "precision", "recall", "f1"] {
+            assert_eq!(tuned[field], tag[field], "{field} of {tag}");
+        }
+        assert!(tag["f1"].as_f64() >= of_tag(&before, tag["tag"].as_str().unwrap())["f1"].as_f64());
+    }
+    // The file differs in thresholds and provenance alone, and tells where they are from.
+    let (old, new) = (Model::open(place.path("m.tagm")).unwrap(), Model::open(place.path("n.tagm")).unwrap());
+    assert_eq!(old.weights().w1, new.weights().w1);
+    let provenance = new.provenance().unwrap();
+    assert_eq!((provenance.get("tune.threshold"), provenance.get("tune.samples")), (Some("f1"), Some("400")));
+    assert_eq!((provenance.get("tune.tags"), provenance.get("tune.data").map(str::len)), (Some("0,1,2"), Some(16)));
+    assert_eq!(provenance.get("data.samples"), old.provenance().unwrap().get("data.samples"));
+    // The same bytes whatever the threads, and if it is tuned anew.
+    place.text("tune n.tagm items.jsonl --out again.tagm --threads 3");
+    assert!(fs::read(place.path("n.tagm")).unwrap() == fs::read(place.path("again.tagm")).unwrap());
+}
+
+#[test]
+fn targets_are_reached_or_the_tag_is_never_given() {
+    let place = Place::with_model();
+    let report = place.json("tune m.tagm items.jsonl --out n.tagm --threshold recall:0.9");
+    for tag in report["tags"].as_array().unwrap() {
+        assert!(tag["recall"].as_f64().unwrap() >= 0.9, "{tag}");
+    }
+    let report = place.json("tune m.tagm items.jsonl --out n.tagm --threshold precision:0.6");
+    for tag in report["tags"].as_array().unwrap() {
+        assert!(tag["threshold"].is_null() || tag["precision"].as_f64().unwrap() >= 0.6, "{tag}");
+    }
+    // Items that are the same cannot be told apart: half of them with the tag is a precision of one half.
+    let twins = "{\"keywords\":[\"a1\"],\"tags\":[\"low\"]}\n{\"keywords\":[\"a1\"],\"tags\":[]}\n";
+    place.write("twins.jsonl", twins);
+    let report = place.json("tune m.tagm twins.jsonl --out n.tagm --threshold precision:0.6");
+    assert!(of_tag(&report, "low")["threshold"].is_null());
+    assert_eq!(threshold(&place, "n.tagm", "low"), f32::INFINITY);
+    assert!(place.text("tune m.tagm twins.jsonl --out n.tagm --threshold precision:0.6").contains("never"));
+}
+
+#[test]
+fn what_cannot_be_chosen_is_kept_and_told() {
+    let place = Place::with_model();
+    place.write("low.jsonl", "{\"keywords\":[\"a1\"],\"tags\":[\"low\"]}\n{\"keywords\":[\"a20\"],\"tags\":[]}\n");
+    let report = place.json("tune m.tagm low.jsonl --out n.tagm");
+    for name in ["even", "rare"] {
+        assert_eq!((&of_tag(&report, name)["kept"], threshold(&place, "n.tagm", name)), (&true.into(), 0.5));
+    }
+    assert_eq!(of_tag(&report, "low")["kept"], false);
+    assert_ne!(threshold(&place, "n.tagm", "low"), 0.5);
+    assert!(place.text("tune m.tagm low.jsonl --out n.tagm").contains("threshold kept"));
+
+    // By hand, for some tags.
+    place.text("tune m.tagm low.jsonl --out n.tagm --threshold 0.25 --tag rare --tag low");
+    assert_eq!(["low", "even", "rare"].map(|tag| threshold(&place, "n.tagm", tag)), [0.25, 0.5, 0.25]);
+}
+
+#[test]
+fn bad_wishes_are_refused_before_anything_is_written() {
+    let place = Place::with_model();
+    place.write("none.jsonl", "");
+    for rule in ["f2", "precision:0", "recall:1.5", "-1", "NaN"] {
+        let output = place.run(&format!("tune m.tagm items.jsonl --out n.tagm --threshold {rule}"));
+        assert_eq!(output.status.code(), Some(2), "{rule}");
+    }
+    place.fails(2, "tune m.tagm items.jsonl --out n.tagm --tag nope", &["--tag", "\"nope\""]);
+    place.fails(2, "tune m.tagm items.jsonl --out items.jsonl", &["--out", "items.jsonl"]);
+    place.fails(1, "tune m.tagm none.jsonl --out n.tagm", &["none.jsonl"]);
+    place.fails(1, "tune m.tagm items.jsonl --out no/n.tagm", &["make the folder first"]);
+}
+
+#[test]
+fn explain_takes_a_score_apart() {
+    let place = Place::with_model();
+    let document = place.json("explain m.tagm --keywords a1,b3,what,c2,a1,what --tag low");
+    assert_fields(&document, &["tag", "logit", "bias", "keywords", "score", "threshold", "flip"]);
+    assert_eq!((&document["tag"], &document["unknown"]), (&"low".into(), &serde_json::json!(["what"])));
+    let keywords = document["keywords"].as_array().unwrap();
+    let parts: Vec<f64> = keywords.iter().map(|keyword| keyword["contribution"].as_f64().unwrap()).collect();
+    assert_eq!(parts.len(), 3);
+    assert!(parts.windows(2).all(|pair| pair[0].abs() >= pair[1].abs()));
+    let sum = parts.iter().sum::<f64>() + document["bias"].as_f64().unwrap();
+    assert!((sum - document["logit"].as_f64().unwrap()).abs() < 1e-5, "{document}");
+
+    // Scores are those that `tag` gives.
+    let without = |left_out: &str| {
+        let left: Vec<String> = ["a1", "b3", "c2"].iter().filter(|k| **k != left_out).map(|k| format!("\"{k}\"")).collect();
+        place.write("one.jsonl", format!("{{\"keywords\":[{}]}}\n", left.join(",")));
+        let tagged = place.json("tag m.tagm one.jsonl --all");
+        tagged["tags"].as_array().unwrap().iter().find(|tag| tag["tag"] == "low").unwrap()["score"].clone()
+    };
+    assert_eq!(document["score"], without(""));
+    for keyword in keywords {
+        assert_eq!(keyword["score_without"], without(keyword["keyword"].as_str().unwrap()), "{keyword}");
+    }
+
+    // Without --tag it is the best one.
+    place.write("one.jsonl", "{\"keywords\":[\"a1\",\"b3\",\"c2\"]}\n");
+    let best = place.json("tag m.tagm one.jsonl --top 1");
+    assert_eq!(place.json("explain m.tagm --keywords a1,b3,c2")["tag"], best["tags"][0]["tag"]);
+    assert!(place.text("explain m.tagm --keywords a1,b3 --tag even").contains("(bias)"));
+}
+
+#[test]
+fn explain_refuses_what_it_cannot_tell() {
+    let place = Place::with_model();
+    place.fails(2, "explain m.tagm --keywords a1 --tag nope", &["--tag", "\"nope\""]);
+    place.text("train items.jsonl --out s.tagm --epochs 1 --hidden 4 --activation sigmoid");
+    place.fails(1, "explain s.tagm --keywords a1", &["piecewise linear", "sigmoid"]);
+}
