@@ -1,5 +1,6 @@
 //! The command line: arguments, dispatch and exit status. What the commands do is the library's; here it is put into words.
 
+mod config;
 mod demo;
 mod eval;
 mod explain;
@@ -59,7 +60,7 @@ enum Command {
     /// Train on films that the program carries, measure on unseen ones, and tag some: needs nothing else
     Demo(demo::Arguments),
     /// Train a model
-    Train(train::Arguments),
+    Train(Box<train::Arguments>),
     /// Tag items, in order
     Tag(tag::Arguments),
     /// Measure a model on tagged items
@@ -104,20 +105,24 @@ fn level() -> Result<Level> {
     })
 }
 
+fn run(arguments: &Arguments) -> Result<()> {
+    let session = Session::new(&arguments.common)?;
+    match &arguments.command {
+        Command::Demo(arguments) => demo::run(&session, arguments),
+        Command::Train(arguments) => train::run(&session, arguments),
+        Command::Tag(arguments) => tag::run(&session, arguments),
+        Command::Eval(arguments) => eval::run(&session, arguments),
+        Command::Tune(arguments) => tune::run(&session, arguments),
+        Command::Explain(arguments) => explain::run(&session, arguments),
+        Command::Info(arguments) => info::run(&session, arguments),
+        Command::Verify(arguments) => verify::run(&session, arguments),
+    }
+}
+
 /// Runs the command that the arguments name.
 pub(crate) fn main() -> ExitCode {
-    let Arguments { common, command } = Arguments::parse();
-    let result = Session::new(&common).and_then(|session| match command {
-        Command::Demo(arguments) => demo::run(&session, &arguments),
-        Command::Train(arguments) => train::run(&session, &arguments),
-        Command::Tag(arguments) => tag::run(&session, &arguments),
-        Command::Eval(arguments) => eval::run(&session, &arguments),
-        Command::Tune(arguments) => tune::run(&session, &arguments),
-        Command::Explain(arguments) => explain::run(&session, &arguments),
-        Command::Info(arguments) => info::run(&session, &arguments),
-        Command::Verify(arguments) => verify::run(&session, &arguments),
-    });
-    match result {
+    let arguments = config::arguments(std::env::args_os().collect());
+    match arguments.and_then(|arguments| run(&arguments)) {
         Ok(()) | Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
         Err(Failure::Work(message)) => {
             output::message(format_args!("error: {message}"));

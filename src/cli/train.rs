@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use tagomatic::Model;
 use tagomatic::kernels::LossKind;
 use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::network::Activation;
 use tagomatic::train::recipe::{TrainingSet, Validation};
-use tagomatic::train::{Correction, DecayMode, DecayWhen, Negatives, OptimizerKind, Penalty, PenaltyKind, TrainConfig};
+use tagomatic::train::{
+    Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Penalty, PenaltyKind, Rowwise, TrainConfig,
+};
 
 use super::failure::{Failure, Result};
 use super::load::{Items, OnError};
@@ -17,7 +20,7 @@ use super::{Session, load, output, training};
 pub(super) const VALID_FRACTION: f64 = 0.1;
 pub(super) const MIN_COUNT: u64 = 2;
 
-#[derive(clap::Args)]
+#[derive(Args)]
 #[command(allow_negative_numbers = true)]
 pub(super) struct Arguments {
     /// Tagged items, JSON Lines; of several files all items
@@ -42,12 +45,28 @@ pub(super) struct Arguments {
     /// What to do at a malformed line: stop with its place, or skip and count it
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
     on_error: OnError,
+    /// Options in TOML, by their names below, as in: lr = 0.1; what is typed wins
+    #[arg(long, value_name = "C.toml")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     options: Options,
 }
 
+/// The command's name.
+pub(super) const NAME: &str = "train";
+
+/// The file that `--config` names.
+pub(super) fn config_file(given: &clap::ArgMatches) -> Option<&PathBuf> {
+    given.get_one("config")
+}
+
+/// A command of the options that `--config` may give, and of nothing else.
+pub(super) fn options() -> clap::Command {
+    Options::augment_args(clap::Command::new(NAME).no_binary_name(true).disable_help_flag(true))
+}
+
 /// The options that change what is learnt from given items.
-#[derive(clap::Args)]
+#[derive(Args)]
 struct Options {
     /// Hidden units
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().hidden)]
@@ -70,6 +89,15 @@ struct Options {
     /// Fall of the learning rate: in step n it is LR / (1 + (n - 1) X)
     #[arg(long, value_name = "X", default_value_t = TrainConfig::default().lr_decay)]
     lr_decay: f64,
+    /// AdaGrad's epsilon
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().epsilon)]
+    epsilon: f64,
+    /// Where it is added to AdaGrad's sum of squares: outside of the root, or inside
+    #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().epsilon_place)]
+    epsilon_place: EpsilonPlace,
+    /// Parameters with one of AdaGrad's sums for each row, not each weight: none, or some of w1,b1,w2,b2
+    #[arg(long, value_name = "w1,...|none", default_value_t = TrainConfig::default().rowwise)]
+    rowwise: Rowwise,
     /// L1 decay of weights
     #[arg(long, value_name = "X", default_value_t = TrainConfig::default().l1)]
     l1: f64,
@@ -98,10 +126,10 @@ struct Options {
     #[arg(long, value_name = "X", default_value_t = TrainConfig::default().dropout_hidden)]
     dropout_hidden: f64,
     /// Penalty on hidden activity: l1, student_t, mean_square[:p], or with sigmoid units kl_mean:p, ce_mean:p, kl_elem:p
-    #[arg(long, value_name = "KIND[:P]", requires = "penalty_weight")]
+    #[arg(long, value_name = "KIND[:P]")]
     penalty: Option<PenaltyKind>,
     /// Weight of the penalty
-    #[arg(long, value_name = "X", requires = "penalty")]
+    #[arg(long, value_name = "X")]
     penalty_weight: Option<f64>,
     /// Items that each tag is told apart from: all, or so many for each item with the tag, drawn anew in each epoch
     #[arg(long, value_name = "all|RATIO", default_value = "all", value_parser = negatives)]
@@ -144,6 +172,9 @@ impl Options {
             optimizer: self.optimizer,
             lr: self.lr,
             lr_decay: self.lr_decay,
+            epsilon: self.epsilon,
+            epsilon_place: self.epsilon_place,
+            rowwise: self.rowwise,
             l1: self.l1,
             l2: self.l2,
             decay: self.decay,
@@ -160,7 +191,6 @@ impl Options {
             initial_scale: self.initial_scale,
             initial_square: self.initial_square,
             seed: self.seed,
-            ..TrainConfig::default()
         }
     }
 }
@@ -168,6 +198,10 @@ impl Options {
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let Arguments { data, out, valid, on_error, .. } = arguments;
     // What can be known to fail fails before the work.
+    let Options { penalty, penalty_weight, .. } = arguments.options;
+    if penalty.is_some() != penalty_weight.is_some() {
+        return Err(Failure::Usage("--penalty, --penalty-weight: expected both, found one".to_owned()));
+    }
     let config = arguments.options.config();
     config.validate()?;
     let to_stdout = out == Path::new("-");

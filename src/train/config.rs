@@ -1,6 +1,7 @@
 //! What a training is told: every choice that changes its result, with its range.
 
 use std::fmt;
+use std::str::FromStr;
 
 use super::penalty::Penalty;
 use crate::error::{Error, Result};
@@ -67,6 +68,31 @@ impl fmt::Display for Rowwise {
             }
         }
         f.write_str(if separator.is_empty() { "none" } else { "" })
+    }
+}
+
+impl FromStr for Rowwise {
+    type Err = Error;
+
+    /// Reads `none`, or names separated by commas, in capitals or not.
+    fn from_str(text: &str) -> Result<Self> {
+        let mut rowwise = Rowwise::default();
+        if text == "none" {
+            return Ok(rowwise);
+        }
+        for name in text.split(',') {
+            match name.to_ascii_lowercase().as_str() {
+                "w1" => rowwise.w1 = true,
+                "b1" => rowwise.b1 = true,
+                "w2" => rowwise.w2 = true,
+                "b2" => rowwise.b2 = true,
+                _ => {
+                    let expected = "none, or some of w1, b1, w2, b2 separated by commas";
+                    return Err(Error::Config { option: "rowwise", expected, found: format!("{text:?}") });
+                }
+            }
+        }
+        Ok(rowwise)
     }
 }
 
@@ -356,5 +382,12 @@ mod tests {
         };
         assert_eq!(described(&config), ["sgd", "inside", "W1,b2"].map(|value| Some(value.to_owned())));
         assert_eq!(Rowwise::default().to_string(), "none");
+        for rowwise in [config.rowwise, Rowwise::default()] {
+            assert_eq!(rowwise.to_string().parse::<Rowwise>().unwrap(), rowwise);
+        }
+        assert_eq!("b2,w1".parse::<Rowwise>().unwrap(), config.rowwise);
+        for text in ["", "w1,", "w3", "none,w1", "w1 b1"] {
+            assert!(text.parse::<Rowwise>().is_err(), "{text:?}");
+        }
     }
 }

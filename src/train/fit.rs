@@ -80,8 +80,8 @@ impl Trainer {
     /// The score is the macro average of the tags' average precision, which asks for good ranking of rare tags too.
     ///
     /// # Errors
-    /// [`Error::NoData`] without samples, [`Error::UntrainableTag`] for a tag without positives or negatives, and whatever
-    /// [`Trainer::step`] fails with.
+    /// [`Error::NoData`] without samples, [`Error::UntrainableTag`] for a tag without positives or negatives, whatever
+    /// [`Trainer::step`] fails with, and [`Error::NonFinite`] for weights so large that a score could not be a number.
     pub fn fit(&mut self, train: &Dataset, valid: Option<&Dataset>, observer: &mut Observer<'_>) -> Result<FitReport> {
         self.in_pool(|trainer| trainer.fit_here(train, valid, observer))
     }
@@ -112,6 +112,7 @@ impl Trainer {
         let TrainConfig { epochs, patience, .. } = self.config;
         let mut report = FitReport { epochs: Vec::new(), best_epoch: 0, interrupted: false };
         let mut best: Option<(f64, Parameters)> = None;
+        self.check_weights_finite()?;
         for _ in 0..epochs {
             let (EpochMeans { log_loss, penalty }, flow) = self.epoch_here(train, observer)?;
             if flow.is_break() {

@@ -15,7 +15,7 @@ use crate::format::{Model, ModelParts, Provenance, check_weights};
 use crate::kernels::{Kernels, Level};
 use crate::layers::sigmoid_loss;
 use crate::ln::ln;
-use crate::network::{Network, OutputLayout, Shape, Weights};
+use crate::network::{Activation, Network, OutputLayout, Shape, Weights};
 use crate::rng::{Philox, dropout_threshold};
 use crate::tags::Tags;
 use crate::vocab::Vocabulary;
@@ -293,14 +293,26 @@ impl Trainer {
         Ok(StepReport { step, loss: loss_sum * factor, penalty: self.pass.penalty, pairs, loss_sum })
     }
 
-    /// Fails if a weight is not finite.
+    /// Fails if a weight is not finite, or if weights are so large that the score of some set of keywords would not be a number.
     pub(super) fn check_weights_finite(&self) -> Result<()> {
-        let Weights { w1, b1, w2, b2 } = self.parameters.weights();
-        if [w1, b1, w2, b2].into_iter().all(|part| self.kernels.magnitude(part).is_finite()) {
+        let Weights { b1, w2, b2, .. } = self.parameters.weights();
+        let [w1, b1, w2, b2] = [&self.decayed_w1(), b1, w2, b2].map(|part| f64::from(self.kernels.magnitude(part)));
+        let Network { shape, activation, .. } = &self.network;
+        let a = b1 + w1 * shape.keywords() as f64;
+        let h = match *activation {
+            Activation::Sigmoid => 1.0,
+            Activation::Elu(alpha) => a.max(f64::from(alpha)),
+            _ => a,
+        };
+        let z = b2 + w2 * h * shape.hidden() as f64;
+        // Half of it, so that no rounding on the way reaches infinity. NaN, from a weight that is not finite, is not within it.
+        let bound = f64::from(f32::MAX) / 2.0;
+        if a <= bound && z <= bound {
             return Ok(());
         }
+        let what = if (a + z).is_finite() { "the score of some set of keywords" } else { "a weight" };
         let lr = self.config.lr_at(self.step);
-        Err(Error::NonFinite { what: "a weight", tag: None, epoch: self.epoch, step: self.step, lr })
+        Err(Error::NonFinite { what, tag: None, epoch: self.epoch, step: self.step, lr })
     }
 
     /// Fails if the loss or any gradient is not finite, or so large that a sum over the mini-batch could overflow.

@@ -422,6 +422,7 @@ fn wrong_usage_is_told_from_failure() {
         ("--negatives 0", ["--negatives: expected", "above 0", "found 0"]),
         ("--negatives some", ["--negatives", "\"all\" or", "above 0"]),
         ("--loss hinge", ["--loss", "clamp_ste, logit or clamp_torch", "hinge"]),
+        ("--rowwise w3", ["--rowwise", "none, or some of w1", "w3"]),
         ("--valid-fraction 1", ["--valid-fraction", "expected", "[0, 1)"]),
         ("--on-error cry", ["--on-error", "stop", "skip"]),
     ] {
@@ -483,6 +484,42 @@ fn an_epoch_in_which_all_units_are_dead_is_told_with_the_cure() {
     let output = place.run("train items.jsonl --out m.tagm --epochs 1 --hidden 4 --penalty mean_square --penalty-weight 0.1");
     assert!(stderr(&output).contains(", penalty 0."), "{}", stderr(&output));
     assert!(!stderr(&output).contains("warning"), "{}", stderr(&output));
+}
+
+#[test]
+fn options_of_adagrad_are_told_in_the_model() {
+    let place = Place::new();
+    place.text("train items.jsonl --out m.tagm --epochs 1 --hidden 4 --epsilon 1e-6 --epsilon-place inside --rowwise w1,B2");
+    let made = &place.json("info m.tagm")["provenance"];
+    let found = ["train.epsilon", "train.epsilon_place", "train.rowwise"].map(|key| &made[key]);
+    assert_eq!(found, [&Value::from("0.000001"), &"inside".into(), &"W1,b2".into()]);
+}
+
+#[test]
+fn a_file_gives_options_and_what_is_typed_wins() {
+    let place = Place::new();
+    place.write("c.toml", "# A comment\nhidden = 5\nlr = 0.25\nnegatives = 2\nactivation = \"tlin:0.2\"\npenalty = \"l1\"\n");
+    place.text("--threads 1 train items.jsonl --epochs 1 --penalty-weight 0.5 --lr 0.125 --config c.toml --out m.tagm");
+    let made = &place.json("info m.tagm")["provenance"];
+    for (key, value) in
+        [("hidden", "5"), ("lr", "0.125"), ("negatives", "2"), ("activation", "tlin:0.2"), ("penalty", "l1"), ("epochs", "1")]
+    {
+        assert_eq!(made[&format!("train.{key}")], value, "{key}");
+    }
+    for (content, words) in [
+        ("hidden = 5\n\nlearning_rate = 1\n", &["c.toml:3: expected one of hidden, ", "found \"learning_rate\""][..]),
+        ("hidden = 5\nlr = \"fast\"", &["c.toml:2: ", "'fast'", "--lr"]),
+        ("hidden = 5\nlr = [1]", &["c.toml:2: expected a string or a number, found array"]),
+        ("hidden = 5\nlr = ", &["c.toml:2: "]),
+        ("hidden = 5\nhidden = 6", &["c.toml:2: "]),
+        ("out = \"elsewhere\"", &["c.toml:1: expected one of"]),
+        ("lr = -1", &["--lr: expected", "found -1"]),
+        ("penalty = \"l1\"", &["--penalty, --penalty-weight: expected both"]),
+    ] {
+        place.write("c.toml", content);
+        place.fails(2, "train items.jsonl --out n.tagm --config c.toml", words);
+    }
+    place.fails(1, "train items.jsonl --out n.tagm --config d.toml", &["d.toml", "cannot read"]);
 }
 
 /// One number of all that training promises: the file in `models/`, made on another machine by the command on its card, byte for

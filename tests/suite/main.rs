@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that finds something else than it expects must fail")]
 
+#[cfg(feature = "train")]
+mod absurd;
 #[cfg(feature = "cli")]
 mod cli;
 mod format;
