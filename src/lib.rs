@@ -15,7 +15,7 @@
 //! | [`network`], [`layers`] | sizes and layout of the one network; its layers, forward and backward |
 //! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`format`](mod@format) | the model file |
-//! | [`tagger`] | serving |
+//! | [`tagger`], [`neighbors`] | serving; tags that a model sees alike |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
 
@@ -36,6 +36,7 @@ mod ln;
 #[cfg(feature = "train")]
 pub mod metrics;
 mod named;
+pub mod neighbors;
 pub mod network;
 pub mod rng;
 pub mod selection;

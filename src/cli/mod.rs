@@ -8,6 +8,7 @@ mod load;
 mod output;
 mod progress;
 mod tag;
+mod tags;
 mod train;
 mod training;
 mod verify;
@@ -62,6 +63,8 @@ enum Command {
     Tag(tag::Arguments),
     /// Measure a model on tagged items
     Eval(eval::Arguments),
+    /// Look at the tags of a model
+    Tags(tags::Arguments),
     /// Show what a model file holds
     Info(info::Arguments),
     /// Check every byte of a model file
@@ -106,6 +109,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Train(arguments) => train::run(&session, &arguments),
         Command::Tag(arguments) => tag::run(&session, &arguments),
         Command::Eval(arguments) => eval::run(&session, &arguments),
+        Command::Tags(arguments) => tags::run(&session, &arguments),
         Command::Info(arguments) => info::run(&session, &arguments),
         Command::Verify(arguments) => verify::run(&session, &arguments),
     });
