@@ -15,7 +15,7 @@
 //! | [`network`], [`layers`] | sizes and layout of the one network; its layers, forward and backward |
 //! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`format`](mod@format) | the model file |
-//! | [`tagger`], [`explain`] | serving; what each keyword adds to a score |
+//! | [`tagger`], [`explain`], [`neighbors`] | serving; what each keyword adds to a score; tags that a model sees alike |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
 //! | `tune` | thresholds from validation data |
@@ -38,6 +38,7 @@ mod ln;
 #[cfg(feature = "train")]
 pub mod metrics;
 mod named;
+pub mod neighbors;
 pub mod network;
 pub mod rng;
 pub mod selection;

@@ -10,6 +10,7 @@ mod load;
 mod output;
 mod progress;
 mod tag;
+mod tags;
 mod train;
 mod training;
 mod tune;
@@ -69,6 +70,8 @@ enum Command {
     Tune(tune::Arguments),
     /// Show what each keyword adds to a tag
     Explain(explain::Arguments),
+    /// Look at the tags of a model
+    Tags(tags::Arguments),
     /// Show what a model file holds
     Info(info::Arguments),
     /// Check every byte of a model file
@@ -114,6 +117,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         Command::Eval(arguments) => eval::run(&session, arguments),
         Command::Tune(arguments) => tune::run(&session, arguments),
         Command::Explain(arguments) => explain::run(&session, arguments),
+        Command::Tags(arguments) => tags::run(&session, arguments),
         Command::Info(arguments) => info::run(&session, arguments),
         Command::Verify(arguments) => verify::run(&session, arguments),
     }

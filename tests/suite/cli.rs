@@ -541,3 +541,19 @@ fn the_shipped_model_is_what_its_command_makes() {
     let tagger = tagomatic::Tagger::new(tagomatic::Model::open(root.join("models/movies.tagm")).unwrap());
     assert!(card.contains(&format!("{:016x}", tagger.signature().unwrap())));
 }
+
+#[test]
+fn tags_near_a_tag() {
+    let place = Place::with_model();
+    let report = place.json("tags near m.tagm low");
+    assert_eq!(report["tag"], "low");
+    let near = report["near"].as_array().unwrap();
+    let mut names: Vec<&str> = near.iter().map(|near| near["tag"].as_str().unwrap()).collect();
+    let cosines: Vec<f64> = near.iter().map(|near| near["similarity"].as_f64().unwrap()).collect();
+    assert!(cosines[0] >= cosines[1] && cosines.iter().all(|cosine| cosine.abs() <= 1.0), "{cosines:?}");
+    assert_eq!(place.json("tags near m.tagm low --top 1")["near"].as_array().unwrap()[..], near[..1]);
+    assert!(place.text("tags near m.tagm low").contains(&format!("{:.4}", cosines[0])));
+    names.sort_unstable();
+    assert_eq!(names, ["even", "rare"]);
+    place.fails(2, "tags near m.tagm nothing", &["TAG", "m.tagm", "nothing"]);
+}

@@ -1,0 +1,24 @@
+//! `tags`: commands about the tags of a model.
+
+mod near;
+
+use super::Session;
+use super::failure::Result;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// The tags nearest to one, by the cosine of their output weights
+    Near(near::Arguments),
+}
+
+pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
+    match &arguments.command {
+        Command::Near(arguments) => near::run(session, arguments),
+    }
+}
