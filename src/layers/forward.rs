@@ -1,6 +1,6 @@
 //! Items on their way from keywords to scores, some at a time.
 
-use super::{Active, activation};
+use super::activation;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
@@ -153,10 +153,10 @@ impl Forward {
     /// # Errors
     /// None.
     #[cfg(feature = "train")]
-    pub(crate) fn active(&mut self, kernels: Kernels) -> Result<Active<'_>> {
+    pub(crate) fn active(&mut self, kernels: Kernels) -> Result<super::Active<'_>> {
         let units = self.row * LANES;
         let list = ActiveUnits { units: &mut self.units[..units], values: &mut self.values[..units] };
         let active = kernels.list_active(&self.hidden[..self.row], list)?;
-        Ok(Active { units: &self.units[..active], values: &self.values[..active] })
+        Ok(super::Active { units: &self.units[..active], values: &self.values[..active] })
     }
 }
