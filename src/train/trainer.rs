@@ -16,7 +16,7 @@ use crate::format::{Model, ModelParts, Provenance, check_weights};
 use crate::kernels::{Kernels, Level};
 use crate::layers::sigmoid_loss;
 use crate::ln::ln;
-use crate::network::{Activation, Network, OutputLayout, Shape, Weights};
+use crate::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
 use crate::rng::{Philox, dropout_threshold};
 use crate::tags::Tags;
 use crate::vocab::Vocabulary;
@@ -81,7 +81,7 @@ impl Trainer {
             pass: Pass::default(),
             pool: None,
             workers: Workers { parallel: false, grain: Workers::GRAIN },
-            network: Network { shape, activation: config.activation, eps: config.eps as f32 },
+            network: Network { shape, pooling: Pooling::Sum, activation: config.activation, eps: config.eps as f32 },
             config,
             vocabulary,
             tags,
