@@ -5,11 +5,16 @@
 use std::fs;
 
 use tagomatic::aligned::{self, Block};
+use tagomatic::format::{Extensions, LogitError};
 use tagomatic::network::{Activation, Network, OutputLayout, Shape, Weights};
 use tagomatic::{Error, Model, ModelParts, Provenance, Tags, Vocabulary};
 use xxhash_rust::xxh3::xxh3_64;
 
+/// The sections of every file.
 const NAMES: [&str; 12] = ["NETW", "GRPS", "VSLT", "VOFF", "VTXT", "TAGS", "TNAM", "WGT1", "BIA1", "WGT2", "BIA2", "PROV"];
+
+/// Further ones that this version knows, and their flags.
+const EXTENSIONS: [(&str, u32); 1] = [("LERR", 0)];
 
 /// All that a model is made of, owned.
 struct Parts {
@@ -18,6 +23,7 @@ struct Parts {
     vocabulary: Vocabulary,
     tags: Tags,
     provenance: Provenance,
+    extensions: Extensions,
 }
 
 impl Parts {
@@ -52,11 +58,18 @@ impl Parts {
         provenance.insert("train.seed", "7").unwrap();
         provenance.insert("note", "two\nlines").unwrap();
         let network = Network { shape, activation: Activation::Relu, eps: 1e-4 };
-        Parts { network, weights: [w1, b1, w2, b2], vocabulary, tags, provenance }
+        Parts { network, weights: [w1, b1, w2, b2], vocabulary, tags, provenance, extensions: Extensions::default() }
     }
 
     fn small() -> Parts {
         Parts::new(3, 2, &[2, 1], OutputLayout::Panels)
+    }
+
+    /// A small network with everything that a model can have.
+    fn full() -> Parts {
+        let mut parts = Parts::small();
+        parts.extensions.logit_error = Some(LogitError { measured: 0.125, bound: 0.5 });
+        parts
     }
 
     fn model(&self) -> Result<Model, Error> {
@@ -67,6 +80,7 @@ impl Parts {
             vocabulary: self.vocabulary.view(),
             tags: &self.tags,
             provenance: &self.provenance,
+            extensions: &self.extensions,
         }
         .to_model()
     }
@@ -79,7 +93,9 @@ struct Pieces(Vec<(String, u32, Vec<u8>)>);
 impl Pieces {
     fn of(model: &Model) -> Pieces {
         let body = |at: u64, length: u64| model.bytes()[at as usize..][..length as usize].to_vec();
-        Pieces(model.sections().iter().map(|s| (s.name().to_owned(), 1, body(s.offset(), s.length()))).collect())
+        let flags = |name: &str| EXTENSIONS.iter().find(|known| known.0 == name).map_or(1, |known| known.1);
+        let pieces = model.sections().iter();
+        Pieces(pieces.map(|s| (s.name().to_owned(), flags(s.name()), body(s.offset(), s.length()))).collect())
     }
 
     fn body(&mut self, name: &str) -> &mut Vec<u8> {
@@ -141,6 +157,7 @@ fn assert_same(a: &Model, b: &Model) {
     assert_eq!(a.network(), b.network());
     assert_eq!(a.tags(), b.tags());
     assert_eq!(a.provenance().unwrap(), b.provenance().unwrap());
+    assert_eq!(a.extensions(), b.extensions());
     assert_eq!(a.sections(), b.sections());
     assert!(a.vocabulary().iter().eq(b.vocabulary().iter()));
     let tensors = |model: &Model| {
@@ -185,7 +202,7 @@ fn every_way_to_open_gives_the_same_model() {
     fn send_and_sync<T: Send + Sync>(_: &T) {}
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.tagm");
-    let model = Parts::small().model().unwrap();
+    let model = Parts::full().model().unwrap();
     send_and_sync(&model);
     model.save(&path).unwrap();
     assert_same(&model, &Model::open(&path).unwrap());
@@ -210,7 +227,7 @@ fn every_way_to_open_gives_the_same_model() {
 
 #[test]
 fn every_truncation_is_an_error() {
-    let model = Parts::small().model().unwrap();
+    let model = Parts::full().model().unwrap();
     for length in 0..model.byte_len() {
         assert!(Model::from_bytes(&model.bytes()[..length]).is_err(), "cut to {length} bytes");
     }
@@ -224,7 +241,7 @@ fn every_truncation_is_an_error() {
 
 #[test]
 fn every_changed_byte_is_an_error() {
-    let model = Parts::small().model().unwrap();
+    let model = Parts::full().model().unwrap();
     let mut bytes = model.bytes().to_vec();
     for at in 0..bytes.len() {
         let old = bytes[at];
@@ -241,10 +258,10 @@ fn every_changed_byte_is_an_error() {
 /// Here the checksums are right too, so every check behind them is reached: nothing panics, and what is accepted is canonical.
 #[test]
 fn every_changed_byte_with_correct_checksums_is_an_error_or_another_model() {
-    let model = Parts::small().model().unwrap();
+    let model = Parts::full().model().unwrap();
     let good = Pieces::of(&model);
     let mut accepted = Vec::new();
-    for (piece, name) in NAMES.into_iter().enumerate() {
+    for (piece, name) in good.0.iter().map(|piece| &piece.0).enumerate() {
         for at in 0..good.0[piece].2.len() {
             for change in [1, 2, 0x40, 0x80, 0xff] {
                 let mut bad = good.clone();
@@ -260,7 +277,7 @@ fn every_changed_byte_with_correct_checksums_is_an_error_or_another_model() {
     accepted.dedup();
     // Other names, ids, thresholds, clamps, weights and values are other models; these sections have no other content.
     for fixed in ["GRPS", "VSLT", "VOFF", "VTXT"] {
-        assert!(!accepted.contains(&fixed), "{fixed}");
+        assert!(!accepted.contains(&&fixed.to_owned()), "{fixed}");
     }
 }
 
@@ -369,7 +386,65 @@ fn unknown_sections() {
     let mut damaged = bytes;
     let at = known.sections()[12].offset() as usize;
     damaged[at] ^= 1;
-    assert!(refused(&damaged, "optional section").contains("AAAA"));
+    assert!(refused(&damaged, "unknown section").contains("AAAA"));
+}
+
+#[test]
+fn extensions() {
+    let parts = Parts::full();
+    let model = parts.model().unwrap();
+    assert_eq!(model.extensions(), &parts.extensions);
+    let names: Vec<&str> = NAMES.into_iter().chain(EXTENSIONS.iter().map(|(name, _)| *name)).collect();
+    assert!(model.sections().iter().map(|section| section.name()).eq(names), "all of them, ascending");
+    assert!(EXTENSIONS.is_sorted());
+    assert_eq!(Pieces::of(&model).bytes(), model.bytes(), "the tests' own writer agrees");
+    // A model of another one's parts keeps them.
+    let provenance = model.provenance().unwrap();
+    assert_eq!(model.parts(&provenance).to_model().unwrap().bytes(), model.bytes());
+
+    let good = Pieces::of(&model);
+    for (name, flags) in EXTENSIONS {
+        for other in [0, 1, 2].into_iter().filter(|&other| other != flags) {
+            let mut bad = good.clone();
+            bad.0.iter_mut().filter(|piece| piece.0 == name).for_each(|piece| piece.1 = other);
+            assert!(refused(&bad.bytes(), "section table").contains(&format!("flags {flags:#x} of {name}")));
+        }
+        for change in [-1, 1, 4, 64] {
+            let mut bad = good.clone();
+            let length = bad.body(name).len().saturating_add_signed(change);
+            bad.body(name).resize(length, 0);
+            refused(&bad.bytes(), name);
+        }
+        let mut bytes = model.bytes().to_vec();
+        let section = model.sections().iter().find(|section| section.name() == name).unwrap();
+        bytes[section.offset() as usize] ^= 1;
+        assert!(refused(&bytes, name).contains("expected checksum"));
+        // Another order, or twice.
+        let place = good.0.iter().position(|piece| piece.0 == name).unwrap();
+        for at in [place, 11] {
+            let mut bad = good.clone();
+            bad.0.insert(at, good.0[place].clone());
+            refused(&bad.bytes(), "section table");
+        }
+        let mut bad = good.clone();
+        bad.0.insert(place, ("ZZZZ".to_owned(), 0, Vec::new()));
+        refused(&bad.bytes(), "section table");
+    }
+}
+
+#[test]
+fn logit_errors_out_of_range() {
+    let good = Pieces::of(&Parts::full().model().unwrap());
+    for (measured, bound) in
+        [(-0.0, 1.0), (-1.0, 1.0), (f64::NAN, 1.0), (f64::INFINITY, f64::INFINITY), (1.0, 0.5), (1.0, f64::NAN), (0.0, -0.0)]
+    {
+        let mut bad = good.clone();
+        bad.body("LERR").copy_from_slice(&[measured, bound].map(f64::to_le_bytes).concat());
+        assert!(refused(&bad.bytes(), "LERR").contains("0 <= measured <= bound"));
+        let mut parts = Parts::full();
+        parts.extensions.logit_error = Some(LogitError { measured, bound });
+        assert!(matches!(parts.model(), Err(Error::Config { option: "logit error", .. })));
+    }
 }
 
 #[test]
