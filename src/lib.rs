@@ -16,6 +16,7 @@
 //! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`format`](mod@format) | the model file |
 //! | [`tagger`], [`explain`], [`neighbors`] | serving; what each keyword adds to a score; tags that a model sees alike |
+//! | `live` | serving while the model is replaced |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
 //! | `tune` | thresholds from validation data |
@@ -34,6 +35,8 @@ pub mod format;
 pub mod ids;
 pub mod kernels;
 pub mod layers;
+#[cfg(feature = "live")]
+pub mod live;
 mod ln;
 #[cfg(feature = "train")]
 pub mod metrics;

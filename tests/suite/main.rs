@@ -11,6 +11,8 @@ mod format;
 mod golden;
 #[cfg(feature = "cli")]
 mod interchange;
+#[cfg(feature = "live")]
+mod live;
 mod serving;
 #[cfg(feature = "train")]
 mod training;
