@@ -33,6 +33,11 @@ impl<'a> Items<'a> {
         Items { files: files.iter(), reader: None, on_error, skipped: 0 }
     }
 
+    /// The line of the last item.
+    pub(super) fn text(&self) -> &[u8] {
+        self.reader.as_ref().map_or(&[], |reader| reader.text())
+    }
+
     fn skip(&mut self, error: &Error) {
         self.skipped += 1;
         if self.skipped <= SHOWN {

@@ -1,5 +1,6 @@
 //! The command line: arguments, dispatch and exit status. What the commands do is the library's; here it is put into words.
 
+mod check;
 mod config;
 mod demo;
 mod eval;
@@ -76,6 +77,8 @@ enum Command {
     Info(info::Arguments),
     /// Check every byte of a model file
     Verify(verify::Arguments),
+    /// Look for faults, duplicates and leaks in data, and split them
+    Check(check::Arguments),
 }
 
 /// What is common to all commands.
@@ -120,6 +123,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         Command::Tags(arguments) => tags::run(&session, arguments),
         Command::Info(arguments) => info::run(&session, arguments),
         Command::Verify(arguments) => verify::run(&session, arguments),
+        Command::Check(arguments) => check::run(&session, arguments),
     }
 }
 

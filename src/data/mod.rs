@@ -7,6 +7,7 @@
 //!
 //! `input` and `jsonl` come with the feature `jsonl`; an [`Item`] can be made of anything.
 
+pub mod check;
 mod corpus;
 mod counts;
 mod dataset;
@@ -17,6 +18,7 @@ mod item;
 #[cfg(feature = "jsonl")]
 pub mod jsonl;
 mod negatives;
+mod split;
 
 pub use corpus::{Corpus, CorpusStats, Prepared};
 pub use counts::Counts;
@@ -24,3 +26,4 @@ pub use dataset::{Dataset, Pushed};
 pub use encoder::{Encoder, EncoderStats};
 pub use item::Item;
 pub use negatives::{NegativeSampler, Quota, ScoredPairs, logit_correction};
+pub use split::stratified;

@@ -25,5 +25,6 @@ pub use confusion::Confusion;
 pub use curve::{Curve, OperatingPoint};
 pub use evaluation::{Evaluation, Mean, Options, Summary, TagEvaluation};
 pub use predictions::Predictions;
+pub(crate) use predictions::for_each_column;
 pub use ranking::{Propensities, Ranking};
 pub use sparsity::Sparsity;

@@ -5,6 +5,8 @@
 #[cfg(feature = "train")]
 mod absurd;
 #[cfg(feature = "cli")]
+mod checking;
+#[cfg(feature = "cli")]
 mod cli;
 mod format;
 #[cfg(feature = "train")]

@@ -39,6 +39,13 @@ impl<R: BufRead> Reader<R> {
         Reader { input, source: source.into(), line: 0, buffer: Vec::new(), done: false }
     }
 
+    /// The line that was read last, without its end and a byte-order mark.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        let is_first = self.line == 1;
+        self.buffer.strip_prefix(BYTE_ORDER_MARK).filter(|_| is_first).unwrap_or(&self.buffer)
+    }
+
     /// An error about this file at a line.
     fn error(&self, fault: line::Fault) -> Error {
         let line::Fault { column, expected, found } = fault;
@@ -62,8 +69,8 @@ impl<R: BufRead> Reader<R> {
                     return Some(Err(Error::Io { path: PathBuf::from(&self.source), doing: "read", source }));
                 }
             }
-            let skipped = if self.line == 1 && self.buffer.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-            let text = &self.buffer[skipped..];
+            let text = self.text();
+            let skipped = self.buffer.len() - text.len();
             if text.trim_ascii().is_empty() {
                 continue;
             }
@@ -132,7 +139,7 @@ mod tests {
         let mut reader =
             Reader::new(&b"\n{\"keywords\":[\"a\"]}\n{\"keywords\":[7]}\n{\"keywords\":[\"b\"]}"[..], "items.jsonl");
         assert!(reader.next().unwrap().is_ok());
-        assert_eq!(reader.line, 2);
+        assert_eq!((reader.line, reader.text()), (2, &b"{\"keywords\":[\"a\"]}"[..]));
         let error = reader.next().unwrap().unwrap_err();
         assert_eq!(error.to_string(), "items.jsonl:3:14: expected a string, found the number 7");
         assert_eq!(reader.next().unwrap().unwrap(), Item::of("b", ""));
