@@ -79,9 +79,6 @@ impl<'a> Features<'a> {
             Kind::Confidences => tagger.score(ids, scratch, row)?,
             Kind::Logits => {
                 tagger.logits(ids, scratch, row)?;
-                if let Some(calibration) = tagger.calibration() {
-                    calibration.apply(row);
-                }
                 row.iter_mut().for_each(|logit| *logit = logit.clamp(-self.bound, self.bound));
             }
             Kind::Decisions => {

@@ -17,12 +17,14 @@
 //! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`calibration`] | maps from a network's logits to calibrated ones |
 //! | [`format`](mod@format) | the model file |
-//! | [`tagger`], [`explain`], [`neighbors`] | serving; what each keyword adds to a score; tags that a model sees alike |
+//! | [`tagger`], [`accumulator`] | serving; sets of keywords that change one by one |
+//! | [`explain`], [`neighbors`] | what each keyword adds to a score; tags that a model sees alike |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
 //! | `calibrate`, `tune` | calibration and thresholds from validation data |
 //! | `features`, `taxonomy` | a model as a feature space; groups of tags that are alike |
 
+pub mod accumulator;
 mod activation;
 pub mod aligned;
 pub mod atomic;

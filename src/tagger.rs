@@ -1,5 +1,6 @@
 //! Serving: keywords in, scores out.
 
+use crate::aligned::Block;
 use crate::error::{Error, Result};
 use crate::format::Model;
 use crate::ids::{Sets, canonicalize, canonicalize_from};
@@ -69,7 +70,6 @@ impl Tagger {
         self.kernels.level()
     }
 
-    #[cfg(feature = "train")]
     pub(crate) fn kernels(&self) -> Kernels {
         self.kernels
     }
@@ -194,11 +194,8 @@ impl Tagger {
     /// # Errors
     /// As [`Tagger::score`].
     pub fn logits(&self, ids: &[u32], scratch: &mut Scratch, logits: &mut [f32]) -> Result<()> {
-        let shape = &self.model.network().shape;
-        Error::check_length("logits", shape.tags(), logits.len())?;
         scratch.with_sets(ids, &[0, ids.len()], |sets, forward| self.run(sets, forward))?;
-        scratch.forward.copy_logits(shape, logits);
-        Ok(())
+        self.copy_logits(scratch, logits)
     }
 
     /// Like [`Tagger::score`], but writes the hidden units, group by group.
@@ -210,6 +207,27 @@ impl Tagger {
         Error::check_length("hidden units", shape.hidden() * shape.groups().len(), hidden.len())?;
         scratch.with_sets(ids, &[0, ids.len()], |sets, forward| self.run(sets, forward))?;
         scratch.forward.copy_hidden(shape, hidden);
+        Ok(())
+    }
+
+    /// Runs the item whose rows sum up to `sum`, see [`Forward::run_from`].
+    pub(crate) fn run_from(&self, sum: &[Block], keywords: usize, scratch: &mut Scratch) -> Result<()> {
+        scratch.forward.run_from(self.kernels, self.model.network(), self.model.weights(), sum, keywords)
+    }
+
+    /// Writes the logits of the item that was run last.
+    pub(crate) fn copy_logits(&self, scratch: &Scratch, logits: &mut [f32]) -> Result<()> {
+        let shape = &self.model.network().shape;
+        Error::check_length("logits", shape.tags(), logits.len())?;
+        scratch.forward.copy_logits(shape, logits);
+        Ok(())
+    }
+
+    /// Writes the scores of the item that was run last.
+    pub(crate) fn copy_scores(&self, scratch: &Scratch, scores: &mut [f32]) -> Result<()> {
+        let network = self.model.network();
+        Error::check_length("scores", network.shape.tags(), scores.len())?;
+        scratch.forward.scores(self.kernels, network, scores);
         Ok(())
     }
 

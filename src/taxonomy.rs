@@ -5,10 +5,13 @@
 
 use std::fmt::Write as _;
 
+use crate::data::Dataset;
 use crate::error::{Error, Result};
+use crate::evaluate::scores;
 use crate::format::Model;
 use crate::metrics::for_each_column;
 use crate::neighbors::OutputRows;
+use crate::tagger::Tagger;
 
 /// How alike each two of some tags are, in [-1, 1].
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +54,15 @@ impl Similarities {
         };
         let rows = OutputRows::new(model, group);
         Ok(Self::between(group.tags.len(), |a, b| rows.cosine(a, b)))
+    }
+
+    /// Correlations of the scores of all items in `dataset`, see [`Similarities::of_scores`]. The work is divided between the threads
+    /// of `pool` if there is one.
+    ///
+    /// # Errors
+    /// [`Error::KeywordOutOfRange`] if a sample does not fit the model.
+    pub fn of_items(tagger: &Tagger, dataset: &Dataset, pool: Option<&rayon::ThreadPool>) -> Result<Self> {
+        Ok(Self::of_scores(&scores(tagger, dataset, pool)?, tagger.tags().len()))
     }
 
     /// Correlations of `scores`, samples x `tags`, row-major; 0 for a tag whose score is always the same. It looks at each pair of

@@ -1,13 +1,13 @@
 //! `features`: what a model says of items, for another model or another program to learn from.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use tagomatic::Tagger;
 use tagomatic::atomic::NewFile;
 use tagomatic::data::jsonl;
 use tagomatic::features::{DecidedTags, Features, Kind, write_npy};
-use tagomatic::{Error, Tagger};
 
 use super::failure::{Failure, Result};
 use super::load::{self, Items, OnError};
@@ -60,7 +60,8 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         What::Keywords => None,
     };
     if to_stdout && kind.is_some() {
-        let expected = "--out: expected a file, found -: a NumPy file starts with its number of rows, which is known at the end";
+        let expected =
+            "--out: expected a file, found -: a NumPy file starts with its number of rows, which is known at the end";
         return Err(Failure::Usage(expected.to_owned()));
     }
     load::check_apart(out, file.iter().chain([model]))?;

@@ -6,6 +6,7 @@ mod demo;
 mod eval;
 mod explain;
 mod failure;
+mod features;
 mod info;
 mod load;
 mod output;
@@ -71,6 +72,8 @@ enum Command {
     Tune(tune::Arguments),
     /// Show what each keyword adds to a tag
     Explain(explain::Arguments),
+    /// Write what a model says of items as numbers, or as items with tags for keywords, for other models to learn from
+    Features(features::Arguments),
     /// Look at the tags of a model
     Tags(tags::Arguments),
     /// Show what a model file holds
@@ -120,6 +123,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         Command::Eval(arguments) => eval::run(&session, arguments),
         Command::Tune(arguments) => tune::run(&session, arguments),
         Command::Explain(arguments) => explain::run(&session, arguments),
+        Command::Features(arguments) => features::run(&session, arguments),
         Command::Tags(arguments) => tags::run(&session, arguments),
         Command::Info(arguments) => info::run(&session, arguments),
         Command::Verify(arguments) => verify::run(&session, arguments),

@@ -66,18 +66,10 @@ impl Forward {
     /// # Errors
     /// [`Error::KeywordOutOfRange`]; [`Error::Length`] if this was made for another shape, or has no room for so many items.
     pub(crate) fn run(&mut self, kernels: Kernels, network: &Network, weights: Weights<'_>, keywords: Sets<'_>) -> Result<()> {
-        let shape = &network.shape;
         let items = keywords.len();
-        if (self.row, self.slots) != (shape.row_blocks(), shape.slot_blocks()) || items > self.capacity {
-            return Err(Error::Length {
-                what: "scratch (was it made by this tagger?)",
-                expected: shape.slot_blocks(),
-                found: self.slots,
-            });
-        }
-        weights.check_output(shape)?;
+        self.check(&network.shape, items)?;
         // Without hidden units no kernel looks a keyword up.
-        keywords.check_below(shape.keywords())?;
+        keywords.check_below(network.shape.keywords())?;
         let a = &mut self.pre_activations[..items * self.row];
         let prefetch = size_of_val(weights.w1) > PREFETCH_FROM;
         let rows = Rows::new(weights.w1, self.row);
@@ -93,6 +85,48 @@ impl Forward {
                 }
             }
         }
+        self.finish(kernels, network, weights, items)
+    }
+
+    /// Computes the logits of one item whose rows are summed already, in ascending order of its keywords: from b1 on, or from 0 on
+    /// where keywords are pooled by their mean. `keywords` is their number.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if this was made for another shape, or the sum is.
+    pub(crate) fn run_from(
+        &mut self,
+        kernels: Kernels,
+        network: &Network,
+        weights: Weights<'_>,
+        sum: &[Block],
+        keywords: usize,
+    ) -> Result<()> {
+        self.check(&network.shape, 1)?;
+        Error::check_length("sum of rows", self.row, sum.len())?;
+        let a = &mut self.pre_activations[..self.row];
+        a.copy_from_slice(sum);
+        if network.pooling == Pooling::Mean {
+            embedding_bag::mean(weights.b1, keywords, a);
+        }
+        self.finish(kernels, network, weights, 1)
+    }
+
+    fn check(&self, shape: &Shape, items: usize) -> Result<()> {
+        if (self.row, self.slots) != (shape.row_blocks(), shape.slot_blocks()) || items > self.capacity {
+            return Err(Error::Length {
+                what: "scratch (was it made by this tagger?)",
+                expected: shape.slot_blocks(),
+                found: self.slots,
+            });
+        }
+        Ok(())
+    }
+
+    /// From pre-activations to logits.
+    fn finish(&mut self, kernels: Kernels, network: &Network, weights: Weights<'_>, items: usize) -> Result<()> {
+        let shape = &network.shape;
+        weights.check_output(shape)?;
+        let a = &self.pre_activations[..items * self.row];
         activation::forward(kernels, network, a, &mut self.hidden[..items * self.row])?;
         shape.groups().iter().try_for_each(|group| self.output(kernels, shape, weights, group, items))
     }

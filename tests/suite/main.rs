@@ -4,6 +4,7 @@
 
 #[cfg(feature = "train")]
 mod absurd;
+mod accumulator;
 #[cfg(feature = "cli")]
 mod checking;
 #[cfg(feature = "cli")]

@@ -43,7 +43,7 @@ fn model(keywords: usize, hidden: usize, group_tags: &[usize], layout: OutputLay
     pooled(Pooling::Sum, keywords, hidden, group_tags, layout)
 }
 
-fn pooled(pooling: Pooling, keywords: usize, hidden: usize, group_tags: &[usize], layout: OutputLayout) -> Model {
+pub(super) fn pooled(pooling: Pooling, keywords: usize, hidden: usize, group_tags: &[usize], layout: OutputLayout) -> Model {
     let shape = Shape::new(keywords, hidden, group_tags, layout).unwrap();
     let rng = Philox::new(42);
     let fill = |parameter, radius, blocks: &mut [Block], indices: &mut dyn Iterator<Item = usize>| {
@@ -79,11 +79,11 @@ fn pooled(pooling: Pooling, keywords: usize, hidden: usize, group_tags: &[usize]
     .unwrap()
 }
 
-fn copy(model: &Model) -> Model {
+pub(super) fn copy(model: &Model) -> Model {
     Model::from_bytes(model.bytes()).unwrap()
 }
 
-fn bits(scores: &[f32]) -> Vec<u32> {
+pub(super) fn bits(scores: &[f32]) -> Vec<u32> {
     scores.iter().map(|score| score.to_bits()).collect()
 }
 

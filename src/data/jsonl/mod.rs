@@ -100,6 +100,21 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
+/// The line of an item, with its end: a [`Reader`] reads the same item from it.
+#[must_use]
+pub fn line(item: &Item) -> String {
+    let mut fields = serde_json::Map::new();
+    if let Some(id) = &item.id {
+        fields.insert("id".to_owned(), id.as_str().into());
+    }
+    fields.insert("keywords".to_owned(), item.keywords.as_slice().into());
+    fields.insert("tags".to_owned(), item.tags.as_slice().into());
+    if item.weight != 1.0 {
+        fields.insert("weight".to_owned(), item.weight.into());
+    }
+    format!("{}\n", serde_json::Value::Object(fields))
+}
+
 impl<R: BufRead> Iterator for Reader<R> {
     type Item = Result<Item>;
 
@@ -132,6 +147,16 @@ mod tests {
         assert_eq!(items[2], Item { weight: 0.25, ..Item::of("x", "") });
         assert_eq!(items.len(), 3);
         assert!(read(b"").is_empty() && read(b"\n \n").is_empty() && read(BYTE_ORDER_MARK).is_empty());
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let odd = Item { id: Some("\"\\\n\u{1}é".to_owned()), weight: 0.1, ..Item::of("\" \\ é🦀", "t/\u{7f}") };
+        let items = [odd, Item::of("", ""), Item { weight: 1e-38, ..Item::of("a b a", "t") }];
+        let text: String = items.iter().map(line).collect();
+        let again: Vec<Item> = read(text.as_bytes()).into_iter().map(Result::unwrap).collect();
+        assert_eq!(again, items);
+        assert_eq!(line(&items[1]), "{\"keywords\":[],\"tags\":[]}\n");
     }
 
     #[test]
