@@ -70,6 +70,7 @@ impl<'m> OutputRows<'m> {
 mod tests {
     use super::*;
     use crate::aligned::{Block, as_floats_mut};
+    use crate::format::Extensions;
     use crate::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
     use crate::{ModelParts, Provenance, Tags, Vocabulary};
 
@@ -94,6 +95,7 @@ mod tests {
             vocabulary: vocabulary.view(),
             tags: &tags,
             provenance: &Provenance::new(),
+            extensions: &Extensions::default(),
         };
         parts.to_model().unwrap()
     }

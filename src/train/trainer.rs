@@ -11,7 +11,7 @@ use super::pass::{Pass, PassInputs};
 use super::update::Update;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
-use crate::format::{Model, ModelParts, Provenance, check_weights};
+use crate::format::{Extensions, Model, ModelParts, Provenance, check_weights};
 use crate::kernels::{Kernels, Level};
 use crate::layers::sigmoid_loss;
 use crate::ln::ln;
@@ -351,6 +351,7 @@ impl Trainer {
             vocabulary: self.vocabulary.view(),
             tags: &self.tags,
             provenance: &provenance,
+            extensions: &Extensions::default(),
         }
         .to_model()
     }
