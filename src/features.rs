@@ -79,6 +79,9 @@ impl<'a> Features<'a> {
             Kind::Confidences => tagger.score(ids, scratch, row)?,
             Kind::Logits => {
                 tagger.logits(ids, scratch, row)?;
+                if let Some(calibration) = tagger.calibration() {
+                    calibration.apply(row);
+                }
                 row.iter_mut().for_each(|logit| *logit = logit.clamp(-self.bound, self.bound));
             }
             Kind::Decisions => {
@@ -115,9 +118,9 @@ impl<'a> DecidedTags<'a> {
     /// None.
     pub fn item(&mut self, mut item: Item) -> Result<Item> {
         let keywords = item.keywords.iter().map(String::as_str);
-        self.tagger.score_keywords(keywords, &mut self.scratch, &mut self.scores)?;
+        let counts = self.tagger.score_keywords(keywords, &mut self.scratch, &mut self.scores)?;
         let tags = self.tagger.tags();
-        Selection::default().select(tags, &self.scores, &mut self.selected);
+        Selection::default().select(tags, &self.scores, counts.known, &mut self.selected);
         self.selected.sort_unstable();
         item.keywords.clear();
         item.keywords.extend(self.selected.iter().map(|&tag| tags[tag].name.clone()));

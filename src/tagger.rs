@@ -1,6 +1,7 @@
 //! Serving: keywords in, scores out.
 
 use crate::aligned::Block;
+use crate::calibration::Calibration;
 use crate::error::{Error, Result};
 use crate::format::Model;
 use crate::ids::{Sets, canonicalize, canonicalize_from};
@@ -62,6 +63,12 @@ impl Tagger {
     #[must_use]
     pub fn tags(&self) -> &Tags {
         self.model.tags()
+    }
+
+    /// The calibration of its scores, if it has one.
+    #[must_use]
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.model.extensions().calibration.as_ref()
     }
 
     /// The kernel level in use.
@@ -189,7 +196,8 @@ impl Tagger {
         Ok(hash.digest())
     }
 
-    /// Like [`Tagger::score`], but writes the logits: what the sigmoid and the clamp would be applied to.
+    /// Like [`Tagger::score`], but writes the network's logits: what the calibration, if there is one, the sigmoid and the clamp
+    /// would be applied to.
     ///
     /// # Errors
     /// As [`Tagger::score`].
@@ -227,7 +235,7 @@ impl Tagger {
     pub(crate) fn copy_scores(&self, scratch: &Scratch, scores: &mut [f32]) -> Result<()> {
         let network = self.model.network();
         Error::check_length("scores", network.shape.tags(), scores.len())?;
-        scratch.forward.scores(self.kernels, network, scores);
+        scratch.forward.scores(self.kernels, network, self.calibration(), scores);
         Ok(())
     }
 
@@ -235,7 +243,7 @@ impl Tagger {
         let network = self.model.network();
         Error::check_length("scores", network.shape.tags() * sets.len(), scores.len())?;
         self.run(sets, forward)?;
-        forward.scores(self.kernels, network, scores);
+        forward.scores(self.kernels, network, self.calibration(), scores);
         Ok(())
     }
 

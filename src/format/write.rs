@@ -52,7 +52,7 @@ impl ModelParts<'_> {
         let (tag_records, tag_names) = records::write_tags(tags)?;
         let [w1, b1, w2, b2] = [weights.w1, weights.b1, weights.w2, weights.b2].map(bytemuck::cast_slice);
         let provenance = provenance.to_string();
-        let extensions = extensions.write()?;
+        let extensions = extensions.write(tags.len())?;
         let parts =
             [&network_record, &groups, buckets, offsets, text, &tag_records, &tag_names, w1, b1, w2, b2, provenance.as_bytes()];
         let blocks = serialize(parts, &extensions)?;

@@ -2,6 +2,7 @@
 
 use super::{activation, embedding_bag};
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
+use crate::calibration::Calibration;
 use crate::error::{Error, Result};
 use crate::ids::Sets;
 use crate::kernels::{ActiveLists, ActiveUnits, HiddenRows, Kernels, Logits, Panels, Rows, TagMajor};
@@ -180,8 +181,11 @@ impl Forward {
     }
 
     /// Writes the scores of the last [`Forward::run`], one float a tag, item after item.
-    pub(crate) fn scores(&self, kernels: Kernels, network: &Network, scores: &mut [f32]) {
+    pub(crate) fn scores(&self, kernels: Kernels, network: &Network, calibration: Option<&Calibration>, scores: &mut [f32]) {
         self.copy_logits(&network.shape, scores);
+        if let Some(calibration) = calibration {
+            calibration.apply(scores);
+        }
         kernels.sigmoid(network.eps, scores);
     }
 
