@@ -133,8 +133,14 @@ fn calibrated_scores_are_those_of_mapped_logits_on_every_level() {
         let plain = Tagger::new(copy(&model));
         let (mut scratch, tags) = (plain.scratch(), model.tags().len());
         let items: Vec<Vec<u32>> = (0..60).map(|i| (0..i % 9).map(|n| (i * 37 + n * 11) % 300).collect()).collect();
-        let starts: Vec<usize> =
-            std::iter::once(0).chain(items.iter().scan(0, |end, item| Some({ *end += item.len(); *end }))).collect();
+        let starts: Vec<usize> = std::iter::once(0)
+            .chain(items.iter().scan(0, |end, item| {
+                Some({
+                    *end += item.len();
+                    *end
+                })
+            }))
+            .collect();
         for level in Level::available() {
             let tagger = Tagger::with_level(calibrated(&model), level).unwrap();
             let mut batch = vec![0.0; items.len() * tags];
@@ -276,21 +282,21 @@ fn scoring_allocates_nothing() {
     for (group_tags, layout) in [(&[1][..], OutputLayout::TagMajor), (&[70, 3], OutputLayout::Panels)] {
         let plain = model(200, 64, group_tags, layout);
         for tagger in [Tagger::new(calibrated(&plain)), Tagger::new(plain)] {
-        let (mut scratch, mut scores, mut selected) = (tagger.scratch(), vec![0.0; tagger.tags().len()], Vec::new());
-        let best = Selection { min_score: MinScore::Fixed(0.0), top_k: Some(3), min_known: 2 };
-        best.select(tagger.tags(), &scores, 3, &mut selected);
-        let before = ALLOCATIONS.with(Cell::get);
-        for first in 0..100 {
-            tagger.score(&[first, first + 1, first + 90], &mut scratch, &mut scores).unwrap();
-            tagger.score(&[first + 90, first, first], &mut scratch, &mut scores).unwrap();
-            tagger.score_keywords(["k3", "k17", "unknown", "k3"], &mut scratch, &mut scores).unwrap();
-            let mut unknown = "";
-            tagger.score_keywords_with(["k3", "unknown"], &mut scratch, &mut scores, |keyword| unknown = keyword).unwrap();
-            assert_eq!(unknown, "unknown");
+            let (mut scratch, mut scores, mut selected) = (tagger.scratch(), vec![0.0; tagger.tags().len()], Vec::new());
+            let best = Selection { min_score: MinScore::Fixed(0.0), top_k: Some(3), min_known: 2 };
             best.select(tagger.tags(), &scores, 3, &mut selected);
-            Selection::default().select(tagger.tags(), &scores, 3, &mut selected);
-        }
-        assert_eq!(ALLOCATIONS.with(Cell::get), before);
+            let before = ALLOCATIONS.with(Cell::get);
+            for first in 0..100 {
+                tagger.score(&[first, first + 1, first + 90], &mut scratch, &mut scores).unwrap();
+                tagger.score(&[first + 90, first, first], &mut scratch, &mut scores).unwrap();
+                tagger.score_keywords(["k3", "k17", "unknown", "k3"], &mut scratch, &mut scores).unwrap();
+                let mut unknown = "";
+                tagger.score_keywords_with(["k3", "unknown"], &mut scratch, &mut scores, |keyword| unknown = keyword).unwrap();
+                assert_eq!(unknown, "unknown");
+                best.select(tagger.tags(), &scores, 3, &mut selected);
+                Selection::default().select(tagger.tags(), &scores, 3, &mut selected);
+            }
+            assert_eq!(ALLOCATIONS.with(Cell::get), before);
         }
     }
 }
