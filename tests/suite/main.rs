@@ -9,6 +9,8 @@ mod accumulator;
 mod checking;
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(feature = "cli")]
+mod features;
 mod format;
 #[cfg(feature = "train")]
 mod golden;
