@@ -59,8 +59,11 @@ fn tags_of_tags_are_learnt_from_decided_tags() {
     place.text("tune m.tagm items.jsonl --out n.tagm");
     let report = place.json("features n.tagm items.jsonl --what keywords --out decided.jsonl");
     assert_eq!((&report["rows"], &report["columns"]), (&400.into(), &3.into()));
-    let decided: Vec<Value> =
-        fs::read_to_string(place.path("decided.jsonl")).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let decided: Vec<Value> = fs::read_to_string(place.path("decided.jsonl"))
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let tagged = place.text("tag n.tagm items.jsonl --json");
     for ((decided, tagged), line) in decided.iter().zip(tagged.lines()).zip(items().lines()) {
         let (tagged, item): (Value, Value) = (serde_json::from_str(tagged).unwrap(), serde_json::from_str(line).unwrap());
@@ -70,7 +73,10 @@ fn tags_of_tags_are_learnt_from_decided_tags() {
         assert_eq!((&decided["tags"], decided["id"].as_str().unwrap()), (&item["tags"], &item["id"].to_string()[..]));
     }
     // The same on a stream, and a model of models.
-    assert_eq!(place.text("features n.tagm items.jsonl --what keywords --out -"), fs::read_to_string(place.path("decided.jsonl")).unwrap());
+    assert_eq!(
+        place.text("features n.tagm items.jsonl --what keywords --out -"),
+        fs::read_to_string(place.path("decided.jsonl")).unwrap()
+    );
     place.text("train decided.jsonl --out second.tagm --epochs 20 --hidden 4 --min-count 1");
     let measures = place.json("eval second.tagm decided.jsonl");
     assert!(measures["macro_auc"].as_f64().unwrap() > 0.8, "{measures}");
@@ -96,7 +102,8 @@ fn a_taxonomy_is_a_tree_of_all_tags() {
         let similarity = |merge: &Value| merge["similarity"].as_f64().unwrap();
         assert_eq!(merges.len(), 2);
         assert!(similarity(&merges[0]) >= similarity(&merges[1]));
-        let names: Vec<&str> = merges.iter().flat_map(|merge| [&merge["a"], &merge["b"]]).map(|name| name.as_str().unwrap()).collect();
+        let names: Vec<&str> =
+            merges.iter().flat_map(|merge| [&merge["a"], &merge["b"]]).map(|name| name.as_str().unwrap()).collect();
         for name in ["low", "even", "rare", "#1"] {
             assert_eq!(names.iter().filter(|found| **found == name).count(), 1, "{names:?}");
         }
