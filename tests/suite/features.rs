@@ -79,7 +79,8 @@ fn tags_of_tags_are_learnt_from_decided_tags() {
     );
     place.text("train decided.jsonl --out second.tagm --epochs 20 --hidden 4 --min-count 1");
     let measures = place.json("eval second.tagm decided.jsonl");
-    assert!(measures["macro_auc"].as_f64().unwrap() > 0.8, "{measures}");
+    let even = measures["tags"].as_array().unwrap().iter().find(|tag| tag["tag"] == "even").unwrap();
+    assert!(even["auc"].as_f64().unwrap() > 0.75, "{measures}");
 }
 
 #[test]
