@@ -1,11 +1,11 @@
 //! Items on their way from keywords to scores, some at a time.
 
-use super::activation;
+use super::{activation, embedding_bag};
 use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
 use crate::kernels::{ActiveUnits, Answer, Answers, HiddenRows, Kernels, ListBuffers, Panels, Rows, TagMajor};
-use crate::network::{Network, OutputLayout, Shape, Weights};
+use crate::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
 
 /// The buffers of some items.
 ///
@@ -15,6 +15,8 @@ use crate::network::{Network, OutputLayout, Shape, Weights};
 pub(crate) struct Forward {
     /// Items that there is room for.
     capacity: usize,
+    /// One row, where it is needed between sum and activation.
+    pooled: Vec<Block>,
     hidden: Vec<Block>,
     /// Non-zero units of one group, item after item.
     starts: Vec<usize>,
@@ -38,6 +40,7 @@ impl Forward {
         let units = capacity * row * LANES;
         Forward {
             capacity,
+            pooled: vec![Block::ZERO; row],
             hidden: vec![Block::ZERO; capacity * row],
             starts: vec![0; capacity + 1],
             units: vec![0; units],
@@ -112,7 +115,20 @@ impl Forward {
         keywords.check_below(shape.keywords())?;
         let hidden = &mut self.hidden[..items * self.row];
         let prefetch = size_of_val(weights.w1) > PREFETCH_FROM;
-        kernels.sum_bags(Rows::new(weights.w1, self.row), weights.b1, network.activation, keywords, prefetch, hidden)?;
+        let rows = Rows::new(weights.w1, self.row);
+        match network.pooling {
+            Pooling::Sum => kernels.sum_bags(rows, weights.b1, network.activation, keywords, prefetch, hidden)?,
+            Pooling::Mean => {
+                let pooled = &mut self.pooled;
+                pooled.fill(Block::ZERO);
+                kernels.sum_bags(rows, pooled, Activation::Identity, keywords, prefetch, hidden)?;
+                for ((ids, _), h) in keywords.iter().zip(hidden.chunks_exact_mut(self.row.max(1))) {
+                    pooled.copy_from_slice(h);
+                    embedding_bag::mean(weights.b1, ids.len(), pooled);
+                    kernels.activate(network.activation, pooled, h)?;
+                }
+            }
+        }
         activation::clear_padding(network, hidden);
         Ok(())
     }
