@@ -4,7 +4,7 @@ use super::{activation, embedding_bag};
 use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
-use crate::kernels::{ActiveUnits, Answer, Answers, HiddenRows, Kernels, ListBuffers, Panels, Rows, TagMajor};
+use crate::kernels::{Answer, Answers, HiddenRows, Kernels, ListBuffers, Panels, Rows, TagMajor};
 use crate::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
 
 /// The buffers of some items.
@@ -149,7 +149,7 @@ impl Forward {
     #[cfg(feature = "train")]
     pub(crate) fn active(&mut self, kernels: Kernels) -> Result<super::Active<'_>> {
         let units = self.row * LANES;
-        let list = ActiveUnits { units: &mut self.units[..units], values: &mut self.values[..units] };
+        let list = crate::kernels::ActiveUnits { units: &mut self.units[..units], values: &mut self.values[..units] };
         let active = kernels.list_active(&self.hidden[..self.row], list)?;
         Ok(super::Active { units: &self.units[..active], values: &self.values[..active] })
     }
