@@ -8,6 +8,7 @@
 use crate::aligned::Block;
 use crate::error::{Error, Result};
 use crate::kernels::Rows;
+use crate::layers::Wanted;
 use crate::network::Pooling;
 use crate::tagger::{Scratch, Tagger};
 
@@ -88,8 +89,7 @@ impl<'t> Accumulator<'t> {
     /// # Errors
     /// [`Error::Length`] unless `scores` has a place for each tag.
     pub fn score(&mut self, scores: &mut [f32]) -> Result<()> {
-        self.run()?;
-        self.tagger.copy_scores(&self.scratch, scores)
+        self.run(Wanted::Scores, scores)
     }
 
     /// Writes the logits of the set, as [`Tagger::logits`] does.
@@ -97,8 +97,7 @@ impl<'t> Accumulator<'t> {
     /// # Errors
     /// [`Error::Length`] unless `logits` has a place for each tag.
     pub fn logits(&mut self, logits: &mut [f32]) -> Result<()> {
-        self.run()?;
-        self.tagger.copy_logits(&self.scratch, logits)
+        self.run(Wanted::Logits, logits)
     }
 
     /// Scores the set without one of its keywords, which stays in it; without one that is not in it, the set.
@@ -106,8 +105,7 @@ impl<'t> Accumulator<'t> {
     /// # Errors
     /// As [`Accumulator::score`].
     pub fn score_without(&mut self, id: u32, scores: &mut [f32]) -> Result<()> {
-        self.run_without(id)?;
-        self.tagger.copy_scores(&self.scratch, scores)
+        self.run_without(id, Wanted::Scores, scores)
     }
 
     /// The logits of the set without one of its keywords, which stays in it; without one that is not in it, of the set.
@@ -115,18 +113,17 @@ impl<'t> Accumulator<'t> {
     /// # Errors
     /// As [`Accumulator::logits`].
     pub fn logits_without(&mut self, id: u32, logits: &mut [f32]) -> Result<()> {
-        self.run_without(id)?;
-        self.tagger.copy_logits(&self.scratch, logits)
+        self.run_without(id, Wanted::Logits, logits)
     }
 
-    fn run(&mut self) -> Result<()> {
+    fn run(&mut self, wanted: Wanted, answers: &mut [f32]) -> Result<()> {
         self.sum(self.ids.len())?;
         let end = &self.sums[self.ids.len() * self.row..][..self.row];
-        self.tagger.run_from(end, self.ids.len(), &mut self.scratch)
+        self.tagger.answer_sum(end, self.ids.len(), wanted, &mut self.scratch, answers)
     }
 
-    fn run_without(&mut self, id: u32) -> Result<()> {
-        let Ok(place) = self.ids.binary_search(&id) else { return self.run() };
+    fn run_without(&mut self, id: u32, wanted: Wanted, answers: &mut [f32]) -> Result<()> {
+        let Ok(place) = self.ids.binary_search(&id) else { return self.run(wanted, answers) };
         self.sum(place)?;
         // The row behind the last sum is free.
         let length = self.ids.len();
@@ -135,7 +132,7 @@ impl<'t> Accumulator<'t> {
         let (before, free) = (&sums[place * self.row..][..self.row], &mut free[..self.row]);
         let rows = Rows::new(self.tagger.model().weights().w1, self.row);
         self.tagger.kernels().sum_rows(rows, Some(before), &self.ids[place + 1..], free)?;
-        self.tagger.run_from(free, length - 1, &mut self.scratch)
+        self.tagger.answer_sum(free, length - 1, wanted, &mut self.scratch, answers)
     }
 
     /// Brings the sums of up to `count` rows up to date.

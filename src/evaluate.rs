@@ -1,14 +1,10 @@
 //! Scores a data set and measures the scores.
 
-use crate::calibration::Calibration;
 use crate::data::Dataset;
 use crate::error::Result;
-use crate::format::Model;
 use crate::ids::Sets;
-use crate::kernels::Kernels;
-use crate::layers::Forward;
+use crate::layers::{Forward, Net, Wanted};
 use crate::metrics::{Evaluation, Metric, Options, Predictions, Propensities, Sparsity};
-use crate::network::{Network, Weights};
 use crate::tagger::Tagger;
 use crate::workers::Workers;
 
@@ -80,9 +76,8 @@ pub fn evaluate(
     propensities: Option<&Propensities>,
     pool: Option<&rayon::ThreadPool>,
 ) -> Result<Evaluated> {
-    let model: &Model = tagger.model();
-    let thresholds: Vec<f32> = model.tags().iter().map(|tag| tag.threshold).collect();
-    in_pool(pool, |workers| evaluate_network(Net::of(tagger), &thresholds, dataset, propensities, workers))
+    let thresholds: Vec<f32> = tagger.tags().iter().map(|tag| tag.threshold).collect();
+    in_pool(pool, |workers| evaluate_network(tagger.net(), &thresholds, dataset, propensities, workers))
 }
 
 /// The scores of all samples, samples x tags, row-major.
@@ -90,8 +85,8 @@ pub fn evaluate(
 /// # Errors
 /// [`crate::error::Error::KeywordOutOfRange`] if a sample does not fit the model.
 pub(crate) fn scores(tagger: &Tagger, dataset: &Dataset, pool: Option<&rayon::ThreadPool>) -> Result<Vec<f32>> {
-    let net = Net::of(tagger);
-    let scored = in_pool(pool, |workers| Scorer { net, dataset, workers, output: Output::Scores }.all())?;
+    let net = tagger.net();
+    let scored = in_pool(pool, |workers| Scorer { net, dataset, workers, wanted: Wanted::Scores }.all())?;
     Ok(scored.output)
 }
 
@@ -100,8 +95,8 @@ pub(crate) fn scores(tagger: &Tagger, dataset: &Dataset, pool: Option<&rayon::Th
 /// # Errors
 /// As [`scores()`].
 pub(crate) fn logits(tagger: &Tagger, dataset: &Dataset, pool: Option<&rayon::ThreadPool>) -> Result<Vec<f32>> {
-    let net = Net::of(tagger);
-    let scored = in_pool(pool, |workers| Scorer { net, dataset, workers, output: Output::Logits }.all())?;
+    let net = tagger.net();
+    let scored = in_pool(pool, |workers| Scorer { net, dataset, workers, wanted: Wanted::Logits }.all())?;
     Ok(scored.output)
 }
 
@@ -112,23 +107,6 @@ fn in_pool<R: Send>(pool: Option<&rayon::ThreadPool>, run: impl FnOnce(Workers) 
     }
 }
 
-/// What answers: a tagger's, or a network's that is being trained.
-#[derive(Clone, Copy)]
-pub(crate) struct Net<'a> {
-    pub(crate) kernels: Kernels,
-    pub(crate) network: &'a Network,
-    pub(crate) weights: Weights<'a>,
-    pub(crate) calibration: Option<&'a Calibration>,
-}
-
-impl<'a> Net<'a> {
-    fn of(tagger: &'a Tagger) -> Self {
-        let model: &Model = tagger.model();
-        let (network, weights) = (model.network(), model.weights());
-        Net { kernels: tagger.kernels(), network, weights, calibration: tagger.calibration() }
-    }
-}
-
 pub(crate) fn evaluate_network(
     net: Net<'_>,
     thresholds: &[f32],
@@ -136,7 +114,7 @@ pub(crate) fn evaluate_network(
     propensities: Option<&Propensities>,
     workers: Workers,
 ) -> Result<Evaluated> {
-    let Scored { output, activity, sparsity } = Scorer { net, dataset, workers, output: Output::Scores }.all()?;
+    let Scored { output, activity, sparsity } = Scorer { net, dataset, workers, wanted: Wanted::Scores }.all()?;
     let network = net.network;
     let units = network.shape.hidden() * network.shape.groups().len();
     let activations = dataset.len() as f64 * units as f64;
@@ -157,13 +135,7 @@ struct Scorer<'a> {
     net: Net<'a>,
     dataset: &'a Dataset,
     workers: Workers,
-    output: Output,
-}
-
-#[derive(Clone, Copy)]
-enum Output {
-    Scores,
-    Logits,
+    wanted: Wanted,
 }
 
 /// What scoring finds.
@@ -188,8 +160,7 @@ impl Scorer<'_> {
     /// Scores samples `from..to` into `output`, sums the magnitudes of each sample's hidden units into `activity`, and counts the
     /// hidden units that are zero.
     fn run(&self, from: usize, to: usize, output: &mut [f32], activity: &mut [f64]) -> Result<Sparsity> {
-        let Net { kernels, network, weights, calibration } = self.net;
-        let shape = &network.shape;
+        let shape = &self.net.network.shape;
         if to - from > 64 && self.workers.divides(to - from, shape.w2_blocks() + shape.row_blocks() * 16) {
             let middle = from + (to - from) / 2;
             let (left, right) = output.split_at_mut((middle - from) * shape.tags());
@@ -205,16 +176,14 @@ impl Scorer<'_> {
         let mut sparsity = Sparsity::new(shape.hidden() * shape.groups().len(), 0.0);
         for sample in from..to {
             let keywords = self.dataset.keywords(sample);
-            forward.run(kernels, network, weights, Sets::checked(keywords, &[0, keywords.len()])?)?;
-            let active = forward.active(kernels)?;
-            sparsity.push_active(active.units.iter().map(|unit| shape.unit_number(*unit) as usize));
-            activity[sample - from] = active.values.iter().map(|h| f64::from(h.abs())).sum();
             let row = (sample - from) * shape.tags();
             let output = &mut output[row..row + shape.tags()];
-            match self.output {
-                Output::Scores => forward.scores(kernels, network, calibration, output),
-                Output::Logits => forward.copy_logits(shape, output),
-            }
+            let starts = [0, keywords.len()];
+            let sets = Sets::checked(keywords, &starts)?;
+            self.net.run(sets, self.wanted, &mut forward, output)?;
+            let active = forward.active(self.net.kernels)?;
+            sparsity.push_active(active.units.iter().map(|unit| shape.unit_number(*unit) as usize));
+            activity[sample - from] = active.values.iter().map(|h| f64::from(h.abs())).sum();
         }
         Ok(sparsity)
     }

@@ -26,6 +26,7 @@ use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::evaluate::logits;
 use crate::format::{Model, ModelParts, Provenance};
+use crate::layers::Net;
 use crate::metrics::{self, Evaluation, Options, Predictions};
 use crate::tagger::Tagger;
 use crate::tags::Tags;
@@ -148,15 +149,15 @@ pub fn tune(tagger: &Tagger, valid: &Dataset, wishes: Wishes<'_>, pool: Option<&
         *wanted.get_mut(tag).ok_or(Error::Length { what: "tags", expected: tag + 1, found })? = true;
     }
     let logits = logits(tagger, valid, pool)?;
-    let old = Scale { tagger, calibration: tagger.calibration().cloned() };
-    let scores_before = old.scores(logits.clone());
-    let before = Predictions::new(&scores_before, wanted.len(), valid.tag_sets())?;
+    let old = tagger.net();
+    let mut scores = logits.clone();
+    old.scores(&mut scores);
     let measure = |predictions: &Predictions<'_>, tags: &Tags| {
         let thresholds: Vec<f32> = tags.iter().map(|tag| tag.threshold).collect();
         let options = Options { eps: f64::from(model.network().eps), propensities: None };
         Evaluation::new(predictions, &thresholds, options)
     };
-    let before = measure(&before, model.tags())?;
+    let before = measure(&Predictions::new(&scores, wanted.len(), valid.tag_sets())?, model.tags())?;
 
     let mut tuned = model.tags().clone();
     let mut provenance = model.provenance()?;
@@ -164,7 +165,7 @@ pub fn tune(tagger: &Tagger, valid: &Dataset, wishes: Wishes<'_>, pool: Option<&
     let mut pooled = Vec::new();
     if let Some(method) = calibrate {
         let fitted = fit(method, &logits, wanted.len(), valid.tag_sets())?;
-        let old_curve = |tag| old.calibration.as_ref().map_or_else(Curve::identity, |calibration| calibration.curve(tag));
+        let old_curve = |tag| old.calibration.map_or_else(Curve::identity, |calibration| calibration.curve(tag));
         let new = fitted.curves.into_iter().enumerate();
         let curves: Vec<Curve> = new.map(|(tag, curve)| if wanted[tag] { curve } else { old_curve(tag) }).collect();
         pooled.extend(fitted.pooled.into_iter().filter(|&tag| wanted[tag]));
@@ -173,8 +174,9 @@ pub fn tune(tagger: &Tagger, valid: &Dataset, wishes: Wishes<'_>, pool: Option<&
         provenance.insert("calibrate.pooled", ids_of(&tuned, |tag| pooled.contains(&tag)))?;
         describe(&mut provenance, "calibrate", valid, ids_of(&tuned, |tag| wanted[tag]))?;
     }
-    let new = Scale { tagger, calibration: extensions.calibration.clone() };
-    let scores = new.scores(logits);
+    let new = Net { calibration: extensions.calibration.as_ref(), ..old };
+    scores = logits;
+    new.scores(&mut scores);
     let predictions = Predictions::new(&scores, tuned.len(), valid.tag_sets())?;
     let mut chosen = vec![None; tuned.len()];
     predictions.for_each_tag(|tag, scores, positives| {
@@ -213,33 +215,16 @@ fn describe(provenance: &mut Provenance, prefix: &str, valid: &Dataset, ids: Str
     provenance.insert(format!("{prefix}.tags"), ids)
 }
 
-/// From the network's logits to scores.
-struct Scale<'a> {
-    tagger: &'a Tagger,
-    calibration: Option<Calibration>,
-}
-
-impl Scale<'_> {
-    /// Samples x tags.
-    fn scores(&self, mut logits: Vec<f32>) -> Vec<f32> {
-        if let Some(calibration) = &self.calibration {
-            calibration.apply(&mut logits);
-        }
-        self.tagger.kernels().sigmoid(self.tagger.model().network().eps, &mut logits);
-        logits
-    }
-
-    /// The score of a tag at a logit.
-    fn score(&self, tag: usize, logit: f32) -> f32 {
-        let mut score = [self.calibration.as_ref().map_or(logit, |calibration| calibration.curve(tag).map(logit))];
-        self.tagger.kernels().sigmoid(self.tagger.model().network().eps, &mut score);
-        score[0]
-    }
+/// The score of a tag at a logit, by a net with the calibration that is meant.
+fn score(net: &Net<'_>, tag: usize, logit: f32) -> f32 {
+    let mut score = [net.calibration.map_or(logit, |calibration| calibration.curve(tag).map(logit))];
+    Net { calibration: None, ..*net }.scores(&mut score);
+    score[0]
 }
 
 /// The threshold on the new scale that gives a tag at the logits at which `threshold` gave it on the old one.
-fn carry(threshold: f32, tag: usize, old: &Scale<'_>, new: &Scale<'_>) -> f32 {
-    if old.score(tag, f32::MAX) < threshold {
+fn carry(threshold: f32, tag: usize, old: &Net<'_>, new: &Net<'_>) -> f32 {
+    if score(old, tag, f32::MAX) < threshold {
         // It is never given, and so above every score on any scale.
         return threshold;
     }
@@ -248,9 +233,9 @@ fn carry(threshold: f32, tag: usize, old: &Scale<'_>, new: &Scale<'_>) -> f32 {
     let (mut low, mut high) = (0x0080_0000, 0xFF7F_FFFF);
     while low < high {
         let middle = low + (high - low) / 2;
-        if old.score(tag, float(middle)) >= threshold { high = middle } else { low = middle + 1 }
+        if score(old, tag, float(middle)) >= threshold { high = middle } else { low = middle + 1 }
     }
-    new.score(tag, float(low))
+    score(new, tag, float(low))
 }
 
 #[cfg(test)]

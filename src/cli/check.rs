@@ -8,11 +8,11 @@ use serde::Serialize;
 use tagomatic::Error;
 use tagomatic::atomic::NewFile;
 use tagomatic::data::check::{Checked, Checker};
-use tagomatic::data::stratified;
+use tagomatic::data::{Format, stratified};
 use tagomatic::rng::Philox;
 
 use super::failure::{Failure, Result};
-use super::load::{Items, OnError};
+use super::load::{Items, Reading};
 use super::{Session, output};
 
 /// Suspicious keywords that are shown to people.
@@ -20,7 +20,7 @@ const SHOWN: usize = 20;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Tagged items, JSON Lines; items in common between two files are leaks
+    /// Tagged items; items in common between two files are leaks
     #[arg(required = true)]
     data: Vec<PathBuf>,
     /// Divide the items between train.jsonl and test.jsonl (and valid.jsonl) in this folder: every tag keeps its share, and items
@@ -36,6 +36,9 @@ pub(super) struct Arguments {
     /// Decides the split
     #[arg(long, value_name = "N", default_value_t = 1, requires = "split")]
     seed: u64,
+    /// Malformed lines are counted, whatever --on-error says
+    #[command(flatten)]
+    reading: Reading,
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -107,7 +110,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let mut lines = Lines::default();
     for file in &arguments.data {
         checker.file(file.display().to_string());
-        let mut items = Items::new(std::slice::from_ref(file), OnError::Stop);
+        let mut items = Items::new(std::slice::from_ref(file), arguments.reading.stopping())?;
         while let Some(item) = items.next() {
             match item {
                 Ok(item) => {
@@ -130,20 +133,27 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
 /// Writes the parts of the split; tells what they are.
 fn divide(arguments: &Arguments, folder: &Path, checked: &Checked, lines: &Lines) -> Result<Vec<Part>> {
     let Arguments { test, valid, seed, .. } = *arguments;
+    let ending = match arguments.reading.format()? {
+        Format::JsonLines => "jsonl",
+        Format::Xc { .. } => {
+            return Err(Failure::Usage("--split: expected another format than xc, whose first line counts items".to_owned()));
+        }
+        _ => "txt",
+    };
     let rest = 1.0 - test - valid;
     if rest <= 0.0 {
         return Err(Failure::Usage(format!(
             "--test, --valid: expected shares that leave something to train on, found {test} and {valid}"
         )));
     }
-    let wanted = [("train.jsonl", rest), ("valid.jsonl", valid), ("test.jsonl", test)];
+    let wanted = [("train", rest), ("valid", valid), ("test", test)];
     let parts: Vec<(&str, f64)> = wanted.into_iter().filter(|(_, share)| *share > 0.0).collect();
     let shares: Vec<f64> = parts.iter().map(|(_, share)| *share).collect();
     let part_of = stratified(&checked.prepared.dataset, &checked.group, &shares, Philox::new(seed))?;
     let failed = |source| Error::Io { path: folder.to_owned(), doing: "make the folder", source };
     fs::create_dir_all(folder).map_err(failed)?;
     let write = |(part, (name, _)): (usize, &(&str, f64))| {
-        let path = folder.join(name);
+        let path = folder.join(name).with_extension(ending);
         let mut file = NewFile::create(&path, "write the items")?;
         let samples: Vec<usize> = (0..part_of.len()).filter(|sample| part_of[*sample] == part).collect();
         for &sample in &samples {

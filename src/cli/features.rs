@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tagomatic::Tagger;
 use tagomatic::atomic::NewFile;
-use tagomatic::data::jsonl;
+use tagomatic::data::{Format, write_item};
 use tagomatic::features::{DecidedTags, Features, Kind, write_npy};
 
 use super::failure::{Failure, Result};
-use super::load::{self, Items, OnError};
+use super::load::{self, Items, ReadCounts, Reading};
 use super::{Session, output};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The model; the file must not be changed in place meanwhile (rename a new one over it)
     model: PathBuf,
-    /// Items, JSON Lines
+    /// Items
     #[arg(required = true)]
     file: Vec<PathBuf>,
     /// Where they go: a NumPy file; with `--what keywords` JSON Lines, and - is standard output
@@ -29,9 +29,8 @@ pub(super) struct Arguments {
     /// The hidden units
     #[arg(long, conflicts_with = "what")]
     hidden: bool,
-    /// What to do at a malformed line: stop with its place, or skip and count it
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
-    on_error: OnError,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -46,11 +45,12 @@ enum What {
 struct Document {
     rows: u64,
     columns: usize,
-    skipped: u64,
+    #[serde(flatten)]
+    read: ReadCounts,
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { model, file, out, what, hidden, on_error } = arguments;
+    let Arguments { model, file, out, what, hidden, reading } = arguments;
     let to_stdout = out == Path::new("-");
     let kind = match what {
         _ if *hidden => Some(Kind::Hidden),
@@ -66,7 +66,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     }
     load::check_apart(out, file.iter().chain([model]))?;
     let tagger = session.tagger(load::model(model)?)?;
-    let mut items = Items::new(file, *on_error);
+    let mut items = Items::new(file, *reading)?;
     let (rows, columns) = match kind {
         Some(kind) => {
             let mut features = Features::new(&tagger, kind);
@@ -80,7 +80,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
             (rows, tagger.tags().len())
         }
     };
-    let document = Document { rows, columns, skipped: items.skipped };
+    let document = Document { rows, columns, read: items.counts() };
     let results = if session.json { output::json(&document)? } else { document.text(out) };
     if to_stdout {
         output::print_aside(&results);
@@ -92,19 +92,21 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
 /// Writes items whose keywords are their tags; returns how many.
 fn write_items(tagger: &Tagger, items: &mut Items<'_>, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<u64> {
     let mut decided = DecidedTags::new(tagger);
-    let mut rows = 0;
+    let mut rows = 0_usize;
     for item in items {
-        write(jsonl::line(&decided.item(item?)?).as_bytes())?;
+        let mut line = Vec::new();
+        write_item(&mut line, "-", Format::JsonLines, rows, &decided.item(item?)?)?;
+        write(&line)?;
         rows += 1;
     }
-    Ok(rows)
+    Ok(rows as u64)
 }
 
 impl Document {
     /// For people.
     fn text(&self, out: &Path) -> String {
         let mut rows = vec![("rows", output::count(self.rows)), ("columns", output::count(self.columns))];
-        rows.extend(output::counts(&[("lines skipped", self.skipped)]));
+        rows.extend(output::counts(&self.read.rows()));
         rows.push(("saved", out.display().to_string()));
         output::list(&rows)
     }

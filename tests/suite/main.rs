@@ -14,6 +14,8 @@ mod features;
 mod format;
 #[cfg(feature = "train")]
 mod golden;
+#[cfg(feature = "cli")]
+mod interchange;
 mod serving;
 #[cfg(feature = "train")]
 mod training;

@@ -7,7 +7,7 @@ use tagomatic::taxonomy::{Dendrogram, Similarities};
 use tagomatic::{Tagger, Tags};
 
 use crate::cli::failure::Result;
-use crate::cli::load::{self, OnError};
+use crate::cli::load::{self, Reading};
 use crate::cli::{Session, output};
 
 #[derive(clap::Args)]
@@ -15,12 +15,14 @@ use crate::cli::{Session, output};
 pub(super) struct Arguments {
     /// The model; the file must not be changed in place meanwhile (rename a new one over it)
     model: PathBuf,
-    /// Compare tags by the correlation of their scores over these items, JSON Lines, instead of by their output weights
+    /// Compare tags by the correlation of their scores over these items, instead of by their output weights
     #[arg(long, value_name = "FILE")]
     on: Vec<PathBuf>,
     /// Propose groups of the tags that are alike to at least this degree, on average
     #[arg(long, value_name = "S", default_value_t = 0.5, value_parser = similarity)]
     min_similarity: f64,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 fn similarity(text: &str) -> Result<f64, String> {
@@ -52,7 +54,7 @@ struct Group {
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let tagger = session.tagger(load::model(&arguments.model)?)?;
-    let similarities = similarities(session, &tagger, &arguments.on)?;
+    let similarities = similarities(session, &tagger, arguments)?;
     let dendrogram = similarities.cluster();
     let document = Document::new(&similarities, &dendrogram, arguments.min_similarity, tagger.tags());
     if session.json {
@@ -66,12 +68,12 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     output::print(text)
 }
 
-fn similarities(session: &Session, tagger: &Tagger, files: &[PathBuf]) -> Result<Similarities> {
-    if files.is_empty() {
+fn similarities(session: &Session, tagger: &Tagger, arguments: &Arguments) -> Result<Similarities> {
+    if arguments.on.is_empty() {
         return Ok(Similarities::of_weights(tagger.model())?);
     }
     let vocabulary = tagger.model().vocabulary();
-    let encoded = load::encode(files, OnError::Stop, |keyword| vocabulary.get(keyword), tagger.tags())?;
+    let encoded = load::encode(&arguments.on, arguments.reading, |keyword| vocabulary.get(keyword), tagger.tags())?;
     Ok(Similarities::of_items(tagger, &encoded.dataset, session.pool.as_deref())?)
 }
 
