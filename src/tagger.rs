@@ -1,10 +1,12 @@
 //! Serving: keywords in, scores out.
 
+use crate::aligned::Block;
+use crate::calibration::Calibration;
 use crate::error::{Error, Result};
 use crate::format::Model;
 use crate::ids::{Sets, canonicalize, canonicalize_from};
 use crate::kernels::{Kernels, Level};
-use crate::layers::Forward;
+use crate::layers::{Forward, Net, Wanted};
 use crate::tags::Tags;
 
 /// A model ready to score items.
@@ -63,13 +65,18 @@ impl Tagger {
         self.model.tags()
     }
 
+    /// The calibration of its scores, if it has one.
+    #[must_use]
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.model.extensions().calibration.as_ref()
+    }
+
     /// The kernel level in use.
     #[must_use]
     pub fn level(&self) -> Level {
         self.kernels.level()
     }
 
-    #[cfg(feature = "train")]
     pub(crate) fn kernels(&self) -> Kernels {
         self.kernels
     }
@@ -88,7 +95,7 @@ impl Tagger {
     /// # Errors
     /// [`Error::KeywordOutOfRange`] if the model has no such id; [`Error::Length`] unless `scores` has a place for each tag.
     pub fn score(&self, ids: &[u32], scratch: &mut Scratch, scores: &mut [f32]) -> Result<()> {
-        scratch.with_sets(ids, &[0, ids.len()], |sets, forward| self.score_sets(sets, forward, scores))
+        self.answer(ids, &[0, ids.len()], Wanted::Scores, scratch, scores)
     }
 
     /// Scores the item with these keywords. Unknown ones are left out and counted. Looking a keyword up costs more than scoring
@@ -155,7 +162,7 @@ impl Tagger {
         for first in (0..items).step_by(capacity) {
             let last = items.min(first + capacity);
             let (bounds, scores) = (&starts[first..=last], &mut scores[first * tags..last * tags]);
-            scratch.with_sets(ids, bounds, |sets, forward| self.score_sets(sets, forward, scores))?;
+            self.answer(ids, bounds, Wanted::Scores, scratch, scores)?;
         }
         Ok(())
     }
@@ -189,16 +196,13 @@ impl Tagger {
         Ok(hash.digest())
     }
 
-    /// Like [`Tagger::score`], but writes the logits: what the sigmoid and the clamp would be applied to.
+    /// Like [`Tagger::score`], but writes the network's logits: what the calibration, if there is one, the sigmoid and the clamp
+    /// would be applied to.
     ///
     /// # Errors
     /// As [`Tagger::score`].
     pub fn logits(&self, ids: &[u32], scratch: &mut Scratch, logits: &mut [f32]) -> Result<()> {
-        let shape = &self.model.network().shape;
-        Error::check_length("logits", shape.tags(), logits.len())?;
-        scratch.with_sets(ids, &[0, ids.len()], |sets, forward| self.run(sets, forward))?;
-        scratch.forward.copy_logits(shape, logits);
-        Ok(())
+        self.answer(ids, &[0, ids.len()], Wanted::Logits, scratch, logits)
     }
 
     /// Like [`Tagger::score`], but writes the hidden units, group by group.
@@ -208,21 +212,35 @@ impl Tagger {
     pub fn hidden(&self, ids: &[u32], scratch: &mut Scratch, hidden: &mut [f32]) -> Result<()> {
         let shape = &self.model.network().shape;
         Error::check_length("hidden units", shape.hidden() * shape.groups().len(), hidden.len())?;
-        scratch.with_sets(ids, &[0, ids.len()], |sets, forward| self.run(sets, forward))?;
+        let (network, weights) = (self.model.network(), self.model.weights());
+        scratch.with_sets(self.kernels, ids, &[0, ids.len()], |sets, forward| {
+            forward.run_hidden(self.kernels, network, weights, sets)
+        })?;
         scratch.forward.copy_hidden(shape, hidden);
         Ok(())
     }
 
-    fn score_sets(&self, sets: Sets<'_>, forward: &mut Forward, scores: &mut [f32]) -> Result<()> {
-        let network = self.model.network();
-        Error::check_length("scores", network.shape.tags() * sets.len(), scores.len())?;
-        self.run(sets, forward)?;
-        forward.scores(self.kernels, network, scores);
-        Ok(())
+    /// Answers for the items with keywords `ids[starts[i]..starts[i + 1]]`.
+    fn answer(&self, ids: &[u32], starts: &[usize], wanted: Wanted, scratch: &mut Scratch, answers: &mut [f32]) -> Result<()> {
+        let net = self.net();
+        scratch.with_sets(self.kernels, ids, starts, |sets, forward| net.run(sets, wanted, forward, answers))
     }
 
-    fn run(&self, sets: Sets<'_>, forward: &mut Forward) -> Result<()> {
-        forward.run(self.kernels, self.model.network(), self.model.weights(), sets)
+    /// Answers for the item whose rows sum up to `sum`, see [`Forward::run_from`].
+    pub(crate) fn answer_sum(
+        &self,
+        sum: &[Block],
+        keywords: usize,
+        wanted: Wanted,
+        scratch: &mut Scratch,
+        answers: &mut [f32],
+    ) -> Result<()> {
+        self.net().run_from(sum, keywords, wanted, &mut scratch.forward, answers)
+    }
+
+    pub(crate) fn net(&self) -> Net<'_> {
+        let (network, weights) = (self.model.network(), self.model.weights());
+        Net { kernels: self.kernels, network, weights, calibration: self.calibration() }
     }
 }
 
@@ -230,11 +248,12 @@ impl Scratch {
     /// Calls `run` with the items `ids[starts[i]..starts[i + 1]]` as sets.
     fn with_sets<R>(
         &mut self,
+        kernels: Kernels,
         ids: &[u32],
         starts: &[usize],
         run: impl FnOnce(Sets<'_>, &mut Forward) -> Result<R>,
     ) -> Result<R> {
-        if let Some(sets) = Sets::new(ids, starts) {
+        if let Some(sets) = kernels.sets(ids, starts) {
             return run(sets, &mut self.forward);
         }
         self.ids.clear();
