@@ -19,7 +19,7 @@
 //! | [`format`](mod@format) | the model file |
 //! | [`tagger`], [`accumulator`] | serving; sets of keywords that change one by one |
 //! | [`explain`], [`neighbors`] | what each keyword adds to a score; tags that a model sees alike |
-//! | `live` | serving while the model is replaced |
+//! | `live`, `capi` | serving while the model is replaced; serving from C |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
 //! | `calibrate`, `tune` | calibration and thresholds from validation data |
@@ -32,6 +32,8 @@ pub mod atomic;
 #[cfg(feature = "train")]
 pub mod calibrate;
 pub mod calibration;
+#[cfg(feature = "capi")]
+pub mod capi;
 #[cfg(feature = "train")]
 pub mod csr;
 #[cfg(feature = "train")]

@@ -4,6 +4,8 @@
 
 #[cfg(feature = "train")]
 mod absurd;
+#[cfg(feature = "capi")]
+mod capi;
 mod accumulator;
 #[cfg(feature = "cli")]
 mod checking;
