@@ -10,6 +10,7 @@
 //! | [`aligned`] | the unit of storage, a block of 16 floats |
 //! | `named` | enums whose variants have names that people type and files store |
 //! | [`rng`], `ln` | random numbers that depend on what they decide; the natural logarithm |
+//! | [`weights`] | matrices of weights of four types: `f32`, `f16`, `bf16`, `i8` |
 //! | [`kernels`] | all arithmetic on slices, at a level chosen once |
 //! | [`ids`], `csr` | a set of ids; many sets |
 //! | [`network`], [`layers`] | sizes and layout of the one network; its layers, forward and backward |
@@ -49,6 +50,7 @@ pub mod train;
 #[cfg(feature = "train")]
 pub mod tune;
 pub mod vocab;
+pub mod weights;
 #[cfg(feature = "train")]
 mod workers;
 

@@ -88,14 +88,18 @@ impl Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extension {
     LogitError,
+    W1Scales,
+    W2Scales,
 }
 
 impl Extension {
-    pub(crate) const ALL: [Extension; 1] = [Extension::LogitError];
+    pub(crate) const ALL: [Extension; 3] = [Extension::LogitError, Extension::W1Scales, Extension::W2Scales];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Extension::LogitError => "LERR",
+            Extension::W1Scales => "SCL1",
+            Extension::W2Scales => "SCL2",
         }
     }
 
@@ -103,6 +107,7 @@ impl Extension {
     const fn flags(self) -> u32 {
         match self {
             Extension::LogitError => 0,
+            Extension::W1Scales | Extension::W2Scales => REQUIRED,
         }
     }
 }
