@@ -4,10 +4,10 @@ use crate::data::Dataset;
 use crate::error::Result;
 use crate::format::Model;
 use crate::ids::Sets;
-use crate::kernels::Kernels;
+use crate::kernels::{Answer, Kernels};
 use crate::layers::Forward;
 use crate::metrics::{Evaluation, Options, Predictions, Propensities, Sparsity};
-use crate::network::{Network, Weights};
+use crate::network::{Network, StoredWeights};
 use crate::tagger::Tagger;
 use crate::workers::Workers;
 
@@ -67,7 +67,7 @@ fn in_pool<R: Send>(pool: Option<&rayon::ThreadPool>, run: impl FnOnce(Workers) 
 pub(crate) fn evaluate_network(
     kernels: Kernels,
     network: &Network,
-    weights: Weights<'_>,
+    weights: StoredWeights<'_>,
     thresholds: &[f32],
     dataset: &Dataset,
     propensities: Option<&Propensities>,
@@ -92,7 +92,7 @@ pub(crate) fn evaluate_network(
 struct Scorer<'a> {
     kernels: Kernels,
     network: &'a Network,
-    weights: Weights<'a>,
+    weights: StoredWeights<'a>,
     dataset: &'a Dataset,
     workers: Workers,
 }
@@ -132,15 +132,18 @@ impl Scorer<'_> {
             return Ok(sparsity);
         }
         let mut forward = Forward::new(shape);
+        let answer = Answer::Score { eps: self.network.eps };
         let mut sparsity = Sparsity::new(shape.hidden() * shape.groups().len(), 0.0);
         for sample in from..to {
             let keywords = self.dataset.keywords(sample);
-            forward.run(self.kernels, self.network, self.weights, Sets::checked(keywords, &[0, keywords.len()])?)?;
+            let row = (sample - from) * shape.tags();
+            let scores = &mut scores[row..row + shape.tags()];
+            let starts = [0, keywords.len()];
+            let sets = Sets::checked(keywords, &starts)?;
+            forward.run(self.kernels, self.network, self.weights, sets, answer, scores)?;
             let active = forward.active(self.kernels)?;
             sparsity.push_active(active.units.iter().map(|unit| shape.unit_number(*unit) as usize));
             activity[sample - from] = active.values.iter().map(|h| f64::from(h.abs())).sum();
-            let row = (sample - from) * shape.tags();
-            forward.scores(self.kernels, self.network, &mut scores[row..row + shape.tags()]);
         }
         Ok(sparsity)
     }

@@ -17,12 +17,14 @@
 //! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`format`](mod@format) | the model file |
 //! | [`tagger`], [`explain`], [`neighbors`] | serving; what each keyword adds to a score; tags that a model sees alike |
+//! | [`convert`] | weights rounded to narrower types, pruning |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
 //! | `tune` | thresholds from validation data |
 
 mod activation;
 pub mod aligned;
+pub mod convert;
 #[cfg(feature = "train")]
 pub mod csr;
 #[cfg(feature = "train")]

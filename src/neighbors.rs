@@ -3,7 +3,6 @@
 //! The measure is the cosine of two tags' rows of output weights, `u·v / (|u| |v|)`; biases, which follow how frequent a tag is,
 //! have no part in it. Only tags of one group compare: each group has hidden units of its own.
 
-use crate::aligned::as_floats;
 use crate::error::{Error, Result};
 use crate::format::Model;
 
@@ -26,9 +25,8 @@ pub fn nearest_tags(model: &Model, tag: usize, top: usize) -> Result<Vec<Neighbo
     let group = shape.groups().iter().find(|group| group.tags.contains(&tag));
     let missing = || Error::Length { what: "tags", expected: tag.saturating_add(1), found: shape.tags() };
     let group = group.ok_or_else(missing)?;
-    let w2 = as_floats(model.weights().w2);
-    let first = group.tags.start;
-    let weight = |tag: usize, unit| f64::from(w2[shape.w2_index(group, unit, tag - first)]);
+    let (weights, first) = (model.weights(), group.tags.start);
+    let weight = |tag: usize, unit| f64::from(weights.output(shape, group, unit, tag - first));
     let dot = |a, b| (0..shape.hidden()).map(|unit| weight(a, unit) * weight(b, unit)).sum::<f64>();
     let length = dot(tag, tag).sqrt();
     let similarity = |other| {
@@ -69,7 +67,7 @@ mod tests {
         let vocabulary = Vocabulary::from_keywords::<[&str; 0]>([]).unwrap();
         let parts = ModelParts {
             network: &Network { shape, pooling: Pooling::Sum, activation: Activation::Identity, eps: 0.0 },
-            weights: Weights { w1: &[], b1: &b1, w2: &w2, b2: &b2 },
+            weights: Weights { w1: &[], b1: &b1, w2: &w2, b2: &b2 }.into(),
             vocabulary: vocabulary.view(),
             tags: &tags,
             provenance: &Provenance::new(),

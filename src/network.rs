@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 pub use crate::activation::Activation;
-use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
+use crate::aligned::{Block, LANES, as_floats_mut, blocks_for};
 use crate::error::{Error, Result};
 use crate::named::named;
 use crate::weights::Matrix;
@@ -54,6 +54,7 @@ pub struct Shape {
     slots: usize,
     layout: OutputLayout,
     groups: Vec<Group>,
+    group_tags: Vec<usize>,
     w2_blocks: usize,
 }
 
@@ -144,7 +145,16 @@ impl Shape {
         if !fits(Some(w2_blocks)) {
             return Err(too_large("output weights"));
         }
-        Ok(Shape { keywords, hidden, tags, slots: slots.next_multiple_of(LANES), layout, groups, w2_blocks })
+        Ok(Shape {
+            keywords,
+            hidden,
+            tags,
+            slots: slots.next_multiple_of(LANES),
+            layout,
+            groups,
+            group_tags: group_tags.to_vec(),
+            w2_blocks,
+        })
     }
 
     /// Keywords K.
@@ -169,6 +179,12 @@ impl Shape {
     #[must_use]
     pub fn groups(&self) -> &[Group] {
         &self.groups
+    }
+
+    /// How many tags each group has.
+    #[must_use]
+    pub fn group_tags(&self) -> &[usize] {
+        &self.group_tags
     }
 
     /// How W2 is stored.
@@ -256,14 +272,6 @@ impl Shape {
             tags,
             slots: slots + blocks.start..slots + blocks.end,
             w2: w2 + blocks.start * self.hidden..w2 + blocks.end * self.hidden,
-        }
-    }
-
-    /// Copies `source`, one float a tag slot, to `scores`, one float a tag.
-    pub(crate) fn gather_slots(&self, source: &[Block], scores: &mut [f32]) {
-        let floats = as_floats(source);
-        for group in &self.groups {
-            scores[group.tags.clone()].copy_from_slice(&floats[group.slots.clone()]);
         }
     }
 
@@ -380,6 +388,15 @@ impl<'a> StoredWeights<'a> {
     pub(crate) fn check_output(self, shape: &Shape) -> Result<()> {
         self.w2.check("W2 blocks", shape.w2_blocks(), shape.slot_blocks())?;
         Error::check_length("b2 blocks", shape.slot_blocks(), self.b2.len())
+    }
+
+    /// The same parameters, if they are all `f32`.
+    #[must_use]
+    pub fn as_f32(self) -> Option<Weights<'a>> {
+        match (self.w1, self.w2) {
+            (Matrix::F32(w1), Matrix::F32(w2)) => Some(Weights { w1, b1: self.b1, w2, b2: self.b2 }),
+            _ => None,
+        }
     }
 
     /// The weight from a keyword to the hidden unit at `position` of the hidden vector. The weights fit `shape`.

@@ -51,11 +51,11 @@ impl WeightType {
     }
 }
 
-/// The largest magnitude of an `i8` weight: −128 has no counterpart, and 256 of these add up within 16 bits.
+/// The largest magnitude of an `i8` weight: −128 has no counterpart.
 pub const I8_MAX: i8 = 127;
 
 /// A borrowed matrix of weights.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Matrix<'a> {
     /// See [`WeightType::F32`].
     F32(&'a [Block]),

@@ -24,6 +24,7 @@ pub use provenance::Provenance;
 pub(crate) use weights::check_weights;
 pub use write::ModelParts;
 
+#[cfg(target_endian = "big")]
 use crate::aligned::Block;
 use crate::error::Result;
 use crate::network::{Network, StoredWeights};

@@ -101,6 +101,7 @@ fn check_scales(header: &Header, extension: Extension, weights: WeightType, bloc
     if found == expected {
         return Ok(());
     }
-    let describe = |length: Option<usize>| length.map_or_else(|| "no such section".to_owned(), |bytes| format!("{bytes} bytes"));
+    let describe =
+        |length: Option<usize>| length.map_or_else(|| "no such section".to_owned(), |bytes| format!("{bytes} bytes"));
     Err(Error::model(extension.name(), format!("{} for weights of type {weights}", describe(expected)), describe(found)))
 }

@@ -67,7 +67,9 @@ impl NetworkRecord {
         }
         let [w1, w2] = weights.map(|code| {
             let known = WeightType::ALL.iter().find(|weights| weight_code(**weights) == code);
-            known.copied().ok_or_else(|| Error::newer_model(format!("weights of type {code}, which this program does not know")))
+            known
+                .copied()
+                .ok_or_else(|| Error::newer_model(format!("weights of type {code}, which this program does not know")))
         });
         let weights = [w1?, w2?];
         let pooling = match pooling {

@@ -1,8 +1,9 @@
 //! Every level against the scalar one, bit for bit; and the scalar one against f64.
 
 use super::*;
-use crate::aligned::{as_floats, as_floats_mut, zeroed};
+use crate::aligned::{Bf16Block, F16Block, I8Block, as_floats, as_floats_mut, zeroed};
 use crate::rng::{Philox, unit};
+use crate::weights::MatrixBuf;
 
 const WIDTHS: [usize; 11] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13];
 
@@ -81,25 +82,72 @@ fn sums_and_dots_of_rows_are_the_same_bits_on_every_level() {
     }
 }
 
+/// A random matrix of each type, with `scales` blocks of scales.
+fn matrices(seed: u64, blocks: usize, scales: usize) -> [MatrixBuf; 4] {
+    let mut floats = noise(seed, blocks, false);
+    if let Some(first) = floats.first_mut() {
+        // Subnormal in 16 bits, the largest, zeros.
+        first.0[..5].copy_from_slice(&[3e-7, -6e-8, 65_504.0, -0.0, 0.0]);
+    }
+    let bits = |number: fn(f32) -> u16| floats.iter().map(move |block| block.0.map(number));
+    let f16 = bits(|x| half::f16::from_f32(x).to_bits()).map(F16Block).collect();
+    let bf16 = bits(|x| half::bf16::from_f32(x).to_bits()).map(Bf16Block).collect();
+    let weights = floats.iter().map(|block| I8Block(block.0.map(|x| (x.clamp(-1.0, 1.0) * 127.0) as i8))).collect();
+    let mut scales = noise(seed + 1, scales, false);
+    as_floats_mut(&mut scales).iter_mut().for_each(|scale| *scale = scale.abs() / 127.0);
+    [MatrixBuf::F32(floats), MatrixBuf::F16(f16), MatrixBuf::Bf16(bf16), MatrixBuf::I8 { weights, scales }]
+}
+
 #[test]
-fn bags_are_sums_of_rows_on_every_level() {
+fn bags_are_the_same_bits_on_every_level() {
+    let count = 700;
+    let ids: Vec<u32> = (0..count).collect();
+    // One set has more rows than add up in 16 bits.
+    let starts = [2, 2, 5, 60, 61, 700];
+    let sets = Sets::new(&ids, &starts).unwrap();
     for width in WIDTHS {
-        let (stride, first, count) = (width + 2, 1, 90_u32);
-        let table = noise(1, stride * count as usize, true);
-        let rows = Rows { blocks: &table, stride, first };
-        let init = noise(2, width, true);
-        let ids: Vec<u32> = (0..count).collect();
-        let starts = [2, 2, 5, 60, 61, 90];
-        let sets = Sets::new(&ids, &starts).unwrap();
-        for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
-            for prefetch in [false, true] {
-                let mut out = noise(3, width * sets.len(), false);
-                kernels.sum_bags(rows, &init, sets, prefetch, &mut out).unwrap();
-                for (i, (ids, _)) in sets.iter().enumerate() {
-                    let mut expected = noise(4, width, false);
-                    scalar().sum_rows(rows, Some(&init), ids, &mut expected).unwrap();
-                    assert_eq!(bits(&out[i * width..(i + 1) * width]), bits(&expected), "{}, {width} blocks", kernels.level());
+        let (init, floats) = (noise(2, width, true), noise(1, width * count as usize, true));
+        for matrix in matrices(1, width * count as usize, width).into_iter().chain([MatrixBuf::F32(floats)]) {
+            for (prefetch, activation) in [false, true].into_iter().cycle().zip(ACTIVATIONS) {
+                let run = |kernels: Kernels| {
+                    let mut out = noise(3, width * sets.len(), false);
+                    kernels.sum_bags(matrix.view(), &init, activation, sets, prefetch, &mut out).unwrap();
+                    bits(&out)
+                };
+                let expected = run(scalar());
+                if let Matrix::F32(table) = matrix.view() {
+                    for (i, (ids, _)) in sets.iter().enumerate() {
+                        let (mut sum, mut unit) = (noise(4, width, false), noise(5, width, false));
+                        scalar().sum_rows(Rows::new(table, width), Some(&init), ids, &mut sum).unwrap();
+                        scalar().activate(activation, &sum, &mut unit).unwrap();
+                        assert_eq!(expected[i * width * LANES..(i + 1) * width * LANES], bits(&unit));
+                    }
                 }
+                let weights = matrix.view().weight_type();
+                others().for_each(|kernels| {
+                    assert_eq!(run(kernels), expected, "{weights}, {activation} at {}, {width} blocks", kernels.level());
+                });
+            }
+        }
+    }
+}
+
+/// The largest integers there can be, so many that 16 bits do not hold their sum.
+#[test]
+fn sums_of_integers_are_exact() {
+    for extreme in [127, -127, i8::MIN] {
+        let weights = vec![I8Block([extreme; LANES]); 1000];
+        let (scales, init) = ([Block([0.5; LANES])], [Block([0.25; LANES])]);
+        let ids: Vec<u32> = (0..1000).collect();
+        for count in [0, 1, 255, 256, 257, 258, 259, 512, 513, 1000] {
+            let starts = [0, count];
+            let sets = Sets::new(&ids[..count], &starts).unwrap();
+            for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+                let mut out = [Block::ZERO];
+                let matrix = Matrix::I8 { weights: &weights, scales: &scales };
+                kernels.sum_bags(matrix, &init, Activation::Identity, sets, false, &mut out).unwrap();
+                let exact = 0.25 + 0.5 * f32::from(extreme) * count as f32;
+                assert_eq!(out[0].0, [exact; LANES], "{count} times {extreme} at {}", kernels.level());
             }
         }
     }
@@ -129,45 +177,73 @@ fn output_layers_are_the_same_bits_on_every_level_sparse_and_dense() {
     for units in [0, 1, 16, 37] {
         let stride = blocks_for(units);
         for width in WIDTHS {
-            let table = noise(1, units * width, false);
             let mut bias = noise(2, width, false);
             if let Some(block) = bias.first_mut() {
                 block.0[0] = -0.0;
             }
-            let panels = Panels { blocks: &table, units, width };
-            for items in [0, 1, 2, 5, 6, 13] {
+            let matrices = matrices(1, units * width, width);
+            for (matrix, items) in matrices.iter().flat_map(|matrix| [0, 1, 2, 5, 6, 13].map(|items| (matrix, items))) {
+                let panels = Panels { weights: matrix.view(), units, width };
                 let (hidden, starts, numbers, values) = half_off(items, stride, units);
                 let hidden = HiddenRows { blocks: &hidden, stride, first: 0, items };
                 let active = ActiveLists { starts: &starts, units: &numbers, values: &values };
-                let run = |kernels: Kernels, is_dense: bool| {
-                    let mut blocks = vec![Block::ZERO; items * (width + 3)];
-                    let mut z = Logits { blocks: &mut blocks, stride: width + 3, first: 2 };
-                    if is_dense {
-                        kernels.panels_dense(panels, hidden, &bias, &mut z).unwrap();
-                    } else {
-                        kernels.panels_sparse(panels, active, &bias, &mut z).unwrap();
-                    }
-                    bits(&blocks)
-                };
-                let expected = run(scalar(), false);
-                for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
-                    for is_dense in [false, true] {
-                        assert_eq!(run(kernels, is_dense), expected, "{}, dense: {is_dense}", kernels.level());
+                for (answer, tags) in [
+                    (Answer::Logit, width * LANES),
+                    (Answer::Logit, (width * LANES).saturating_sub(3)),
+                    (Answer::Score { eps: 0.01 }, (width * LANES).saturating_sub(15)),
+                ] {
+                    let run = |kernels: Kernels, form: usize| {
+                        let mut floats = vec![-7.0; items * (tags + 5)];
+                        let mut answers = Answers { answer, floats: &mut floats, stride: tags + 5, first: 2, tags };
+                        match form {
+                            0 => kernels.panels_sparse(panels, active, &bias, &mut answers).unwrap(),
+                            1 => kernels.panels_dense(panels, hidden, &bias, &mut answers).unwrap(),
+                            _ => {
+                                let room = items * stride * LANES;
+                                let (starts, units, values) =
+                                    (&mut vec![9; items + 1], &mut vec![9; room], &mut vec![9.0; room]);
+                                kernels
+                                    .panels(panels, hidden, ListBuffers { starts, units, values }, &bias, &mut answers)
+                                    .unwrap();
+                            }
+                        }
+                        floats.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+                    };
+                    let expected = run(scalar(), 0);
+                    for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+                        for form in 0..3 {
+                            assert_eq!(run(kernels, form), expected, "{}, form {form}", kernels.level());
+                        }
                     }
                 }
+            }
+        }
+    }
+}
 
-                // The same weights as rows of tags.
-                let tags = table.len().checked_div(stride).unwrap_or(5);
-                let weights = &table[..tags * stride];
-                let bias = &as_floats(&bias)[..tags.min(width * LANES)];
-                let weights = &weights[..bias.len() * stride];
-                let run = |kernels: Kernels| {
-                    let mut z = vec![0.0; items * (bias.len() + 1)];
-                    kernels.tag_major(TagMajor { weights, width: stride, bias }, hidden, &mut z, bias.len() + 1).unwrap();
-                    z.into_iter().map(f32::to_bits).collect::<Vec<_>>()
-                };
-                let expected = run(scalar());
-                others().for_each(|kernels| assert_eq!(run(kernels), expected, "{}", kernels.level()));
+/// The tags of a network in groups, some of them empty.
+#[test]
+fn tag_major_output_layers_are_the_same_bits_on_every_level() {
+    for width in [0, 1, 3] {
+        for groups in [&[][..], &[0], &[1], &[7], &[16], &[33], &[1; 20], &[0, 3, 0, 0, 20, 1, 0]] {
+            let tags: usize = groups.iter().sum();
+            let bias = noise(2, tags, false);
+            let matrices = matrices(1, tags * width, blocks_for(tags));
+            for (matrix, items) in matrices.iter().flat_map(|matrix| [0, 1, 3].map(|items| (matrix, items))) {
+                let rows = TagMajor { weights: matrix.view(), width, groups, bias: &as_floats(&bias)[..tags] };
+                let stride = width * groups.len() + 1;
+                let vectors = noise(7, items * stride + 2, false);
+                let hidden = HiddenRows { blocks: &vectors, stride, first: 1, items };
+                for answer in [Answer::Logit, Answer::Score { eps: 0.01 }] {
+                    let run = |kernels: Kernels| {
+                        let mut floats = vec![-7.0; items * (tags + 5)];
+                        let mut answers = Answers { answer, floats: &mut floats, stride: tags + 5, first: 2, tags };
+                        kernels.tag_major(rows, hidden, &mut answers).unwrap();
+                        floats.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+                    };
+                    let expected = run(scalar());
+                    others().for_each(|kernels| assert_eq!(run(kernels), expected, "{}, {groups:?}", kernels.level()));
+                }
             }
         }
     }
@@ -398,30 +474,49 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         assert!(kernels.sum_rows(Rows { first: 1, ..rows }, Some(&init), &[1], &mut out).is_err());
         assert!(kernels.sum_rows(rows, Some(block), &[0], &mut out).is_err());
         let sets = |ids| Sets::new(ids, &[0, 2]).unwrap();
-        assert!(kernels.sum_bags(rows, &init, sets(&[0, 1]), true, &mut out).is_ok());
-        assert!(kernels.sum_bags(rows, &init, sets(&[0, 2]), true, &mut out).is_err());
-        assert!(kernels.sum_bags(rows, block, sets(&[0, 1]), false, &mut out).is_err());
-        let panels = Panels { blocks: &table, units: 2, width: 2 };
+        let relu = Activation::Relu;
+        let matrix = Matrix::F32(&table);
+        assert!(kernels.sum_bags(matrix, &init, relu, sets(&[0, 1]), true, &mut out).is_ok());
+        assert!(kernels.sum_bags(matrix, &init, relu, sets(&[0, 2]), true, &mut out).is_err());
+        assert!(kernels.sum_bags(matrix, block, relu, sets(&[0, 1]), false, &mut out).is_err());
+        let integers = [I8Block::default(); 4];
+        let scaled = |scales: usize| Matrix::I8 { weights: &integers, scales: &table[..scales] };
+        assert!(kernels.sum_bags(scaled(2), &init, relu, sets(&[0, 1]), true, &mut out).is_ok());
+        assert!(kernels.sum_bags(scaled(1), &init, relu, sets(&[0, 1]), true, &mut out).is_err());
+        let panels = Panels { weights: matrix, units: 2, width: 2 };
         let hidden = HiddenRows { blocks: &table, stride: 1, first: 0, items: 2 };
-        let mut blocks = zeroed(4 * LANES);
-        let mut z = Logits { blocks: &mut blocks, stride: 2, first: 0 };
+        let mut floats = [0.0; 64];
+        let mut z = Answers { answer: Answer::Logit, floats: &mut floats, stride: 32, first: 0, tags: 32 };
         let active = ActiveLists { starts: &[0, 1, 2], units: &[0, 1], values: &[1.0, 2.0] };
         assert!(kernels.panels_sparse(panels, active, &init, &mut z).is_ok());
         assert!(kernels.panels_dense(panels, hidden, &init, &mut z).is_ok());
         assert!(kernels.panels_sparse(panels, active, block, &mut z).is_err());
+        assert!(kernels.panels_sparse(Panels { weights: scaled(2), ..panels }, active, &init, &mut z).is_ok());
+        assert!(kernels.panels_sparse(Panels { weights: scaled(1), ..panels }, active, &init, &mut z).is_err());
         assert!(kernels.panels_sparse(Panels { units: 3, ..panels }, active, &init, &mut z).is_err());
         assert!(kernels.panels_sparse(panels, ActiveLists { units: &[0, 2], ..active }, &init, &mut z).is_err());
         assert!(kernels.panels_sparse(panels, ActiveLists { starts: &[0, 3], ..active }, &init, &mut z).is_err());
         assert!(kernels.panels_sparse(panels, ActiveLists { values: &[1.0], ..active }, &init, &mut z).is_err());
         assert!(kernels.panels_dense(panels, HiddenRows { items: 5, ..hidden }, &init, &mut z).is_err());
         assert!(kernels.panels_dense(panels, HiddenRows { first: 3, ..hidden }, &init, &mut z).is_err());
+        for (starts, units) in [(3, 32), (2, 32), (3, 31)] {
+            let (starts, units, values) = (&mut vec![0; starts], &mut vec![0; units], &mut vec![0.0; 32]);
+            let fits = starts.len() == 3 && units.len() == 32;
+            let lists = ListBuffers { starts, units, values };
+            assert_eq!(kernels.panels(panels, hidden, lists, &init, &mut z).is_ok(), fits);
+        }
         z.first = 1;
         assert!(kernels.panels_dense(panels, hidden, &init, &mut z).is_err());
-        let mut floats = [0.0; 8];
-        let tags = |bias| TagMajor { weights: &table, width: 1, bias };
-        assert!(kernels.tag_major(tags(&[0.0; 4]), hidden, &mut floats, 4).is_ok());
-        assert!(kernels.tag_major(tags(&[0.0; 4]), hidden, &mut floats, 5).is_err());
-        assert!(kernels.tag_major(tags(&[0.0; 3]), hidden, &mut floats, 4).is_err());
+        (z.first, z.tags) = (0, 33);
+        assert!(kernels.panels_dense(panels, hidden, &init, &mut z).is_err());
+        z = Answers { answer: Answer::Logit, floats: &mut floats[..8], stride: 4, first: 0, tags: 4 };
+        let rows_of = |groups| TagMajor { weights: matrix, width: 1, groups, bias: &[0.0; 4] };
+        assert!(kernels.tag_major(rows_of(&[4]), hidden, &mut z).is_ok());
+        assert!(kernels.tag_major(rows_of(&[3]), hidden, &mut z).is_err());
+        assert!(kernels.tag_major(rows_of(&[2, 2]), hidden, &mut z).is_err(), "a group more than hidden vectors");
+        assert!(kernels.tag_major(TagMajor { bias: &[0.0; 3], groups: &[3], ..rows_of(&[4]) }, hidden, &mut z).is_err());
+        z.stride = 5;
+        assert!(kernels.tag_major(rows_of(&[4]), hidden, &mut z).is_err());
         assert!(kernels.weighted_sum_rows(rows, Some(&init), &[0], &[], &mut out).is_err());
         assert!(kernels.dot_rows(rows, &[0], &init, &mut []).is_err());
         assert!(kernels.dot_rows(rows, &[2], &init, &mut out[..1]).is_err());

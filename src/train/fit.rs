@@ -101,7 +101,8 @@ impl Trainer {
     pub fn evaluate(&self, dataset: &Dataset, propensities: Option<&Propensities>) -> Result<Evaluated> {
         let thresholds: Vec<f32> = self.tags.iter().map(|tag| tag.threshold).collect();
         let weights = Weights { w1: &self.decayed_w1(), b2: &self.served_b2(), ..self.parameters.weights() };
-        let run = || evaluate_network(self.kernels, &self.network, weights, &thresholds, dataset, propensities, self.workers);
+        let run =
+            || evaluate_network(self.kernels, &self.network, weights.into(), &thresholds, dataset, propensities, self.workers);
         match &self.pool {
             Some(pool) => pool.install(run),
             None => run(),

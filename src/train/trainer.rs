@@ -347,7 +347,7 @@ impl Trainer {
         self.config.describe(&mut provenance)?;
         ModelParts {
             network: &self.network,
-            weights: Weights { w1: &self.decayed_w1(), b2: &self.served_b2(), ..self.parameters.weights() },
+            weights: Weights { w1: &self.decayed_w1(), b2: &self.served_b2(), ..self.parameters.weights() }.into(),
             vocabulary: self.vocabulary.view(),
             tags: &self.tags,
             provenance: &provenance,

@@ -13,7 +13,7 @@ use super::Simd;
 use super::avx2::PREFETCH_TO;
 use crate::aligned::{Block, LANES};
 
-/// Proof that the CPU has AVX-512 F, BW, VL and DQ.
+/// Proof that the CPU has AVX-512 F, BW, VL and DQ, and POPCNT, which came before them.
 ///
 /// SAFETY of every block in this file: an `Avx512` is only made by [`Avx512::new`], which can only be called safely from a
 /// function that enables these features itself; such a function runs only after detection. The intrinsics used here touch no
@@ -23,7 +23,7 @@ pub(in crate::kernels) struct Avx512(());
 
 impl Avx512 {
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
     pub(in crate::kernels) fn new() -> Self {
         Avx512(())
     }
@@ -61,6 +61,10 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn store_part(self, x: __m512, floats: &mut [f32]) {
         unsafe { _mm512_mask_storeu_ps(floats.as_mut_ptr(), first_lanes(floats), x) }
+    }
+    #[inline(always)]
+    fn load_f16(self, bits: &[u16; LANES]) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(bits.as_ptr().cast())) }
     }
     #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
@@ -141,7 +145,7 @@ impl Simd for Avx512 {
         mask.count_ones() as usize
     }
     #[inline(always)]
-    fn prefetch(self, block: &Block) {
-        unsafe { _mm_prefetch::<PREFETCH_TO>(block.0.as_ptr().cast()) }
+    fn prefetch<B>(self, blocks: &[B], index: usize) {
+        unsafe { _mm_prefetch::<PREFETCH_TO>(blocks.as_ptr().wrapping_add(index).cast()) }
     }
 }

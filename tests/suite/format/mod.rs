@@ -8,8 +8,10 @@ mod extensions;
 use std::fs;
 
 use tagomatic::aligned::{self, Block};
+use tagomatic::convert::{Conversion, convert};
 use tagomatic::format::{Extensions, LogitError};
-use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
+use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, StoredWeights, Weights};
+use tagomatic::weights::{Matrix, WeightType};
 use tagomatic::{Error, Model, ModelParts, Provenance, Tags, Vocabulary};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -17,7 +19,7 @@ use xxhash_rust::xxh3::xxh3_64;
 const NAMES: [&str; 12] = ["NETW", "GRPS", "VSLT", "VOFF", "VTXT", "TAGS", "TNAM", "WGT1", "BIA1", "WGT2", "BIA2", "PROV"];
 
 /// Further ones that this version knows, and their flags.
-const EXTENSIONS: [(&str, u32); 1] = [("LERR", 0)];
+const EXTENSIONS: [(&str, u32); 3] = [("LERR", 0), ("SCL1", 1), ("SCL2", 1)];
 
 /// All that a model is made of, owned.
 struct Parts {
@@ -68,18 +70,11 @@ impl Parts {
         Parts::new(3, 2, &[2, 1], OutputLayout::Panels)
     }
 
-    /// A small network with everything that a model can have.
-    fn full() -> Parts {
-        let mut parts = Parts::small();
-        parts.extensions.logit_error = Some(LogitError { measured: 0.125, bound: 0.5 });
-        parts
-    }
-
     fn model(&self) -> Result<Model, Error> {
         let [w1, b1, w2, b2] = &self.weights;
         ModelParts {
             network: &self.network,
-            weights: Weights { w1, b1, w2, b2 },
+            weights: Weights { w1, b1, w2, b2 }.into(),
             vocabulary: self.vocabulary.view(),
             tags: &self.tags,
             provenance: &self.provenance,
@@ -87,6 +82,16 @@ impl Parts {
         }
         .to_model()
     }
+}
+
+/// A small model with everything that a model can have.
+fn full() -> Model {
+    rounded(&Parts::small(), WeightType::I8)
+}
+
+fn rounded(parts: &Parts, weights: WeightType) -> Model {
+    let how = Conversion { weights: Some(weights), ..Conversion::default() };
+    convert(&parts.model().unwrap(), how, [[0; 0]; 0]).unwrap().model
 }
 
 /// A file in pieces, to be damaged and put together again with correct checksums, offsets and lengths.
@@ -164,8 +169,8 @@ fn assert_same(a: &Model, b: &Model) {
     assert_eq!(a.sections(), b.sections());
     assert!(a.vocabulary().iter().eq(b.vocabulary().iter()));
     let tensors = |model: &Model| {
-        let Weights { w1, b1, w2, b2 } = model.weights();
-        [w1.to_vec(), b1.to_vec(), w2.to_vec(), b2.to_vec()]
+        let StoredWeights { w1, b1, w2, b2 } = model.weights();
+        format!("{w1:?}{b1:?}{w2:?}{b2:?}")
     };
     assert_eq!(tensors(a), tensors(b));
 }
@@ -187,7 +192,7 @@ fn what_goes_in_comes_out() {
             assert_same(&model, &read);
             assert_eq!((read.network(), read.tags()), (&parts.network, &parts.tags));
             assert_eq!(read.provenance().unwrap(), parts.provenance);
-            let Weights { w1, b1, w2, b2 } = read.weights();
+            let Weights { w1, b1, w2, b2 } = read.weights().as_f32().unwrap();
             assert_eq!([w1, b1, w2, b2], parts.weights.each_ref().map(|blocks| &blocks[..]));
             for (id, keyword) in parts.vocabulary.iter().enumerate() {
                 assert_eq!(read.vocabulary().get(keyword), Some(id as u32));
@@ -205,7 +210,7 @@ fn every_way_to_open_gives_the_same_model() {
     fn send_and_sync<T: Send + Sync>(_: &T) {}
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.tagm");
-    let model = Parts::full().model().unwrap();
+    let model = full();
     send_and_sync(&model);
     model.save(&path).unwrap();
     assert_same(&model, &Model::open(&path).unwrap());

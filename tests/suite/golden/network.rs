@@ -205,7 +205,7 @@ pub(super) fn tagger(network: &Network, plain: &Plain, level: Level) -> tagomati
     let model = plain.with(shape, |weights| {
         ModelParts {
             network,
-            weights,
+            weights: weights.into(),
             vocabulary: Vocabulary::from_keywords(names("k", shape.keywords()))?.view(),
             tags: &Tags::from_names(names("t", shape.tags()))?,
             provenance: &Provenance::new(),
@@ -225,7 +225,8 @@ fn check_forward(name: &str, tagger: &Tagger, batch: &[OwnedSample], expected: &
         if let Some(a) = expected.get("a") {
             let mut blocks = vec![Block::ZERO; shape.row_blocks()];
             let kernels = Kernels::at(tagger.level()).unwrap();
-            embedding_bag::forward(kernels, tagger.model().weights(), Bag::of(&sample.keywords), &mut blocks).unwrap();
+            embedding_bag::forward(kernels, tagger.model().weights().as_f32().unwrap(), Bag::of(&sample.keywords), &mut blocks)
+                .unwrap();
             close(&format!("{name}: a"), &as_floats(&blocks)[..shape.hidden()], &flat(&a[i]), 1e-5);
         }
         tagger.hidden(&sample.keywords, &mut scratch, &mut hidden).unwrap();
