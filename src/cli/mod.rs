@@ -1,6 +1,7 @@
 //! The command line: arguments, dispatch and exit status. What the commands do is the library's; here it is put into words.
 
 mod config;
+mod course;
 mod demo;
 mod eval;
 mod explain;

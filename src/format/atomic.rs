@@ -15,7 +15,18 @@ use crate::error::{Error, Result};
 /// # Errors
 /// [`Error::Io`]; also if `path` is a folder, a device, or a read-only file.
 pub(crate) fn write(path: &Path, doing: &'static str, bytes: &[u8]) -> Result<()> {
-    try_write(path, bytes).map_err(|error| Error::io(path, doing, error))
+    write_with(path, doing, |file| file.write_all(bytes).map_err(|error| Error::io(path, doing, error)))
+}
+
+/// As [`write()`], with what `fill` writes to the new file.
+///
+/// # Errors
+/// As [`write()`], and whatever `fill` fails with.
+pub(crate) fn write_with(path: &Path, doing: &'static str, fill: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+    let io = |error| Error::io(path, doing, error);
+    let (mut temp, to) = prepare(path).map_err(io)?;
+    fill(&mut temp.file)?;
+    publish(temp, &to).map_err(io)
 }
 
 /// Fails if [`write()`] would fail at `path` now, for want of a folder or a permission. Nothing is left behind.
@@ -26,11 +37,22 @@ pub(crate) fn check(path: &Path, doing: &'static str) -> Result<()> {
     prepare(path).map(drop).map_err(|error| Error::io(path, doing, error))
 }
 
-fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let (mut temp, path) = prepare(path)?;
-    temp.file.write_all(bytes)?;
+/// Removes what processes that were killed while they wrote have left in `folder`, where nobody writes now.
+#[cfg(feature = "train")]
+pub(crate) fn sweep(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(TEMP) && name.ends_with(TEMP_END)) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn publish(temp: Temp, path: &Path) -> io::Result<()> {
     temp.file.sync_all()?;
-    temp.rename(&path)?;
+    temp.rename(path)?;
     match path.parent() {
         Some(folder) => sync_folder(folder_or_here(folder)),
         None => Ok(()),
@@ -62,6 +84,10 @@ fn folder_or_here(folder: &Path) -> &Path {
     if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
 }
 
+/// How the names of unfinished files begin and end.
+const TEMP: &str = ".tagomatic-";
+const TEMP_END: &str = ".tmp";
+
 /// A new file that goes when dropped, unless it was renamed.
 struct Temp {
     file: File,
@@ -74,7 +100,7 @@ impl Temp {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         loop {
             let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-            let path = folder.join(format!(".tagomatic-{}-{number}.tmp", std::process::id()));
+            let path = folder.join(format!("{TEMP}{}-{number}{TEMP_END}", std::process::id()));
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(file) => return Ok(Temp { file, path, renamed: false }),
                 // Left by a process with the same number that was killed, or on another machine; not ours to touch.
@@ -161,6 +187,17 @@ mod tests {
         for odd in ["", "/", ".", ".."] {
             assert!(write(Path::new(odd), "save", b"new").is_err(), "{odd:?}");
         }
+    }
+
+    #[cfg(feature = "train")]
+    #[test]
+    fn a_sweep_takes_unfinished_files_only() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.tmp", ".tagomatic-1-0.tmp", ".tagomatic-77-3.tmp", ".tagomatic-notes"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        sweep(folder.path()).unwrap();
+        assert_eq!(names(folder.path()), [".tagomatic-notes", "a.tmp"]);
     }
 
     #[test]
