@@ -4,8 +4,13 @@
 
 #[cfg(feature = "train")]
 mod absurd;
+mod accumulator;
+#[cfg(feature = "cli")]
+mod checking;
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(feature = "cli")]
+mod features;
 mod format;
 #[cfg(feature = "train")]
 mod golden;
