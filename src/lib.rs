@@ -19,6 +19,7 @@
 //! | [`format`](mod@format) | the model file |
 //! | [`tagger`], [`accumulator`] | serving; sets of keywords that change one by one |
 //! | [`explain`], [`neighbors`] | what each keyword adds to a score; tags that a model sees alike |
+//! | `live` | serving while the model is replaced |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
 //! | `calibrate`, `tune` | calibration and thresholds from validation data |
@@ -45,6 +46,8 @@ pub mod format;
 pub mod ids;
 pub mod kernels;
 pub mod layers;
+#[cfg(feature = "live")]
+pub mod live;
 mod ln;
 #[cfg(feature = "train")]
 pub mod metrics;

@@ -16,6 +16,8 @@ mod format;
 mod golden;
 #[cfg(feature = "cli")]
 mod interchange;
+#[cfg(feature = "live")]
+mod live;
 #[cfg(feature = "cli")]
 mod lost;
 mod serving;
