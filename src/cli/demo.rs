@@ -7,14 +7,17 @@ use std::{fs, io};
 
 use flate2::read::GzDecoder;
 use serde::Serialize;
-use tagomatic::data::{Corpus, Item, jsonl};
+use tagomatic::data::{Corpus, Format, Item, Reader};
 use tagomatic::selection::{MinScore, Selection};
 use tagomatic::train::TrainConfig;
 use tagomatic::train::recipe::{TrainingSet, Validation};
+use tagomatic::weights::WeightType;
 use tagomatic::{Error, Model};
 
+use super::course::Course;
 use super::eval::{self, Measures};
 use super::failure::{Failure, Result};
+use super::load::ReadCounts;
 use super::tag::{Tagged, Worker};
 use super::train::{MIN_COUNT, VALID_FRACTION};
 use super::{Session, load, output, training};
@@ -81,9 +84,9 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     items(TRAIN).try_for_each(|item| corpus.push(&item?))?;
     let set = TrainingSet::new(corpus, MIN_COUNT)?;
     let validation = Validation::Split { fraction: VALID_FRACTION, refit: true };
-    let training = training::train(session, &set, config, validation)?;
+    let training = training::train(session, &set, config, WeightType::F32, validation, &Course::default())?;
     training.model().save(&file).map_err(Failure::saving)?;
-    let trained = training.document(&set, 0, None);
+    let trained = training.document(&set, ReadCounts::default(), None);
 
     // From here on all comes out of the file.
     let opening = Instant::now();
@@ -102,7 +105,8 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let films = unseen.iter().filter(is_shown).map(|film| example(&mut worker, film, Some(&film.tags)));
     let films = films.collect::<Result<Vec<_>>>()?;
     // Too few keywords to be sure of much: what is likeliest is shown, whatever the thresholds.
-    let mut worker = Worker::new(&tagger, Selection { min_score: MinScore::Fixed(0.0), top_k: Some(3) });
+    let mut worker =
+        Worker::new(&tagger, Selection { min_score: MinScore::Fixed(0.0), top_k: Some(3), ..Selection::default() });
     let typed = typed.iter().map(|item| example(&mut worker, item, None)).collect::<Result<Vec<_>>>()?;
     let tagging = tagging.elapsed() / (films.len() + typed.len()) as u32;
 
@@ -134,7 +138,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
 
 /// The items in one of the files above.
 fn items(bytes: &'static [u8]) -> impl Iterator<Item = tagomatic::Result<Item>> {
-    jsonl::Reader::new(io::BufReader::new(GzDecoder::new(bytes)), "the program's own films")
+    Reader::new(io::BufReader::new(GzDecoder::new(bytes)), Format::JsonLines, "the program's own films")
 }
 
 fn example<'a>(worker: &mut Worker<'a>, item: &'a Item, truth: Option<&'a [String]>) -> Result<Example<'a>> {

@@ -1,16 +1,17 @@
 //! A training from items to a model, as `train` and `demo` run it, in words.
 
-use std::ops::ControlFlow;
-
 use serde::Serialize;
-use tagomatic::train::TrainConfig;
+use tagomatic::convert::{Conversion, convert};
+use tagomatic::metrics::Metric;
 use tagomatic::train::recipe::{TrainingReport, TrainingSet, Validation};
+use tagomatic::train::{FitReport, Run, TrainConfig};
+use tagomatic::weights::WeightType;
 use tagomatic::{Model, Tagger};
 
+use super::course::Course;
 use super::eval::{Measures, Skipped};
 use super::failure::Result;
-use super::load::Encoded;
-use super::progress::Progress;
+use super::load::{Encoded, ReadCounts};
 use super::{Session, output};
 
 /// A training that is done.
@@ -18,19 +19,30 @@ pub(super) struct Training {
     report: TrainingReport,
     tagger: Tagger,
     signature: String,
+    metric: Metric,
 }
 
-/// Trains a model, and shows how far it is.
-pub(super) fn train(session: &Session, set: &TrainingSet, config: TrainConfig, validation: Validation<'_>) -> Result<Training> {
-    let mut progress = Progress::default();
-    let (model, report) = set.train(config, validation, session.level, session.pool.clone(), &mut |phase, event| {
-        progress.show(phase, event);
-        ControlFlow::Continue(())
-    })?;
-    drop(progress);
+/// Trains a model, and shows how far it is; in the end its weights are rounded to `weights`.
+pub(super) fn train(
+    session: &Session,
+    set: &TrainingSet,
+    config: TrainConfig,
+    weights: WeightType,
+    validation: Validation<'_>,
+    course: &Course,
+) -> Result<Training> {
+    let metric = config.metric;
+    let mut run = Run::new(set, config, validation, session.level, session.pool.clone())?;
+    course.run(&mut run)?;
+    let (mut model, report) = run.into_model()?;
+    if weights != WeightType::F32 {
+        let how = Conversion { weights: Some(weights), ..Conversion::default() };
+        let dataset = set.dataset();
+        model = convert(&model, how, (0..dataset.len()).map(|item| dataset.keywords(item)))?.model;
+    }
     let tagger = session.tagger(model)?;
     let signature = output::signature(&tagger)?;
-    Ok(Training { report, tagger, signature })
+    Ok(Training { report, tagger, signature, metric })
 }
 
 /// A training, as it stands in a JSON document.
@@ -58,9 +70,12 @@ pub(super) struct Document<'a> {
     without_keywords: u64,
     repeated_keywords: u64,
     repeated_tags: u64,
-    skipped: u64,
+    #[serde(flatten)]
+    read: ReadCounts,
     /// What of a validation file was left out.
     valid_left: Option<Skipped>,
+    #[serde(skip)]
+    curve: Vec<(String, String)>,
 }
 
 impl Training {
@@ -68,8 +83,8 @@ impl Training {
         self.tagger.model()
     }
 
-    /// `skipped` lines of the training files were malformed; `valid` was read from files of its own.
-    pub(super) fn document<'a>(&'a self, set: &'a TrainingSet, skipped: u64, valid: Option<&Encoded>) -> Document<'a> {
+    /// `read` was counted in the training files; `valid` was read from files of its own.
+    pub(super) fn document<'a>(&'a self, set: &'a TrainingSet, read: ReadCounts, valid: Option<&Encoded>) -> Document<'a> {
         let TrainingReport { fit, measured, samples, valid_samples, refit_samples, duration } = &self.report;
         let epochs = fit.epochs.len();
         let best = fit.epochs.iter().find(|epoch| epoch.epoch == fit.best_epoch);
@@ -97,10 +112,24 @@ impl Training {
             without_keywords: stats.without_keywords,
             repeated_keywords: stats.repeated_keywords,
             repeated_tags: stats.repeated_tags,
-            skipped,
+            read,
             valid_left: valid.map(Skipped::of),
+            curve: curve(fit, self.metric),
         }
     }
+}
+
+/// The learning curves of a fit, for people.
+fn curve(fit: &FitReport, metric: Metric) -> Vec<(String, String)> {
+    let losses: Vec<f64> = fit.epochs.iter().map(|epoch| epoch.log_loss).collect();
+    let scores: Vec<f64> = fit.epochs.iter().filter_map(|epoch| epoch.valid?.get(metric)).collect();
+    let row = |name: String, values: &[f64]| {
+        let (first, last) = (values.first()?, values.last()?);
+        let of = format!("{}  {first:.4} to {last:.4}", output::sparkline(values));
+        (values.len() > 1).then_some((name, of))
+    };
+    let rows = [row("log-loss".to_owned(), &losses), row(format!("validation {metric}"), &scores)];
+    rows.into_iter().flatten().collect()
 }
 
 impl Document<'_> {
@@ -114,8 +143,10 @@ impl Document<'_> {
             ("keywords", output::count(self.keywords)),
             ("tags", output::count(self.tags)),
         ];
+        let [skipped, binarized] = self.read.rows();
         rows.extend(output::counts(&[
-            ("lines skipped", self.skipped),
+            skipped,
+            binarized,
             ("items without tags", self.untagged),
             ("rare keywords left out", self.rare_keywords),
             ("items without keywords", self.without_keywords),
@@ -138,6 +169,10 @@ impl Document<'_> {
             rows.push(("final model", format!("trained anew on all {items} items for {} epochs", self.best_epoch)));
         }
         let mut text = output::list(&rows);
+        if !self.curve.is_empty() {
+            text += "\nepochs\n";
+            text += &output::list(&self.curve);
+        }
         if let Some(valid) = &self.valid {
             text += "\nvalidation\n";
             text += &valid.summary();

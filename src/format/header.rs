@@ -87,16 +87,19 @@ impl Part {
 /// The sections that a file may have after the [`Part`]s, ascending by kind. `super::extensions` tells how one is added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extension {
+    Calibration,
     LogitError,
     W1Scales,
     W2Scales,
 }
 
 impl Extension {
-    pub(crate) const ALL: [Extension; 3] = [Extension::LogitError, Extension::W1Scales, Extension::W2Scales];
+    pub(crate) const ALL: [Extension; 4] =
+        [Extension::Calibration, Extension::LogitError, Extension::W1Scales, Extension::W2Scales];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Extension::Calibration => "CALB",
             Extension::LogitError => "LERR",
             Extension::W1Scales => "SCL1",
             Extension::W2Scales => "SCL2",
@@ -106,6 +109,7 @@ impl Extension {
     /// Its flags: whoever does not know a section that changes answers must refuse the file.
     const fn flags(self) -> u32 {
         match self {
+            Extension::Calibration => REQUIRED,
             Extension::LogitError => 0,
             Extension::W1Scales | Extension::W2Scales => REQUIRED,
         }

@@ -90,7 +90,7 @@ pub(super) fn open(path: &Path) -> Result<(File, [u8; PREAMBLE], usize)> {
 }
 
 /// Turns numbers of `width` bytes from the machine's byte order to that of the file, or back. Nothing to do on almost every machine.
-pub(super) fn to_little_endian(numbers: &mut [u8], width: usize) {
+pub(crate) fn to_little_endian(numbers: &mut [u8], width: usize) {
     if cfg!(target_endian = "big") {
         swap(numbers, width);
     }

@@ -7,8 +7,9 @@ use super::extensions::Extensions;
 use super::header::{Extension, Header, Part};
 use super::provenance::Provenance;
 use super::storage::Storage;
-use super::{Model, atomic, records, weights};
+use super::{Model, records, weights};
 use crate::aligned::Block;
+use crate::atomic;
 use crate::error::{Error, Result};
 use crate::network::{Network, StoredWeights};
 use crate::tags::Tags;
@@ -68,7 +69,8 @@ impl ModelParts<'_> {
             bytemuck::cast_slice(b2),
             provenance.as_bytes(),
         ];
-        let mut extensions: Vec<_> = extensions.write()?.into_iter().map(|(kind, body)| (kind, Cow::Owned(body))).collect();
+        let mut extensions: Vec<_> =
+            extensions.write(tags.len())?.into_iter().map(|(kind, body)| (kind, Cow::Owned(body))).collect();
         for (kind, matrix) in [(Extension::W1Scales, w1), (Extension::W2Scales, w2)] {
             if let Matrix::I8 { scales, .. } = matrix {
                 extensions.push((kind, Cow::Borrowed(bytemuck::cast_slice(scales))));

@@ -36,20 +36,6 @@ impl<'a, B> Rows<'a, B> {
             Some(rest) => rest.checked_div(self.stride).unwrap_or(usize::MAX - 1) + 1,
         }
     }
-
-    /// `N` blocks of row `id` from block `column` on.
-    ///
-    /// # Safety
-    /// `id` is below `self.count(width)` for a width of at least `column + N`.
-    #[inline(always)]
-    unsafe fn tile<const N: usize>(&self, id: u32, column: usize) -> &'a [B; N] {
-        let start = id as usize * self.stride + self.first + column;
-        debug_assert!(start + N <= self.blocks.len());
-        // SAFETY: the row's last block is in `blocks`: that is what `count` says of its number.
-        let first = unsafe { self.blocks.as_ptr().add(start) };
-        // SAFETY: as above; an array has the alignment of its elements.
-        unsafe { &*first.cast() }
-    }
 }
 
 /// The weight of each row of a sum.
@@ -193,8 +179,8 @@ impl<B: Stored> Tile<'_, B> {
     /// Adds row `id`, number `n` of the sum.
     #[inline(always)]
     fn add<S: Simd, W: RowWeights, const N: usize>(&self, s: S, weights: W, n: usize, id: u32, sums: &mut [S::F; N]) {
-        // SAFETY: the id is below `rows.count(width)`, and `column + N <= width`.
-        let row = unsafe { self.rows.tile::<N>(id, self.column) };
+        let start = id as usize * self.rows.stride + self.rows.first + self.column;
+        let row = &self.rows.blocks[start..start + N];
         for (sum, block) in sums.iter_mut().zip(row) {
             *sum = s.add(*sum, weights.apply(s, n, block.widen(s)));
         }
@@ -285,9 +271,8 @@ impl IntegerTile<'_> {
 
     #[inline(always)]
     fn add<const N: usize>(&self, id: u32, sums: &mut [[i16; LANES]; N]) {
-        // SAFETY: the id is below `rows.count(width)`, and `column + N <= width`.
-        let row = unsafe { self.rows.tile::<N>(id, self.column) };
-        for (sums, row) in sums.iter_mut().zip(row) {
+        let start = id as usize * self.rows.stride + self.column;
+        for (sums, row) in sums.iter_mut().zip(&self.rows.blocks[start..start + N]) {
             for (sum, integer) in sums.iter_mut().zip(row.0) {
                 *sum += i16::from(integer);
             }

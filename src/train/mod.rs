@@ -9,6 +9,8 @@
 //! of threads and any kernel level; every random decision is a function of what it decides ([`crate::rng`]).
 
 mod batch;
+mod checkpoint;
+mod codec;
 mod config;
 mod decay;
 mod fit;
@@ -17,12 +19,16 @@ mod parameters;
 mod pass;
 mod penalty;
 pub mod recipe;
+mod run;
+mod state;
 mod trainer;
 mod update;
 
 pub use batch::{PairWeights, Sample, Targets};
+pub use checkpoint::{Checkpoints, Every};
 pub use config::{Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Rowwise, TrainConfig};
-pub use fit::{EpochReport, Event, FitReport, Observer, pool};
+pub use fit::{EpochReport, Event, FitReport, FitState, Observer, pool};
 pub use parameters::{Parameters, Statistics, glorot_radius, he_radius, prior_logit};
 pub use penalty::{Penalty, PenaltyKind};
+pub use run::Run;
 pub use trainer::{StepReport, Trainer};

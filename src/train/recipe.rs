@@ -20,17 +20,17 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::TrainConfig;
 use super::fit::{Event, FitReport};
-use super::parameters::Statistics;
-use super::trainer::Trainer;
+use super::run::Run;
 use crate::data::{Corpus, CorpusStats, Counts, Dataset, Prepared};
 use crate::error::{Error, Result};
-use crate::evaluate::Evaluated;
+use crate::evaluate::{Evaluated, KeyMeasures};
 use crate::format::{Model, Provenance};
 use crate::kernels::Level;
+use crate::metrics::Metric;
 use crate::rng::Philox;
 use crate::tags::Tags;
 use crate::vocab::Vocabulary;
@@ -98,6 +98,18 @@ pub struct TrainingReport {
     pub duration: Duration,
 }
 
+/// What a model tells of the fit that it comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome {
+    pub(super) epochs: usize,
+    pub(super) best_epoch: u32,
+    pub(super) valid_samples: usize,
+    /// Measures on these.
+    pub(super) valid: Option<KeyMeasures>,
+}
+
+const CREATED_BY: &str = concat!("tagomatic ", env!("CARGO_PKG_VERSION"));
+
 impl TrainingSet {
     /// All items of `corpus`; a keyword needs `min_count` of them to be in the vocabulary.
     ///
@@ -143,11 +155,11 @@ impl TrainingSet {
         &self.stats
     }
 
-    /// Trains a model, at a kernel level and on the threads of `pool`, if there is one; the model depends on neither.
+    /// Trains a model, at a kernel level and on the threads of `pool`, if there is one; the model depends on neither. To pause a
+    /// training, save it and go on with it, make a [`Run`].
     ///
     /// # Errors
-    /// [`Error::Config`] if the configuration or the share of validation items is out of range; [`Error::NoData`] if there is nothing
-    /// in [`Validation::On`]; [`Error::UnsupportedLevel`]; and whatever [`Trainer::fit`] and [`Trainer::evaluate`] fail with.
+    /// As [`Run::new`] and [`Run::advance`].
     pub fn train(
         &self,
         config: TrainConfig,
@@ -156,51 +168,14 @@ impl TrainingSet {
         pool: Option<Arc<rayon::ThreadPool>>,
         observer: &mut PhaseObserver<'_>,
     ) -> Result<(Model, TrainingReport)> {
-        let tags = self.tags.len();
-        let sides = self.split(validation, &config)?;
-        let train = sides.as_ref().map_or(&self.dataset, |(train, _)| train);
-        let (valid, refit) = match validation {
-            Validation::On(valid) => (Some(valid), false),
-            Validation::Split { refit, .. } => (sides.as_ref().map(|(_, valid)| valid), refit && sides.is_some()),
-            Validation::None => (None, false),
-        };
-
-        let phase = Phase::Fit { epochs: config.epochs };
-        let mut trainer = Trainer::new(config, self.vocabulary.clone(), self.tags.clone(), &Statistics::of(train, tags))?;
-        trainer.set_level(level)?;
-        if let Some(pool) = pool {
-            trainer.set_pool(pool);
-        }
-        let start = Instant::now();
-        let fit = trainer.fit(train, valid, &mut |event| observer(phase, event))?;
-        let mut duration = start.elapsed();
-        let propensities = Counts::of(train, tags).propensities();
-        let measured = trainer.evaluate(valid.unwrap_or(train), propensities.as_ref())?;
-
-        let (mut learnt, mut refit_samples) = (train, 0);
-        if refit && fit.best_epoch > 0 && !fit.interrupted {
-            let start = Instant::now();
-            let phase = Phase::Refit { epochs: fit.best_epoch };
-            let mut again = trainer.restarted(&Statistics::of(&self.dataset, tags), fit.best_epoch)?;
-            if !again.fit(&self.dataset, None, &mut |event| observer(phase, event))?.interrupted {
-                (trainer, learnt, refit_samples) = (again, &self.dataset, self.dataset.len());
-            }
-            duration += start.elapsed();
-        }
-        let report = TrainingReport {
-            fit,
-            measured,
-            samples: train.len(),
-            valid_samples: valid.map_or(0, Dataset::len),
-            refit_samples,
-            duration,
-        };
-        let model = trainer.model(self.provenance(learnt, &report)?)?;
-        Ok((model, report))
+        let mut run = Run::new(self, config, validation, level, pool)?;
+        // Whether it was ended early is in the report.
+        let _ = run.advance(observer)?;
+        run.into_model()
     }
 
     /// The items to train on and those to validate on, if there are any among the training items.
-    fn split(&self, validation: Validation<'_>, config: &TrainConfig) -> Result<Option<(Dataset, Dataset)>> {
+    pub(super) fn split(&self, validation: Validation<'_>, config: &TrainConfig) -> Result<Option<(Dataset, Dataset)>> {
         let fraction = match validation {
             Validation::None => return Ok(None),
             Validation::On(valid) if valid.is_empty() => {
@@ -216,34 +191,44 @@ impl TrainingSet {
         Ok(Some((self.dataset.subset(train)?, self.dataset.subset(valid)?)))
     }
 
+    /// What decides a training beside its validation items, as text under the keys of the provenance.
+    pub(super) fn settings(&self, config: &TrainConfig) -> Result<Provenance> {
+        let mut settings = Provenance::new();
+        config.describe(&mut settings)?;
+        for (key, value) in [
+            ("created_by", CREATED_BY.to_owned()),
+            ("data.fingerprint", format!("{:016x}", self.fingerprint)),
+            ("data.keywords", self.vocabulary.len().to_string()),
+            ("data.min_count", self.min_count.to_string()),
+            ("data.samples", self.dataset.len().to_string()),
+            ("data.tags", self.tags.len().to_string()),
+        ] {
+            settings.insert(key, value)?;
+        }
+        Ok(settings)
+    }
+
     /// What the model tells of its making, but for its configuration, which the trainer adds.
-    fn provenance(&self, learnt: &Dataset, report: &TrainingReport) -> Result<Provenance> {
-        let TrainingReport { fit, measured, valid_samples, .. } = report;
+    pub(super) fn provenance(&self, learnt: &Dataset, fitted: Outcome) -> Result<Provenance> {
+        let Outcome { epochs, best_epoch, valid_samples, valid } = fitted;
         let mut provenance = Provenance::new();
         Counts::of(learnt, self.tags.len()).describe(&mut provenance)?;
         for (key, value) in [
-            ("created_by", concat!("tagomatic ", env!("CARGO_PKG_VERSION")).to_owned()),
+            ("created_by", CREATED_BY.to_owned()),
             ("data.keywords", self.vocabulary.len().to_string()),
             ("data.tags", self.tags.len().to_string()),
             ("data.fingerprint", format!("{:016x}", self.fingerprint)),
             ("data.valid_samples", valid_samples.to_string()),
             ("data.min_count", self.min_count.to_string()),
-            ("fit.epochs", fit.epochs.len().to_string()),
-            ("fit.best_epoch", fit.best_epoch.to_string()),
+            ("fit.epochs", epochs.to_string()),
+            ("fit.best_epoch", best_epoch.to_string()),
         ] {
             provenance.insert(key, value)?;
         }
-        if *valid_samples > 0 {
-            let evaluation = &measured.evaluation;
-            for (key, value) in [
-                ("fit.valid_log_loss", Some(evaluation.summary.log_loss)),
-                ("fit.valid_p_at_1", evaluation.summary.p_at_1),
-                ("fit.valid_micro_f1", Some(evaluation.micro_f1)),
-                ("fit.valid_macro_auc", evaluation.macro_auc.value),
-                ("fit.valid_macro_ap", evaluation.macro_ap.value),
-            ] {
-                if let Some(value) = value {
-                    provenance.insert(key, format!("{value:.6}"))?;
+        if let Some(valid) = valid {
+            for metric in [Metric::LogLoss, Metric::PAt1, Metric::MicroF1, Metric::MacroAuc, Metric::MacroAp] {
+                if let Some(value) = valid.get(metric) {
+                    provenance.insert(format!("fit.valid_{metric}"), format!("{value:.6}"))?;
                 }
             }
         }

@@ -8,10 +8,11 @@ mod extensions;
 use std::fs;
 
 use tagomatic::aligned::{self, Block};
+use tagomatic::calibration::{Calibration, Curve, Knot};
 use tagomatic::convert::{Conversion, convert};
 use tagomatic::format::{Extensions, LogitError};
 use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, StoredWeights, Weights};
-use tagomatic::weights::{Matrix, WeightType};
+use tagomatic::weights::WeightType;
 use tagomatic::{Error, Model, ModelParts, Provenance, Tags, Vocabulary};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -19,7 +20,7 @@ use xxhash_rust::xxh3::xxh3_64;
 const NAMES: [&str; 12] = ["NETW", "GRPS", "VSLT", "VOFF", "VTXT", "TAGS", "TNAM", "WGT1", "BIA1", "WGT2", "BIA2", "PROV"];
 
 /// Further ones that this version knows, and their flags.
-const EXTENSIONS: [(&str, u32); 3] = [("LERR", 0), ("SCL1", 1), ("SCL2", 1)];
+const EXTENSIONS: [(&str, u32); 4] = [("CALB", 1), ("LERR", 0), ("SCL1", 1), ("SCL2", 1)];
 
 /// All that a model is made of, owned.
 struct Parts {
@@ -68,6 +69,15 @@ impl Parts {
 
     fn small() -> Parts {
         Parts::new(3, 2, &[2, 1], OutputLayout::Panels)
+    }
+
+    /// A small network with everything that its parts can have.
+    fn full() -> Parts {
+        let mut parts = Parts::small();
+        let curve = Curve { slope: 0.5, knots: vec![Knot { from: -1.5, to: 0.25 }, Knot { from: 2.5, to: 0.25 }] };
+        let curves = [Curve::identity(), curve, Curve::linear(2.0, -1.0)];
+        parts.extensions.calibration = Some(Calibration::new(&curves).unwrap());
+        parts
     }
 
     fn model(&self) -> Result<Model, Error> {
