@@ -17,6 +17,7 @@
 //! | [`format`](mod@format) | the model file |
 //! | [`tagger`], [`explain`], [`neighbors`] | serving; what each keyword adds to a score; tags that a model sees alike |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
+//! | `rules` | what a tag is, in terms of the themes and keywords of items |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
 //! | `tune` | thresholds from validation data |
 
@@ -41,6 +42,8 @@ mod named;
 pub mod neighbors;
 pub mod network;
 pub mod rng;
+#[cfg(feature = "train")]
+pub mod rules;
 pub mod selection;
 pub mod tagger;
 pub mod tags;

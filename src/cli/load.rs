@@ -4,6 +4,7 @@ use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use tagomatic::data::{Corpus, Dataset, Encoder, EncoderStats, Item, input, jsonl};
+use tagomatic::rules::{Labeller, Rules, Withhold};
 use tagomatic::{Error, Model, Tags};
 
 use super::failure::{Failure, Result};
@@ -24,13 +25,20 @@ pub(super) struct Items<'a> {
     files: std::slice::Iter<'a, PathBuf>,
     reader: Option<jsonl::Reader<Box<dyn BufRead + Send>>>,
     on_error: OnError,
+    labeller: Option<Labeller<'a>>,
     /// Malformed lines so far.
     pub(super) skipped: u64,
 }
 
 impl<'a> Items<'a> {
     pub(super) fn new(files: &'a [PathBuf], on_error: OnError) -> Self {
-        Items { files: files.iter(), reader: None, on_error, skipped: 0 }
+        Items { files: files.iter(), reader: None, on_error, labeller: None, skipped: 0 }
+    }
+
+    /// The same items, tagged by rules.
+    pub(super) fn labelled(mut self, rules: &'a Rules, withhold: Withhold) -> Self {
+        self.labeller = Some(Labeller::new(rules, withhold));
+        self
     }
 
     fn skip(&mut self, error: &Error) {
@@ -57,17 +65,25 @@ impl Iterator for Items<'_> {
             match reader.next() {
                 None => self.reader = None,
                 Some(Err(error @ Error::Data { .. })) if self.on_error == OnError::Skip => self.skip(&error),
-                Some(result) => return Some(result),
+                Some(mut result) => {
+                    if let (Ok(item), Some(labeller)) = (&mut result, &mut self.labeller) {
+                        labeller.label(item);
+                    }
+                    return Some(result);
+                }
             }
         }
     }
 }
 
-/// All items of `items`, and how many lines were skipped.
+/// All items of `items`, and how many lines were skipped. Fails if they are tagged by rules that do not fit them.
 pub(super) fn corpus(mut items: Items<'_>) -> Result<(Corpus, u64)> {
     let mut corpus = Corpus::new();
     for item in &mut items {
         corpus.push(&item?)?;
+    }
+    if let Some(labeller) = &items.labeller {
+        labeller.check_used()?;
     }
     Ok((corpus, items.skipped))
 }
@@ -79,14 +95,19 @@ pub(super) struct Encoded {
     pub(super) skipped: u64,
 }
 
-/// Reads `files`, which must hold an item at least.
+/// Reads `files`, which must hold an item at least; their items are tagged by the rules, if there are some.
 pub(super) fn encode(
     files: &[PathBuf],
     on_error: OnError,
+    rules: Option<&Rules>,
     keyword: impl Fn(&str) -> Option<u32>,
     tags: &Tags,
 ) -> Result<Encoded> {
     let mut items = Items::new(files, on_error);
+    if let Some(rules) = rules {
+        // Models without a keyword do not know it, and those that have it need it.
+        items = items.labelled(rules, Withhold::FromTag);
+    }
     let encoded = encode_items(&mut items, keyword, tags)?;
     if encoded.dataset.is_empty() {
         let cure = "give at least one, one JSON object a line";
@@ -108,6 +129,13 @@ pub(super) fn encode_items(
     }
     let (dataset, stats) = encoder.finish();
     Ok(Encoded { dataset, stats, skipped: 0 })
+}
+
+/// Reads tag rules.
+pub(super) fn rules(path: &Path) -> Result<Rules> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|source| Error::Io { path: path.to_owned(), doing: "read the rules", source })?;
+    Ok(Rules::parse(&text, &path.display().to_string())?)
 }
 
 /// Fails if a file to read is the one to write: it would be gone.

@@ -7,6 +7,7 @@ use tagomatic::Model;
 use tagomatic::kernels::LossKind;
 use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::network::Activation;
+use tagomatic::rules::Withhold;
 use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::train::{
     Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Penalty, PenaltyKind, Rowwise, TrainConfig,
@@ -32,6 +33,9 @@ pub(super) struct Arguments {
     /// Items to validate on, which decide when training stops and which epoch is kept
     #[arg(long, value_name = "FILE", conflicts_with = "valid_fraction")]
     valid: Option<PathBuf>,
+    /// Rules that make tags out of the tags and keywords of the items, of those in --valid too
+    #[arg(long, value_name = "RULES.toml")]
+    tags: Option<PathBuf>,
     /// The share of DATA to validate on instead; 0 for none, then the last epoch is kept
     #[arg(long, value_name = "X", default_value_t = VALID_FRACTION, value_parser = fraction)]
     valid_fraction: f64,
@@ -196,7 +200,7 @@ impl Options {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { data, out, valid, on_error, .. } = arguments;
+    let Arguments { data, out, valid, tags, on_error, .. } = arguments;
     // What can be known to fail fails before the work.
     let Options { penalty, penalty_weight, .. } = arguments.options;
     if penalty.is_some() != penalty_weight.is_some() {
@@ -206,14 +210,23 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     config.validate()?;
     let to_stdout = out == Path::new("-");
     if !to_stdout {
-        load::check_apart(out, data.iter().chain(valid))?;
+        load::check_apart(out, data.iter().chain(valid).chain(tags))?;
         Model::check_save(out).map_err(Failure::saving)?;
     }
 
-    let (corpus, skipped) = load::corpus(Items::new(data, *on_error))?;
-    let set = TrainingSet::new(corpus, arguments.min_count).map_err(|error| Failure::in_files(error, data))?;
+    let rules = tags.as_deref().map(load::rules).transpose()?;
+    let mut items = Items::new(data, *on_error);
+    if let Some(rules) = &rules {
+        items = items.labelled(rules, Withhold::FromAll);
+    }
+    let (corpus, skipped) = load::corpus(items)?;
+    let set = match &rules {
+        Some(rules) => TrainingSet::with_rules(corpus, arguments.min_count, rules),
+        None => TrainingSet::new(corpus, arguments.min_count),
+    };
+    let set = set.map_err(|error| Failure::in_files(error, data))?;
     let keyword = |keyword: &str| set.vocabulary().get(keyword);
-    let encode = |file| load::encode(std::slice::from_ref(file), *on_error, keyword, set.tags());
+    let encode = |file| load::encode(std::slice::from_ref(file), *on_error, rules.as_ref(), keyword, set.tags());
     let valid = valid.as_ref().map(encode).transpose()?;
     let validation = match &valid {
         Some(valid) => Validation::On(&valid.dataset),

@@ -28,6 +28,9 @@ pub(super) struct Arguments {
     /// Only this tag; may be repeated
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
+    /// Rules that make tags out of the tags and keywords of the items, those that the model was trained with
+    #[arg(long = "tags", value_name = "RULES.toml")]
+    rules: Option<PathBuf>,
     /// What to do at a malformed line: stop with its place, or skip and count it
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
     on_error: OnError,
@@ -63,7 +66,7 @@ struct TagDocument<'a> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { model: path, valid, out, threshold, tags, on_error } = arguments;
+    let Arguments { model: path, valid, out, threshold, tags, rules, on_error } = arguments;
     let to_stdout = out == Path::new("-");
     if !to_stdout {
         load::check_apart(out, valid)?;
@@ -71,7 +74,9 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     }
     let model = load::model(path)?;
     let tags = (!tags.is_empty()).then(|| indices(model.tags(), tags)).transpose()?;
-    let encoded = load::encode(valid, *on_error, |keyword| model.vocabulary().get(keyword), model.tags())?;
+    let rules = rules.as_deref().map(load::rules).transpose()?;
+    let keyword = |keyword: &str| model.vocabulary().get(keyword);
+    let encoded = load::encode(valid, *on_error, rules.as_ref(), keyword, model.tags())?;
     let tagger = session.tagger(model)?;
     let tuned = tune(&tagger, &encoded.dataset, *threshold, tags.as_deref(), session.pool.as_deref())?;
     let document = Document::new(&tuned, tagger.tags(), Skipped::of(&encoded));

@@ -154,11 +154,19 @@ impl Trainer {
             .map_err(|_| Error::TooLarge { what: "samples of a data set", limit: u32::MAX.into() })?;
         let given_offsets = self.offsets.clone();
         let sampled = match self.config.negatives {
-            Negatives::All => None,
+            Negatives::All if dataset.exclusions().is_empty() => None,
+            Negatives::All => {
+                let scored = ScoredPairs::all_but(dataset.exclusions(), dataset.len(), self.tags.len());
+                Some(SampledPairs { scored, factors: None })
+            }
             Negatives::Sampled(ratio) => Some(self.sample_negatives(dataset, ratio)?),
         };
         self.epoch += 1;
-        let order = Philox::new(self.config.seed).permutation(samples, self.epoch);
+        let mut order = Philox::new(self.config.seed).permutation(samples, self.epoch);
+        if let Some(sampled) = &sampled {
+            // The others would teach nothing.
+            order.retain(|&sample| sampled.scored.row(sample as usize).iter().any(|word| *word != 0));
+        }
         let result = self.run_batches(dataset, &order, sampled.as_ref(), observer);
         self.offsets = given_offsets;
         result
@@ -167,7 +175,7 @@ impl Trainer {
     /// Draws the negatives of the coming epoch, and corrects for them as configured.
     fn sample_negatives(&mut self, dataset: &Dataset, ratio: f64) -> Result<SampledPairs> {
         let names: Vec<&str> = self.tags.iter().map(|tag| tag.name.as_str()).collect();
-        let negatives = NegativeSampler::new(Philox::new(self.config.seed), dataset.tag_sets(), &names, ratio)?;
+        let negatives = NegativeSampler::new(Philox::new(self.config.seed), dataset, &names, ratio)?;
         let rates: Vec<f64> = negatives.quotas().iter().map(|quota| quota.rate).collect();
         let mut factors = None;
         match self.config.correction {
@@ -181,7 +189,7 @@ impl Trainer {
         Ok(SampledPairs { scored: negatives.epoch(self.epoch + 1), factors })
     }
 
-    /// Steps through the samples in `order`; of each, only the pairs in `sampled` count, if given.
+    /// Steps through the samples in `order`; of each, only the pairs in `sampled` count, if there are some.
     fn run_batches(
         &mut self,
         dataset: &Dataset,
@@ -214,7 +222,7 @@ impl Trainer {
             penalty_sum += step.penalty;
             means = EpochMeans { log_loss: loss_sum / pairs.max(1) as f64, penalty: penalty_sum / (n + 1) as f64 };
             let (done, log_loss) = (n * self.config.batch + indices.len(), means.log_loss);
-            if observer(Event::Batch { epoch: self.epoch, done, samples: dataset.len(), log_loss }).is_break() {
+            if observer(Event::Batch { epoch: self.epoch, done, samples: order.len(), log_loss }).is_break() {
                 return Ok((means, ControlFlow::Break(())));
             }
         }
@@ -224,10 +232,11 @@ impl Trainer {
 
     /// Fails if a tag has nothing to be told apart from, or by.
     fn check_trainable(&self, dataset: &Dataset) -> Result<()> {
-        for (tag, positives) in self.tags.iter().zip(dataset.tag_counts(self.tags.len())) {
-            let (positives, all) = (positives as usize, dataset.len());
-            if positives == 0 || positives == all {
-                return Err(Error::UntrainableTag { tag: tag.name.clone(), positives, negatives: all - positives });
+        let counts = dataset.tag_counts(self.tags.len()).into_iter().zip(dataset.exclusions().counts(self.tags.len()));
+        for (tag, (positives, excluded)) in self.tags.iter().zip(counts) {
+            let (positives, negatives) = (positives as usize, dataset.len() - (positives + excluded) as usize);
+            if positives == 0 || negatives == 0 {
+                return Err(Error::UntrainableTag { tag: tag.name.clone(), positives, negatives });
             }
         }
         Ok(())
