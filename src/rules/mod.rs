@@ -3,7 +3,7 @@
 //! A *theme* is a tag as it stands in the data. A rule makes a *tag* of a model out of themes and keywords: any of these, all of those,
 //! none of others. An item that has a near-synonym of a tag but not the tag is not held against it: the pair is left out of
 //! training. A tag's parents are given to every item that has the tag. Keywords that define a tag can be withheld from its inputs, so
-//! that it must be learnt from the others.
+//! that it must be learnt from the others; of a net that all tags share they are left out altogether.
 //!
 //! [`Rules::parse`] reads them (feature `rules`), [`Display`](fmt::Display) writes them, and a [`Labeller`] applies them to items.
 //!
