@@ -11,12 +11,15 @@
 mod workloads;
 
 use std::hint::black_box;
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use tagomatic::aligned::{Block, LANES, as_floats, as_floats_mut};
+use tagomatic::data::{Corpus, Format, Reader, input};
 use tagomatic::kernels::{ActiveLists, Answer, Answers, HiddenRows, Kernels, Level, Panels};
 use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
 use tagomatic::selection::{MinScore, Selection};
+use tagomatic::train::{Penalty, PenaltyKind, Statistics, TrainConfig, Trainer};
 use tagomatic::{Model, ModelParts, Provenance, Tagger, Tags, Vocabulary};
 use workloads::{Sets, W1M, W2, noise};
 
@@ -231,12 +234,32 @@ fn contest(rounds: usize, vectors: &Vectors, weights: &[Block]) {
     }
 }
 
-/// The same on hidden vectors of a net that was trained, with the mean-square penalty and without, on the films in `models/`.
+/// The same on hidden vectors of nets that were trained on the films in `models/`, without a penalty and with mean-square ones.
 fn trained(rounds: usize) {
-    use tagomatic::data::input::Input;
-    use tagomatic::data::jsonl::Reader;
-    use tagomatic::data::{Corpus, OnError};
-    let _ = (rounds, Input::open("models/movies-train.jsonl.gz").unwrap(), Reader::new, Corpus::default, OnError::Stop);
+    let reader = |file: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(file);
+        Reader::new(input::open(&path).unwrap(), Format::JsonLines, file).map(Result::unwrap)
+    };
+    let mut corpus = Corpus::new();
+    reader("movies-train.jsonl.gz").for_each(|item| corpus.push(&item).unwrap());
+    let prepared = corpus.finish(2).unwrap();
+    let (tags, films) = (Tags::from_names(prepared.tags).unwrap(), prepared.dataset);
+    let vocabulary = Vocabulary::from_keywords(prepared.keywords).unwrap();
+    let weights = noise(1, 1_024 * 64);
+    for weight in [0.0, 0.1, 0.3] {
+        let penalty = (weight > 0.0).then_some(Penalty { kind: PenaltyKind::MeanSquare(0.0), weight });
+        let config = TrainConfig { hidden: 64, penalty, ..TrainConfig::default() };
+        let mut trainer = Trainer::new(config, vocabulary.clone(), tags.clone(), &Statistics::of(&films, tags.len())).unwrap();
+        trainer.fit(&films, None, &mut |_| ControlFlow::Continue(())).unwrap();
+        let tagger = Tagger::new(trainer.model(Provenance::new()).unwrap());
+        let (mut scratch, mut blocks) = (tagger.scratch(), vec![Block::ZERO; 256 * 64 / LANES]);
+        for (film, hidden) in as_floats_mut(&mut blocks).chunks_exact_mut(64).enumerate() {
+            tagger.hidden(films.keywords(film), &mut scratch, hidden).unwrap();
+        }
+        println!("  penalty weight {weight}");
+        contest(rounds, &Vectors::of(256, 64, blocks.clone()), &weights[..63 * 64]);
+        contest(rounds, &Vectors::of(1, 64, blocks[64..68].to_vec()), &weights[..63 * 64]);
+    }
 }
 
 /// Nanoseconds a float, and beside the peak.
@@ -319,10 +342,10 @@ fn select(rounds: usize) {
     for kernels in levels() {
         let mut selected = [const { Vec::new() }; 3];
         let [to_best, to_reaching, to_sorted] = &mut selected;
-        let best = Selection { min_score: MinScore::Fixed(0.0), top_k: Some(5) };
-        let mut best = || rows.iter().for_each(|scores| best.select_at(kernels, &tags, scores, to_best));
-        let reaching = Selection { min_score: MinScore::PerTag, top_k: Some(20) };
-        let mut reaching = || rows.iter().for_each(|scores| reaching.select_at(kernels, &tags, scores, to_reaching));
+        let best = Selection { min_score: MinScore::Fixed(0.0), top_k: Some(5), ..Selection::default() };
+        let mut best = || rows.iter().for_each(|scores| best.select_at(kernels, &tags, scores, 1, to_best));
+        let reaching = Selection { top_k: Some(20), ..Selection::default() };
+        let mut reaching = || rows.iter().for_each(|scores| reaching.select_at(kernels, &tags, scores, 1, to_reaching));
         let mut sorted = || {
             for scores in &rows {
                 to_sorted.clear();

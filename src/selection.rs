@@ -10,6 +10,8 @@ pub struct Selection {
     pub min_score: MinScore,
     /// At most this many tags, the best ones; `None` for as many as there are.
     pub top_k: Option<usize>,
+    /// An item of which the model knows fewer different keywords than this is given no tags: nothing is said where little is known.
+    pub min_known: usize,
 }
 
 /// The score that a tag needs to be given.
@@ -22,24 +24,34 @@ pub enum MinScore {
 }
 
 impl Default for Selection {
-    /// Every tag that reaches its threshold.
+    /// Every tag that reaches its threshold, however few keywords are known.
     fn default() -> Self {
-        Selection { min_score: MinScore::PerTag, top_k: None }
+        Selection { min_score: MinScore::PerTag, top_k: None, min_known: 0 }
     }
 }
 
 impl Selection {
+    /// Whether an item is given no tags because only `known` of its keywords are known.
+    #[must_use]
+    pub fn abstains(&self, known: usize) -> bool {
+        known < self.min_known
+    }
+
     /// Writes the indices of the tags that are given to `selected`: by descending score, ties in the order of the tags. `scores`
-    /// holds one score a tag; a score that is NaN gives nothing. `selected` keeps its room, so calls after the first allocate nothing.
+    /// holds one score a tag; a score that is NaN gives nothing. `known` is how many different keywords of the item the model knows.
+    /// `selected` keeps its room, so calls after the first allocate nothing.
     ///
     /// Scores are compared with thresholds, and with the worst of the best so far, some at a time; only those that pass are sorted.
-    pub fn select(&self, tags: &Tags, scores: &[f32], selected: &mut Vec<usize>) {
-        self.select_at(Kernels::best(), tags, scores, selected);
+    pub fn select(&self, tags: &Tags, scores: &[f32], known: usize, selected: &mut Vec<usize>) {
+        self.select_at(Kernels::best(), tags, scores, known, selected);
     }
 
     /// [`Selection::select`] with kernels that are at hand; the answer is the same.
-    pub fn select_at(&self, kernels: Kernels, tags: &Tags, scores: &[f32], selected: &mut Vec<usize>) {
+    pub fn select_at(&self, kernels: Kernels, tags: &Tags, scores: &[f32], known: usize, selected: &mut Vec<usize>) {
         selected.clear();
+        if self.abstains(known) {
+            return;
+        }
         let thresholds = tags.thresholds();
         let count = scores.len().min(thresholds.len());
         let bounds = match self.min_score {
@@ -89,7 +101,7 @@ mod tests {
         let scores = [0.8, 0.5, 0.8, 1.0];
         let selected = |min_score, top_k| {
             let mut selected = vec![7];
-            Selection { min_score, top_k }.select(&tags, &scores, &mut selected);
+            Selection { min_score, top_k, min_known: 0 }.select(&tags, &scores, 0, &mut selected);
             selected
         };
         assert_eq!(selected(MinScore::PerTag, None), [2, 1]);
@@ -100,6 +112,12 @@ mod tests {
         assert_eq!(selected(MinScore::Fixed(0.8), None), [3, 0, 2]);
         assert!(selected(MinScore::Fixed(0.0), Some(0)).is_empty());
         assert_eq!(selected(Selection::default().min_score, Selection::default().top_k), [2, 1]);
+        let mut few = vec![7];
+        let careful = Selection { min_known: 3, ..Selection::default() };
+        careful.select(&tags, &scores, 2, &mut few);
+        assert!(few.is_empty() && careful.abstains(2) && !careful.abstains(3));
+        careful.select(&tags, &scores, 3, &mut few);
+        assert_eq!(few, [2, 1]);
     }
 
     #[test]
@@ -121,11 +139,11 @@ mod tests {
                 sorted.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
                 for k in [1, 3, 40, 600, 5000] {
                     let mut selected = Vec::new();
-                    Selection { min_score, top_k: Some(k) }.select(&tags, &scores, &mut selected);
+                    Selection { min_score, top_k: Some(k), ..Selection::default() }.select(&tags, &scores, 1, &mut selected);
                     assert_eq!(selected, sorted[..k.min(sorted.len())], "{k} of {count}");
                 }
                 let mut selected = Vec::new();
-                Selection { min_score, top_k: None }.select(&tags, &scores, &mut selected);
+                Selection { min_score, ..Selection::default() }.select(&tags, &scores, 1, &mut selected);
                 assert_eq!(selected, sorted);
             }
         }

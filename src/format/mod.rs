@@ -1,7 +1,6 @@
 #![doc = include_str!("FORMAT.md")]
 #![warn(clippy::cast_possible_truncation)]
 
-pub(crate) mod atomic;
 mod extensions;
 mod header;
 #[cfg(feature = "mmap")]
@@ -21,6 +20,8 @@ pub use header::Section;
 #[cfg(feature = "mmap")]
 pub use map::MapAdvice;
 pub use provenance::Provenance;
+#[cfg(feature = "train")]
+pub(crate) use storage::to_little_endian;
 #[cfg(feature = "train")]
 pub(crate) use weights::check_weights;
 pub use write::ModelParts;
