@@ -21,14 +21,19 @@ impl<'a> Sets<'a> {
         let mut end = 0;
         for bounds in starts.windows(2) {
             let set = ids.get(bounds[0]..bounds[1])?;
-            // Without an early exit this is vector code.
-            let faults = set.iter().zip(set.iter().skip(1)).fold(0, |faults, (a, b)| faults | u32::from(a >= b));
-            if faults != 0 {
+            if !is_set(set) {
                 return None;
             }
             end = end.max(set.last().map_or(0, |last| u64::from(*last) + 1));
         }
         Some(Sets { ids, starts, end })
+    }
+
+    /// [`Sets::new`] for ids below `end` of which the caller knows that they are such sets.
+    #[cfg(feature = "train")]
+    pub(crate) fn known(ids: &'a [u32], starts: &'a [usize], end: u64) -> Self {
+        debug_assert!(Sets::new(ids, starts).is_some_and(|sets| sets.end <= end), "sets of ids below {end}");
+        Sets { ids, starts, end }
     }
 
     /// [`Sets::new`], as a result.
@@ -68,6 +73,12 @@ impl<'a> Sets<'a> {
     pub(crate) fn iter(self) -> impl Iterator<Item = (&'a [u32], &'a [u32])> {
         self.starts.windows(2).map(move |bounds| (&self.ids[bounds[0]..bounds[1]], &self.ids[bounds[0]..]))
     }
+}
+
+/// Whether `ids` ascend without repeats.
+pub(crate) fn is_set(ids: &[u32]) -> bool {
+    // Without an early exit this is vector code.
+    ids.iter().zip(ids.iter().skip(1)).fold(0, |faults, (a, b)| faults | u32::from(a >= b)) == 0
 }
 
 /// Sorts `ids` and drops repeats; the number dropped.

@@ -22,7 +22,7 @@ mod sigmoid;
 mod simd;
 
 pub use activation::ActiveUnits;
-pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shrink, Squares};
+pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, STEPS_AHEAD, Shrink, Squares, SteppedRows};
 pub use level::Level;
 pub use output::{ActiveLists, HiddenRows, Logits, PANEL_BLOCKS, Panels, TagMajor};
 pub use rows::{Rows, tree_sum};
@@ -60,6 +60,7 @@ struct Table {
     sigmoid: unsafe fn(f32, &mut [f32]),
     log_loss: unsafe fn(&LogLoss, LossInputs<'_>, &mut [Block]) -> f64,
     adagrad: unsafe fn(&AdaGradStep, &[Block], &mut [Block], Squares<'_>),
+    adagrad_rows: unsafe fn(&AdaGradStep, SteppedRows<'_>, &[Block], &mut [Block], &mut [Block]),
     couple: unsafe fn(f32, f32, &[Block], &mut [Block]),
     shrink: unsafe fn(&Shrink, &mut [Block]),
     proximal: unsafe fn(&ProximalSteps<'_>, &mut [Block], &Squares<'_>),
@@ -81,6 +82,7 @@ static SCALAR: Table = Table {
     sigmoid: scalar::sigmoid,
     log_loss: scalar::log_loss,
     adagrad: scalar::adagrad,
+    adagrad_rows: scalar::adagrad_rows,
     couple: scalar::couple,
     shrink: scalar::shrink,
     proximal: scalar::proximal,
@@ -144,6 +146,16 @@ macro_rules! level {
                 adagrad::adagrad($token, step, gradients, weights, squares);
             }
             $(#[$features])?
+            fn adagrad_rows(
+                step: &AdaGradStep,
+                rows: SteppedRows<'_>,
+                gradients: &[Block],
+                weights: &mut [Block],
+                squares: &mut [Block],
+            ) {
+                adagrad::adagrad_rows($token, step, rows, gradients, weights, squares);
+            }
+            $(#[$features])?
             fn couple(l1: f32, l2: f32, weights: &[Block], gradients: &mut [Block]) {
                 adagrad::couple($token, l1, l2, weights, gradients);
             }
@@ -174,6 +186,7 @@ macro_rules! level {
                 sigmoid,
                 log_loss,
                 adagrad,
+                adagrad_rows,
                 couple,
                 shrink,
                 proximal,
@@ -412,6 +425,34 @@ impl Kernels {
         squares.check_length(weights.len())?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         unsafe { (self.table.adagrad)(step, gradients, weights, squares) };
+        Ok(())
+    }
+
+    /// [`Kernels::adagrad`] with growing sums on some rows of a table, each with its own gradient, row after row in `gradients`.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `squares` is not as long as `weights`, or if there are not as many rows as gradients;
+    /// [`Error::KeywordOutOfRange`] for a row that the table does not have.
+    pub fn adagrad_rows(
+        self,
+        step: &AdaGradStep,
+        rows: SteppedRows<'_>,
+        gradients: &[Block],
+        weights: &mut [Block],
+        squares: &mut [Block],
+    ) -> Result<()> {
+        let count = gradients.len().checked_div(rows.width).unwrap_or(0);
+        Error::check_length("squared-gradient sums", weights.len(), squares.len())?;
+        Error::check_length("gradients of rows", count.saturating_mul(rows.width), gradients.len())?;
+        if rows.ids.len() < count {
+            return Err(Error::Length { what: "rows to step on", expected: count, found: rows.ids.len() });
+        }
+        let end = weights.len().checked_div(rows.width).unwrap_or(0).saturating_add(rows.first as usize);
+        if let Some(&id) = rows.ids[..count].iter().find(|id| **id < rows.first || **id as usize >= end) {
+            return Err(Error::KeywordOutOfRange { id, keywords: end });
+        }
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.adagrad_rows)(step, rows, gradients, weights, squares) };
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! It shares nothing with the bodies but the constants of the polynomials. Read it to know what a kernel computes, in which order.
 
 use super::activation::ActiveUnits;
-use super::adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shrink, Squares};
+use super::adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shrink, Squares, SteppedRows};
 use super::output::{ActiveLists, HiddenRows, Logits, PANEL_BLOCKS, Panels, TagMajor};
 use super::rows::{Rows, tree_sum};
 use super::sigmoid::{ATANH_POLY, EXP_POLY, EXP_UNDERFLOW, LN2_HIGH, LN2_LOW, LogLoss, LossInputs, LossKind};
@@ -269,6 +269,20 @@ fn square(squares: &Squares<'_>, i: usize) -> f32 {
         Squares::Grow(squares) => as_floats(squares)[i],
         Squares::Each(squares) => as_floats(squares)[i],
         Squares::Same(sum) => *sum,
+    }
+}
+
+pub(super) fn adagrad_rows(
+    step: &AdaGradStep,
+    rows: SteppedRows<'_>,
+    gradients: &[Block],
+    weights: &mut [Block],
+    squares: &mut [Block],
+) {
+    for (id, gradient) in rows.ids.iter().zip(gradients.chunks_exact(rows.width.max(1))) {
+        let start = (id - rows.first) as usize * rows.width;
+        let range = start..start + rows.width;
+        adagrad(step, gradient, &mut weights[range.clone()], Squares::Grow(&mut squares[range]));
     }
 }
 

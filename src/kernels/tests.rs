@@ -338,6 +338,32 @@ fn steps_and_decay_are_the_same_bits_on_every_level() {
 }
 
 #[test]
+fn steps_on_rows_are_steps_on_each_of_them() {
+    let step = steps().next().unwrap();
+    for width in [1, 3, 4] {
+        let (gradients, weights, squares) = (noise(1, 2 * width, true), noise(2, 12 * width, true), sums(3, 12 * width));
+        let take = |kernels: Kernels, ids: &[u32]| {
+            let (mut w, mut grown) = (weights.clone(), squares.clone());
+            let rows = SteppedRows { ids, first: 5, width };
+            kernels.adagrad_rows(&step, rows, &gradients, &mut w, &mut grown).map(|()| [bits(&w), bits(&grown)])
+        };
+        for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+            let (mut w, mut grown) = (weights.clone(), squares.clone());
+            for (row, gradient) in [2, 11].into_iter().zip(gradients.chunks_exact(width)) {
+                let range = row * width..(row + 1) * width;
+                kernels.adagrad(&step, gradient, &mut w[range.clone()], Squares::Grow(&mut grown[range])).unwrap();
+            }
+            // The ids behind the second are only asked for, whether there are such rows or not.
+            let ids = [7, 16, 6, 5, 9, 17, 4, 0, u32::MAX, 8];
+            assert_eq!(take(kernels, &ids).unwrap(), [bits(&w), bits(&grown)], "{}", kernels.level());
+            for wrong in [&[7][..], &[7, 17], &[4, 7], &[u32::MAX, 7]] {
+                assert!(take(kernels, wrong).is_err(), "{wrong:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn coupled_gradients_and_skipped_proximal_steps_are_the_same_bits_on_every_level() {
     let rates = [0.1, 0.05, 0.01, 0.009];
     for width in WIDTHS {

@@ -2,15 +2,16 @@
 
 use crate::aligned::Block;
 use crate::error::Result;
+use crate::ids::Sets;
 use crate::kernels::{Kernels, Rows};
 use crate::network::Weights;
 
-/// Rows to be summed: the keywords of a sample, or the samples of a keyword.
+/// The keywords of a sample.
 #[derive(Clone, Copy, Debug)]
 pub struct Bag<'a> {
     /// Row numbers, in the order of the sum.
     pub ids: &'a [u32],
-    /// A factor for each row; `None` is 1 for all.
+    /// A factor for each; `None` is 1 for all.
     pub factors: Option<&'a [f32]>,
 }
 
@@ -20,13 +21,6 @@ impl<'a> Bag<'a> {
     pub fn of(ids: &'a [u32]) -> Self {
         Bag { ids, factors: None }
     }
-
-    fn sum(self, kernels: Kernels, rows: Rows<'_>, init: Option<&[Block]>, out: &mut [Block]) -> Result<()> {
-        match self.factors {
-            None => kernels.sum_rows(rows, init, self.ids, out),
-            Some(factors) => kernels.weighted_sum_rows(rows, init, self.ids, factors, out),
-        }
-    }
 }
 
 /// Writes the pre-activations of the sample with keywords `bag` to `out`, [`crate::network::Shape::row_blocks`] long.
@@ -34,16 +28,26 @@ impl<'a> Bag<'a> {
 /// # Errors
 /// If a keyword has no row in W1, or a length is wrong.
 pub fn forward(kernels: Kernels, weights: Weights<'_>, bag: Bag<'_>, out: &mut [Block]) -> Result<()> {
-    bag.sum(kernels, Rows::new(weights.w1, out.len()), Some(weights.b1), out)
+    let (rows, init) = (Rows::new(weights.w1, out.len()), Some(weights.b1));
+    match bag.factors {
+        None => kernels.sum_rows(rows, init, bag.ids, out),
+        Some(factors) => kernels.weighted_sum_rows(rows, init, bag.ids, factors, out),
+    }
 }
 
-/// Writes the gradient of one row of W1 to `out`: `Σ_i x_i·da_i` over the samples in `bag`, those that hold its keyword.
-/// `d_pre_activations` has one row a sample, as long as `out`. With every sample in the bag it is the gradient of b1.
+/// Writes the gradients of some rows of W1 to `out`, row after row: `Σ_i da_i` over the samples that hold a row's keyword, a set of
+/// them for each row. `d_pre_activations` has one row a sample, as long as `zero`. Where keywords have a factor, it is in `da` already.
 ///
 /// # Errors
 /// If a sample has no row, or a length is wrong.
-pub fn backward_row(kernels: Kernels, d_pre_activations: &[Block], bag: Bag<'_>, out: &mut [Block]) -> Result<()> {
-    bag.sum(kernels, Rows::new(d_pre_activations, out.len()), None, out)
+pub fn backward_rows(
+    kernels: Kernels,
+    d_pre_activations: &[Block],
+    samples: Sets<'_>,
+    zero: &[Block],
+    out: &mut [Block],
+) -> Result<()> {
+    kernels.sum_bags(Rows::new(d_pre_activations, zero.len()), zero, samples, false, out)
 }
 
 #[cfg(test)]
@@ -58,7 +62,6 @@ mod tests {
         for (seed, hidden) in [(1, 1), (2, 16), (3, 37), (4, 80)] {
             let blocks = hidden_blocks(hidden);
             let samples: [&[u32]; 4] = [&[0, 2], &[], &[2], &[1, 2]];
-            let factors: [&[f32]; 4] = [&[1.0, 2.0], &[], &[0.5], &[1.0, 1.25]];
             let w1 = random_blocks(seed, 3 * blocks);
             let b1 = random_blocks(seed + 10, blocks);
             let d = random_blocks(seed + 20, 4 * blocks);
@@ -67,8 +70,8 @@ mod tests {
                 let weights = Weights { w1, b1: &b1, w2: &[], b2: &[] };
                 let mut a = vec![Block::ZERO; blocks];
                 let mut sum = 0.0;
-                for (i, (ids, factors)) in samples.iter().zip(factors).enumerate() {
-                    forward(kernels, weights, Bag { ids, factors: Some(factors) }, &mut a).unwrap();
+                for (i, ids) in samples.iter().enumerate() {
+                    forward(kernels, weights, Bag::of(ids), &mut a).unwrap();
                     sum += as_floats(&a)
                         .iter()
                         .zip(as_floats(&d[i * blocks..]))
@@ -77,8 +80,9 @@ mod tests {
                 }
                 sum
             };
-            let mut gradient = zeroed(hidden);
-            backward_row(kernels, &d, Bag { ids: &[0, 2, 3], factors: Some(&[2.0, 0.5, 1.25]) }, &mut gradient).unwrap();
+            let (zero, mut gradient) = (zeroed(hidden), zeroed(hidden));
+            let holders = Sets::new(&[0, 2, 3], &[0, 3]).unwrap();
+            backward_rows(kernels, &d, holders, &zero, &mut gradient).unwrap();
             for unit in [0, hidden / 2, hidden - 1] {
                 let mut moved = w1.clone();
                 as_floats_mut(&mut moved)[2 * blocks * 16 + unit] += 0.5;

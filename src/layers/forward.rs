@@ -1,6 +1,6 @@
 //! Items on their way from keywords to scores, some at a time.
 
-use super::activation;
+use super::{PREFETCH_FROM, activation};
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
@@ -28,9 +28,6 @@ pub(crate) struct Forward {
 
 /// Buffers are held to about this size, so that they stay in the second-level cache.
 const BUFFERS: usize = 256 << 10;
-
-/// Tables of more bytes than this are read with prefetches.
-const PREFETCH_FROM: usize = 1 << 20;
 
 /// The dense output layer is used for items with this share of their units active or more. With half of them active the sparse one
 /// took 0.6 of its time, see `benches/record`.

@@ -17,7 +17,10 @@ use super::decay::{LazyDecay, Missed};
 use super::parameters::Parameters;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::error::Result;
-use crate::kernels::{self, AdaGradStep, Decay, Denominator, Kernels, ProximalSteps, Shrink, Squares, tree_sum};
+use crate::kernels::{
+    self, AdaGradStep, Decay, Denominator, Kernels, ProximalSteps, STEPS_AHEAD, Shrink, Squares, SteppedRows, tree_sum,
+};
+use crate::layers::PREFETCH_FROM;
 use crate::network::{Group, OutputLayout, Shape};
 
 /// The optimiser's memory.
@@ -353,6 +356,22 @@ impl StepRows<'_> {
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.weights.len().checked_div(self.width).unwrap_or(0)
+    }
+
+    /// Steps on the first of the rows `ids`, given their gradients, row after row, which are used up. The table begins at row `first`.
+    /// What follows in `ids` is stepped on soon after.
+    pub(super) fn step_rows(&mut self, ids: &[u32], first: usize, gradients: &mut [Block]) -> Result<()> {
+        if let (Memory::EachWeight(sums), Constants { kernels, step, coupled: None }) = (&mut self.memory, &self.constants) {
+            let count = gradients.len().checked_div(self.width).unwrap_or(0);
+            let ahead = if size_of_val(self.weights) > PREFETCH_FROM { STEPS_AHEAD } else { 0 };
+            let ids = &ids[..ids.len().min(count + ahead)];
+            let rows = SteppedRows { ids, first: first as u32, width: self.width };
+            return kernels.adagrad_rows(step, rows, gradients, self.weights, sums);
+        }
+        for (id, gradient) in ids.iter().zip(chunks_mut(gradients, self.width)) {
+            self.step(*id as usize - first, gradient)?;
+        }
+        Ok(())
     }
 
     /// Steps on row `row` of these, given its gradient, which is used up.

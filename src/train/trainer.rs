@@ -256,7 +256,7 @@ impl Trainer {
         let pairs = samples.iter().map(|sample| sample.scored(shape.tags())).sum();
         let factor = config.reduction.factor(samples.len(), shape.tags(), pairs);
 
-        self.keywords.load(samples, dropout(config.dropout_in), step);
+        self.keywords.load(samples, dropout(config.dropout_in), step)?;
         self.optimizer.catch_up(self.kernels, &self.keywords.rows, &mut self.parameters.w1)?;
         let inputs = PassInputs {
             kernels: self.kernels,
@@ -279,11 +279,11 @@ impl Trainer {
         }
 
         let touched = &self.keywords.rows;
-        let update = Update {
+        let mut update = Update {
             kernels: self.kernels,
             shape,
             keywords: &self.keywords,
-            pass: &self.pass,
+            pass: &mut self.pass,
             samples: samples.len(),
             workers: self.workers,
         };

@@ -2,63 +2,77 @@
 //!
 //! A row is written by one thread, and its sum does not depend on which: so training is the same for every number of threads.
 
+use std::ops::Range;
+
 use super::batch::Keywords;
 use super::optimizer::{OutputStep, Step, StepRows};
 use super::pass::Pass;
-use crate::aligned::{Block, LANES, as_floats};
+use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::Result;
 use crate::kernels::{Kernels, Rows};
-use crate::layers::embedding_bag::{self, Bag};
-use crate::layers::output;
+use crate::layers::{embedding_bag, output};
 use crate::network::{OutputLayout, Shape};
 use crate::workers::Workers;
 
 /// What the updates of one step read.
-#[derive(Clone, Copy)]
 pub(super) struct Update<'a> {
     pub(super) kernels: Kernels,
     pub(super) shape: &'a Shape,
     pub(super) keywords: &'a Keywords,
-    pub(super) pass: &'a Pass,
+    pub(super) pass: &'a mut Pass,
     pub(super) samples: usize,
     pub(super) workers: Workers,
 }
 
 impl Update<'_> {
     /// Takes the step on all parameters.
-    pub(super) fn run(&self, mut step: Step<'_>) -> Result<()> {
+    pub(super) fn run(&mut self, mut step: Step<'_>) -> Result<()> {
         let all: Vec<u32> = (0..).take(self.samples).collect();
-        self.rows_of_w1(0, self.keywords.rows.len(), 0, step.w1)?;
+        with_buffer(self.shape.row_blocks(), |gradient| {
+            let gradient = &mut gradient[..self.shape.row_blocks()];
+            self.kernels.sum_rows(Rows::new(&self.pass.d_pre_activations, gradient.len()), None, &all, gradient)?;
+            step.b1.step(0, gradient)
+        })?;
+        with_buffer(self.shape.slot_blocks(), |gradient| {
+            let gradient = &mut gradient[..self.shape.slot_blocks()];
+            self.kernels.sum_rows(Rows::new(&self.pass.delta, gradient.len()), None, &all, gradient)?;
+            step.b2.step(0, gradient)
+        })?;
         self.output_weights(&all, &mut step.w2)?;
         step.w2.finish(self.shape)?;
-        let mut gradient = vec![Block::ZERO; self.shape.row_blocks()];
-        embedding_bag::backward_row(self.kernels, &self.pass.d_pre_activations, Bag::of(&all), &mut gradient)?;
-        step.b1.step(0, &mut gradient)?;
-        let mut gradient = vec![Block::ZERO; self.shape.slot_blocks()];
-        self.kernels.sum_rows(Rows::new(&self.pass.delta, gradient.len()), None, &all, &mut gradient)?;
-        step.b2.step(0, &mut gradient)
+        let factor = self.keywords.factor();
+        if factor != 1.0 {
+            // The hidden biases have had their step: from here on dL/da stands for what a keyword's row sees of it.
+            as_floats_mut(&mut self.pass.d_pre_activations).iter_mut().for_each(|d| *d *= factor);
+        }
+        self.rows_of_w1(0..self.keywords.rows.len(), 0, step.w1)
     }
 
-    /// Steps on the rows of W1 of the keywords at places `from..to`. `table` begins at row `first`.
-    fn rows_of_w1(&self, from: usize, to: usize, first: usize, mut table: StepRows<'_>) -> Result<()> {
+    /// Steps on the rows of W1 of the keywords at `places`. `table` begins at row `first`.
+    fn rows_of_w1(&self, places: Range<usize>, first: usize, mut table: StepRows<'_>) -> Result<()> {
         let width = self.shape.row_blocks();
         let rows = &self.keywords.rows;
-        if self.workers.divides(to - from, width * (self.keywords.pairs_per_row() + 4)) {
-            let middle = from + (to - from) / 2;
+        if self.workers.divides(places.len(), width * (self.keywords.pairs_per_row() + 4)) {
+            let middle = places.start + places.len() / 2;
             let boundary = rows[middle] as usize;
             let (left, right) = table.split_at(boundary - first);
-            let (left, right) = self
-                .workers
-                .join(|| self.rows_of_w1(from, middle, first, left), || self.rows_of_w1(middle, to, boundary, right));
+            let (left, right) = self.workers.join(
+                || self.rows_of_w1(places.start..middle, first, left),
+                || self.rows_of_w1(middle..places.end, boundary, right),
+            );
             return left.and(right);
         }
-        let mut gradient = vec![Block::ZERO; width];
-        for (place, row) in (from..to).zip(&rows[from..to]) {
-            let (ids, factors) = self.keywords.samples_of(place);
-            embedding_bag::backward_row(self.kernels, &self.pass.d_pre_activations, Bag { ids, factors }, &mut gradient)?;
-            table.step(*row as usize - first, &mut gradient)?;
-        }
-        Ok(())
+        with_buffer(2 * width, |buffer| {
+            let (zero, gradients) = buffer.split_at_mut(width);
+            for start in places.clone().step_by(gradients.len() / width.max(1)) {
+                let some = start..places.end.min(start + gradients.len() / width.max(1));
+                let gradients = &mut gradients[..some.len() * width];
+                let samples = self.keywords.samples_of(some.clone());
+                embedding_bag::backward_rows(self.kernels, &self.pass.d_pre_activations, samples, zero, gradients)?;
+                table.step_rows(&rows[start..places.end], first, gradients)?;
+            }
+            Ok(())
+        })
     }
 
     fn output_weights(&self, all: &[u32], w2: &mut OutputStep<'_>) -> Result<()> {
@@ -122,6 +136,14 @@ impl Update<'_> {
         }
         Ok(())
     }
+}
+
+/// Blocks of a buffer on the stack: 16 KiB, which the nearest cache holds beside the rows that are read.
+const BUFFER: usize = 256;
+
+/// Runs `work` with a buffer of zeros, at least `least` blocks long.
+fn with_buffer<R>(least: usize, work: impl FnOnce(&mut [Block]) -> R) -> R {
+    if least <= BUFFER { work(&mut [Block::ZERO; BUFFER]) } else { work(&mut vec![Block::ZERO; least]) }
 }
 
 /// Rows of W2 that lie side by side and have gradients of the same form: row r is the sum over samples i of
