@@ -16,6 +16,7 @@ mod adagrad;
 mod level;
 mod magnitude;
 mod output;
+mod product;
 mod rows;
 mod scalar;
 mod sigmoid;
@@ -25,6 +26,7 @@ pub use activation::ActiveUnits;
 pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, STEPS_AHEAD, Shrink, Squares, SteppedRows};
 pub use level::Level;
 pub use output::{ActiveLists, HiddenRows, Logits, PANEL_BLOCKS, Panels, TagMajor};
+pub use product::{Product, RowsMut};
 pub use rows::{Rows, tree_sum};
 pub use sigmoid::{LogLoss, LossInputs, LossKind};
 
@@ -47,13 +49,15 @@ type Start<'a> = Option<&'a [Block]>;
 #[derive(Debug)]
 struct Table {
     level: Level,
-    sum_bags: unsafe fn(Rows<'_>, &[Block], Sets<'_>, bool, &mut [Block]),
+    sum_bags: unsafe fn(Rows<'_>, &[Block], Sets<'_>, f32, bool, &mut [Block]),
     sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &mut [Block]),
     weighted_sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &[f32], &mut [Block]),
     dot_rows: unsafe fn(Rows<'_>, &[u32], &[Block], &mut [Block]),
     panels_sparse: unsafe fn(Panels<'_>, ActiveLists<'_>, &[Block], &mut Logits<'_>),
     panels_dense: unsafe fn(Panels<'_>, HiddenRows<'_>, &[Block], &mut Logits<'_>),
     tag_major: unsafe fn(TagMajor<'_>, HiddenRows<'_>, &mut [f32], usize),
+    product: unsafe fn(Product<'_>, &mut RowsMut<'_>),
+    panels_backward: unsafe fn(Panels<'_>, HiddenRows<'_>, &mut RowsMut<'_>),
     activate: unsafe fn(Activation, &[Block], &mut [Block]),
     activate_backward: unsafe fn(Activation, &[Block], &[Block], &mut [Block]),
     list_active: unsafe fn(&[Block], ActiveUnits<'_>) -> usize,
@@ -76,6 +80,8 @@ static SCALAR: Table = Table {
     panels_sparse: scalar::panels_sparse,
     panels_dense: scalar::panels_dense,
     tag_major: scalar::tag_major,
+    product: scalar::product,
+    panels_backward: scalar::panels_backward,
     activate: scalar::activate,
     activate_backward: scalar::activate_backward,
     list_active: scalar::list_active,
@@ -94,8 +100,8 @@ macro_rules! level {
     ($table:ident, $level:expr, $token:expr $(, #[$features:meta])?) => {
         static $table: Table = {
             $(#[$features])?
-            fn sum_bags(rows: Rows<'_>, init: &[Block], sets: Sets<'_>, prefetch: bool, out: &mut [Block]) {
-                rows::sum_bags($token, rows, init, sets, prefetch, out);
+            fn sum_bags(rows: Rows<'_>, init: &[Block], sets: Sets<'_>, factor: f32, prefetch: bool, out: &mut [Block]) {
+                rows::sum_bags($token, rows, init, sets, factor, prefetch, out);
             }
             $(#[$features])?
             fn sum_rows(rows: Rows<'_>, init: Option<&[Block]>, ids: &[u32], out: &mut [Block]) {
@@ -120,6 +126,14 @@ macro_rules! level {
             $(#[$features])?
             fn tag_major(tags: TagMajor<'_>, hidden: HiddenRows<'_>, z: &mut [f32], stride: usize) {
                 output::tag_major($token, tags, hidden, z, stride);
+            }
+            $(#[$features])?
+            fn product(product: Product<'_>, out: &mut RowsMut<'_>) {
+                product::product($token, product, out);
+            }
+            $(#[$features])?
+            fn panels_backward(panels: Panels<'_>, delta: HiddenRows<'_>, out: &mut RowsMut<'_>) {
+                product::panels_backward($token, panels, delta, out);
             }
             $(#[$features])?
             fn activate(activation: Activation, a: &[Block], h: &mut [Block]) {
@@ -180,6 +194,8 @@ macro_rules! level {
                 panels_sparse,
                 panels_dense,
                 tag_major,
+                product,
+                panels_backward,
                 activate,
                 activate_backward,
                 list_active,
@@ -241,16 +257,24 @@ impl Kernels {
         self.table.level
     }
 
-    /// Embedding bags: for each set `out = init + Σ_k rows[k]`, added in ascending order. `prefetch` asks for rows before they are
+    /// Embedding bags: for each set `out = init + Σ_k factor · rows[k]`, added in ascending order. `prefetch` asks for rows before they are
     /// added, across sets: it pays where the table is not in the caches near to the core.
     ///
     /// # Errors
     /// [`Error::Length`] unless `out` has as many blocks for each set as `init`; [`Error::KeywordOutOfRange`] if an id has no row.
-    pub fn sum_bags(self, rows: Rows<'_>, init: &[Block], sets: Sets<'_>, prefetch: bool, out: &mut [Block]) -> Result<()> {
+    pub fn sum_bags(
+        self,
+        rows: Rows<'_>,
+        init: &[Block],
+        sets: Sets<'_>,
+        factor: f32,
+        prefetch: bool,
+        out: &mut [Block],
+    ) -> Result<()> {
         Error::check_length("sums of bags", init.len().saturating_mul(sets.len()), out.len())?;
         sets.check_below(rows.count(init.len()))?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.sum_bags)(rows, init, sets, prefetch, out) };
+        unsafe { (self.table.sum_bags)(rows, init, sets, factor, prefetch, out) };
         Ok(())
     }
 
@@ -344,6 +368,33 @@ impl Kernels {
         output::check_rows("logits", z.len(), stride, tags.bias.len(), hidden.items)?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         unsafe { (self.table.tag_major)(tags, hidden, z, stride) };
+        Ok(())
+    }
+
+    /// Row m of the result is `Σ_k factor(m, k) · rows[k]`, in ascending order of k. The same bits as [`Kernels::weighted_sum_rows`]
+    /// with or without terms whose factor is 0, if rows are finite.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if there are too few factors or rows, or no room for the result.
+    pub fn product(self, product: Product<'_>, out: &mut RowsMut<'_>) -> Result<()> {
+        product.check()?;
+        out.check("rows of a product", product.items, product.width)?;
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.product)(product, out) };
+        Ok(())
+    }
+
+    /// `dh = δ·W2ᵀ` of one group: for each item and unit the dot product of δ and the unit's weights, the same bits as
+    /// [`Kernels::dot_rows`] on panel after panel and [`tree_sum`]. Floats behind the units are left alone.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if weights, δ or the result do not fit.
+    pub fn panels_backward(self, panels: Panels<'_>, delta: HiddenRows<'_>, out: &mut RowsMut<'_>) -> Result<()> {
+        Error::check_length("output weights", panels.width.saturating_mul(panels.units), panels.blocks.len())?;
+        delta.check(panels.width)?;
+        out.check("gradients by hidden units", delta.items, blocks_for(panels.units))?;
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.panels_backward)(panels, delta, out) };
         Ok(())
     }
 

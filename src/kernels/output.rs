@@ -27,7 +27,7 @@ pub struct Panels<'a> {
 
 impl Panels<'_> {
     /// The panels: their first block of tags, how many they have, and their weights.
-    fn iter(&self) -> impl Iterator<Item = (usize, usize, &[Block])> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, usize, &[Block])> {
         (0..self.width).step_by(PANEL_BLOCKS).map(|first| {
             let blocks = PANEL_BLOCKS.min(self.width - first);
             (first, blocks, &self.blocks[first * self.units..(first + blocks) * self.units])

@@ -4,35 +4,25 @@ use crate::aligned::Block;
 use crate::error::Result;
 use crate::ids::Sets;
 use crate::kernels::{Kernels, Rows};
+use crate::layers::PREFETCH_FROM;
 use crate::network::Weights;
 
-/// The keywords of a sample.
+/// The keywords of some samples.
 #[derive(Clone, Copy, Debug)]
-pub struct Bag<'a> {
-    /// Row numbers, in the order of the sum.
-    pub ids: &'a [u32],
-    /// A factor for each; `None` is 1 for all.
-    pub factors: Option<&'a [f32]>,
+pub struct Bags<'a> {
+    /// A set of keyword ids for each sample.
+    pub sets: Sets<'a>,
+    /// The factor x on every keyword.
+    pub factor: f32,
 }
 
-impl<'a> Bag<'a> {
-    /// The bag with all factors 1.
-    #[must_use]
-    pub fn of(ids: &'a [u32]) -> Self {
-        Bag { ids, factors: None }
-    }
-}
-
-/// Writes the pre-activations of the sample with keywords `bag` to `out`, [`crate::network::Shape::row_blocks`] long.
+/// Writes the pre-activations of some samples to `out`, a row of [`crate::network::Shape::row_blocks`] blocks for each.
 ///
 /// # Errors
 /// If a keyword has no row in W1, or a length is wrong.
-pub fn forward(kernels: Kernels, weights: Weights<'_>, bag: Bag<'_>, out: &mut [Block]) -> Result<()> {
-    let (rows, init) = (Rows::new(weights.w1, out.len()), Some(weights.b1));
-    match bag.factors {
-        None => kernels.sum_rows(rows, init, bag.ids, out),
-        Some(factors) => kernels.weighted_sum_rows(rows, init, bag.ids, factors, out),
-    }
+pub fn forward(kernels: Kernels, weights: Weights<'_>, bags: Bags<'_>, out: &mut [Block]) -> Result<()> {
+    let (rows, prefetch) = (Rows::new(weights.w1, weights.b1.len()), size_of_val(weights.w1) > PREFETCH_FROM);
+    kernels.sum_bags(rows, weights.b1, bags.sets, bags.factor, prefetch, out)
 }
 
 /// Writes the gradients of some rows of W1 to `out`, row after row: `Σ_i da_i` over the samples that hold a row's keyword, a set of
@@ -47,7 +37,7 @@ pub fn backward_rows(
     zero: &[Block],
     out: &mut [Block],
 ) -> Result<()> {
-    kernels.sum_bags(Rows::new(d_pre_activations, zero.len()), zero, samples, false, out)
+    kernels.sum_bags(Rows::new(d_pre_activations, zero.len()), zero, samples, 1.0, false, out)
 }
 
 #[cfg(test)]
@@ -71,7 +61,7 @@ mod tests {
                 let mut a = vec![Block::ZERO; blocks];
                 let mut sum = 0.0;
                 for (i, ids) in samples.iter().enumerate() {
-                    forward(kernels, weights, Bag::of(ids), &mut a).unwrap();
+                    forward(kernels, weights, Bags { sets: Sets::new(ids, &[0, ids.len()]).unwrap(), factor: 1.0 }, &mut a).unwrap();
                     sum += as_floats(&a)
                         .iter()
                         .zip(as_floats(&d[i * blocks..]))

@@ -1,10 +1,10 @@
 //! Items on their way from keywords to scores, some at a time.
 
-use super::{PREFETCH_FROM, activation};
+use super::{activation, embedding_bag};
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
-use crate::kernels::{ActiveLists, ActiveUnits, HiddenRows, Kernels, Logits, Panels, Rows, TagMajor};
+use crate::kernels::{ActiveLists, ActiveUnits, HiddenRows, Kernels, Logits, Panels, TagMajor};
 use crate::network::{Group, Network, OutputLayout, Shape, Weights};
 
 /// The buffers of some items.
@@ -76,8 +76,7 @@ impl Forward {
         // Without hidden units no kernel looks a keyword up.
         keywords.check_below(shape.keywords())?;
         let a = &mut self.pre_activations[..items * self.row];
-        let prefetch = size_of_val(weights.w1) > PREFETCH_FROM;
-        kernels.sum_bags(Rows::new(weights.w1, self.row), weights.b1, keywords, prefetch, a)?;
+        embedding_bag::forward(kernels, weights, embedding_bag::Bags { sets: keywords, factor: 1.0 }, a)?;
         activation::forward(kernels, network, a, &mut self.hidden[..items * self.row])?;
         shape.groups().iter().try_for_each(|group| self.output(kernels, shape, weights, group, items))
     }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::aligned::{Block, as_floats_mut};
 use crate::error::{Error, Result};
 use crate::ids::{Sets, is_set};
+use crate::layers::embedding_bag::Bags;
 use crate::network::Shape;
 use crate::rng::{DropoutLayer, Philox};
 
@@ -158,13 +159,13 @@ pub(super) struct Keywords {
     /// For each keyword of the vocabulary 0; while a mini-batch is taken in, a count or a place.
     counts: Vec<u32>,
     distinct: IdSet,
-    /// As many factors, all the same, as the longest list of keywords; empty when they are all 1.
-    factors: Vec<f32>,
+    /// The factor on kept keywords.
+    pub(super) factor: f32,
 }
 
 impl Keywords {
     pub(super) fn new(shape: &Shape) -> Self {
-        Keywords { counts: vec![0; shape.keywords()], distinct: IdSet::new(shape.keywords()), ..Keywords::default() }
+        Keywords { counts: vec![0; shape.keywords()], distinct: IdSet::new(shape.keywords()), factor: 1.0, ..Keywords::default() }
     }
 
     /// Takes in a mini-batch; `dropout` is its generator, rate and threshold, and the step.
@@ -175,7 +176,7 @@ impl Keywords {
         self.ids.clear();
         self.starts.clear();
         self.starts.push(0);
-        self.factors.clear();
+        self.factor = dropout.map_or(1.0, |(_, rate, _)| (1.0 / (1.0 - rate)) as f32);
         for sample in samples {
             match dropout {
                 None => self.ids.extend_from_slice(sample.keywords),
@@ -196,10 +197,6 @@ impl Keywords {
             return Err(Error::TooLarge { what: "keywords of all samples of a mini-batch", limit: u32::MAX.into() });
         }
         self.transpose();
-        if let Some((_, rate, _)) = dropout {
-            let longest = self.starts.windows(2).map(|s| s[1] - s[0]).max().unwrap_or(0);
-            self.factors.resize(longest, (1.0 / (1.0 - rate)) as f32);
-        }
         Ok(())
     }
 
@@ -236,10 +233,10 @@ impl Keywords {
         }
     }
 
-    /// The kept keywords of a sample, and their factors if they are not all 1.
-    pub(super) fn of_sample(&self, sample: usize) -> (&[u32], Option<&[f32]>) {
-        let ids = &self.ids[self.starts[sample]..self.starts[sample + 1]];
-        (ids, (!self.factors.is_empty()).then(|| &self.factors[..ids.len()]))
+    /// The kept keywords of some samples.
+    pub(super) fn of_samples(&self, samples: Range<usize>) -> Bags<'_> {
+        let sets = Sets::known(&self.ids, &self.starts[samples.start..=samples.end], self.counts.len() as u64);
+        Bags { sets, factor: self.factor }
     }
 
     /// The samples that hold the keywords at these places of `rows`, a set for each.
@@ -250,11 +247,6 @@ impl Keywords {
     /// The mean number of pairs a row takes part in, at least 1.
     pub(super) fn pairs_per_row(&self) -> usize {
         self.ids.len().div_ceil(self.rows.len().max(1)).max(1)
-    }
-
-    /// The factor on kept keywords.
-    pub(super) fn factor(&self) -> f32 {
-        self.factors.first().copied().unwrap_or(1.0)
     }
 }
 

@@ -374,10 +374,11 @@ impl StepRows<'_> {
         Ok(())
     }
 
-    /// Steps on row `row` of these, given its gradient, which is used up.
+    /// Steps on the rows from `row` on, given their gradients, row after row, which are used up.
     pub(super) fn step(&mut self, row: usize, gradient: &mut [Block]) -> Result<()> {
         let Constants { kernels, step, coupled } = &self.constants;
-        let range = row * self.width..(row + 1) * self.width;
+        let start = row * self.width;
+        let range = start..start + gradient.len();
         let weights = &mut self.weights[range.clone()];
         if let Some((l1, l2)) = *coupled {
             kernels.couple(l1, l2, weights, gradient)?;
@@ -385,8 +386,12 @@ impl StepRows<'_> {
         match &mut self.memory {
             Memory::EachWeight(sums) => kernels.adagrad(step, gradient, weights, Squares::Grow(&mut sums[range])),
             Memory::EachRow(sums, length) => {
-                sums[row] += mean_square(*kernels, [&*gradient], *length)?;
-                kernels.adagrad(step, gradient, weights, Squares::Same(sums[row]))
+                let rows = chunks(gradient, self.width).zip(chunks_mut(weights, self.width));
+                for ((gradient, weights), sum) in rows.zip(&mut sums[row..]) {
+                    *sum += mean_square(*kernels, [gradient], *length)?;
+                    kernels.adagrad(step, gradient, weights, Squares::Same(*sum))?;
+                }
+                Ok(())
             }
             Memory::One => kernels.adagrad(step, gradient, weights, Squares::Same(1.0)),
             Memory::Gather(gradients) => {

@@ -8,7 +8,7 @@ use super::config::TrainConfig;
 use super::optimizer::Optimizer;
 use super::parameters::{Parameters, Statistics};
 use super::pass::{Pass, PassInputs};
-use super::update::Update;
+use super::update::{Update, UpdateScratch};
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
 use crate::format::{Model, ModelParts, Provenance, check_weights};
@@ -39,6 +39,7 @@ pub struct Trainer {
     pub(super) shifts: Vec<Block>,
     keywords: Keywords,
     pass: Pass,
+    scratch: UpdateScratch,
     pub(super) pool: Option<Arc<rayon::ThreadPool>>,
     pub(super) workers: Workers,
     pub(super) epoch: u32,
@@ -79,6 +80,7 @@ impl Trainer {
             shifts: vec![Block::ZERO; shape.slot_blocks()],
             keywords: Keywords::new(&shape),
             pass: Pass::default(),
+            scratch: UpdateScratch::default(),
             pool: None,
             workers: Workers { parallel: false, grain: Workers::GRAIN },
             epoch: 0,
@@ -279,11 +281,12 @@ impl Trainer {
         }
 
         let touched = &self.keywords.rows;
-        let mut update = Update {
+        let update = Update {
             kernels: self.kernels,
             shape,
             keywords: &self.keywords,
             pass: &mut self.pass,
+            scratch: &mut self.scratch,
             samples: samples.len(),
             workers: self.workers,
         };
@@ -321,7 +324,7 @@ impl Trainer {
         let (hidden, delta, da) =
             (largest(&self.pass.hidden), largest(&self.pass.delta), largest(&self.pass.d_pre_activations));
         let bound = f64::from(f32::MAX) / samples as f64;
-        let fits = delta <= bound && hidden * delta <= bound && da * f64::from(self.keywords.factor()) <= bound;
+        let fits = delta <= bound && hidden * delta <= bound && da * f64::from(self.keywords.factor) <= bound;
         if loss_sum.is_finite() && self.pass.penalty.is_finite() && fits {
             return Ok(());
         }
