@@ -1,7 +1,7 @@
 //! The one network: its sizes, how its parameters are laid out, and a borrowed view of them.
 //!
 //! ```text
-//! a = b1 + Σ_{k∈S} W1[k]      embedding bag over the set S of a sample's keyword ids
+//! a = b1 + Σ_{k∈S} W1[k]      embedding bag over the set S of a sample's keyword ids; or the mean of these rows, see [`Pooling`]
 //! h = act(a)
 //! z = b2 + Σ_j h_j · W2[j]    output layer
 //! p = clamp(σ(z), ε, 1−ε)
@@ -13,8 +13,9 @@
 use std::ops::Range;
 
 pub use crate::activation::Activation;
-use crate::aligned::{Block, LANES, as_floats, blocks_for};
+use crate::aligned::{Block, LANES, blocks_for};
 use crate::error::{Error, Result};
+use crate::named::named;
 
 /// Tags that one register tile of the output layer holds.
 pub const PANEL: usize = 64;
@@ -51,6 +52,7 @@ pub struct Shape {
     slots: usize,
     layout: OutputLayout,
     groups: Vec<Group>,
+    group_tags: Vec<usize>,
     w2_blocks: usize,
 }
 
@@ -141,7 +143,16 @@ impl Shape {
         if !fits(Some(w2_blocks)) {
             return Err(too_large("output weights"));
         }
-        Ok(Shape { keywords, hidden, tags, slots: slots.next_multiple_of(LANES), layout, groups, w2_blocks })
+        Ok(Shape {
+            keywords,
+            hidden,
+            tags,
+            slots: slots.next_multiple_of(LANES),
+            layout,
+            groups,
+            group_tags: group_tags.to_vec(),
+            w2_blocks,
+        })
     }
 
     /// Keywords K.
@@ -166,6 +177,12 @@ impl Shape {
     #[must_use]
     pub fn groups(&self) -> &[Group] {
         &self.groups
+    }
+
+    /// How many tags each group has.
+    #[must_use]
+    pub fn group_tags(&self) -> &[usize] {
+        &self.group_tags
     }
 
     /// How W2 is stored.
@@ -256,14 +273,6 @@ impl Shape {
         }
     }
 
-    /// Copies `source`, one float a tag slot, to `scores`, one float a tag.
-    pub(crate) fn gather_slots(&self, source: &[Block], scores: &mut [f32]) {
-        let floats = as_floats(source);
-        for group in &self.groups {
-            scores[group.tags.clone()].copy_from_slice(&floats[group.slots.clone()]);
-        }
-    }
-
     /// Copies `source`, one float a tag, to `slots`, one float a tag slot.
     #[cfg(feature = "train")]
     pub(crate) fn scatter_slots(&self, source: &[f32], slots: &mut [Block]) {
@@ -274,11 +283,26 @@ impl Shape {
     }
 }
 
+/// How the rows of a sample's keywords become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pooling {
+    /// Their sum.
+    #[default]
+    Sum,
+    /// Their sum divided by how many there are; 0 for none.
+    Mean,
+}
+
+named!(Pooling, "pooling", "sum or mean", { Sum => "sum", Mean => "mean" });
+
 /// A network without its parameters: sizes and nonlinearities.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
     /// Sizes and layout.
     pub shape: Shape,
+    /// How the rows of a sample's keywords become one.
+    pub pooling: Pooling,
     /// The hidden units' nonlinearity.
     pub activation: Activation,
     /// Scores are clamped to `[eps, 1 - eps]`; `0 <= eps < 0.5`, 0 clamps nothing, -0 is refused.

@@ -143,8 +143,9 @@ pub(super) fn adagrad_rows<S: Simd>(
     let SteppedRows { ids, width, .. } = rows;
     for (n, gradient) in gradients.chunks_exact(width.max(1)).enumerate() {
         if let Some(range) = ids.get(n + STEPS_AHEAD).map(|id| rows.range(*id)) {
-            for block in weights.get(range.clone()).into_iter().chain(squares.get(range)).flatten() {
-                s.prefetch(block);
+            for block in range {
+                s.prefetch(weights, block);
+                s.prefetch(squares, block);
             }
         }
         let range = rows.range(ids[n]);

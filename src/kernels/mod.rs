@@ -21,11 +21,14 @@ mod rows;
 mod scalar;
 mod sigmoid;
 mod simd;
+mod training;
 
 pub use activation::ActiveUnits;
 pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, STEPS_AHEAD, Shrink, Squares, SteppedRows};
 pub use level::Level;
-pub use output::{ActiveLists, HiddenRows, Logits, PANEL_BLOCKS, Panels, TagMajor};
+#[cfg(feature = "train")]
+pub(crate) use output::DENSE_FROM;
+pub use output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor};
 pub use product::{Product, RowsMut};
 pub use rows::{Rows, tree_sum};
 pub use sigmoid::{LogLoss, LossInputs, LossKind};
@@ -49,13 +52,16 @@ type Start<'a> = Option<&'a [Block]>;
 #[derive(Debug)]
 struct Table {
     level: Level,
-    sum_bags: unsafe fn(Rows<'_>, &[Block], Sets<'_>, f32, bool, &mut [Block]),
+    ascends: unsafe fn(&[u32]) -> bool,
+    sum_bags: unsafe fn(Rows<'_>, &[Block], Activation, Sets<'_>, bool, &mut [Block]),
+    sum_scaled_bags: unsafe fn(Rows<'_>, &[Block], Sets<'_>, f32, bool, &mut [Block]),
     sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &mut [Block]),
     weighted_sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &[f32], &mut [Block]),
     dot_rows: unsafe fn(Rows<'_>, &[u32], &[Block], &mut [Block]),
-    panels_sparse: unsafe fn(Panels<'_>, ActiveLists<'_>, &[Block], &mut Logits<'_>),
-    panels_dense: unsafe fn(Panels<'_>, HiddenRows<'_>, &[Block], &mut Logits<'_>),
-    tag_major: unsafe fn(TagMajor<'_>, HiddenRows<'_>, &mut [f32], usize),
+    panels: unsafe fn(Panels<'_>, HiddenRows<'_>, ListBuffers<'_>, &[Block], &mut Answers<'_>),
+    panels_sparse: unsafe fn(Panels<'_>, ActiveLists<'_>, &[Block], &mut Answers<'_>),
+    panels_dense: unsafe fn(Panels<'_>, HiddenRows<'_>, &[Block], &mut Answers<'_>),
+    tag_major: unsafe fn(TagMajor<'_>, HiddenRows<'_>, &mut Answers<'_>),
     product: unsafe fn(Product<'_>, &mut RowsMut<'_>),
     panels_backward: unsafe fn(Panels<'_>, HiddenRows<'_>, &mut RowsMut<'_>),
     activate: unsafe fn(Activation, &[Block], &mut [Block]),
@@ -73,10 +79,13 @@ struct Table {
 
 static SCALAR: Table = Table {
     level: Level::Scalar,
+    ascends: scalar::ascends,
     sum_bags: scalar::sum_bags,
+    sum_scaled_bags: scalar::sum_scaled_bags,
     sum_rows: scalar::sum_rows,
     weighted_sum_rows: scalar::weighted_sum_rows,
     dot_rows: scalar::dot_rows,
+    panels: scalar::panels,
     panels_sparse: scalar::panels_sparse,
     panels_dense: scalar::panels_dense,
     tag_major: scalar::tag_major,
@@ -100,8 +109,31 @@ macro_rules! level {
     ($table:ident, $level:expr, $token:expr $(, #[$features:meta])?) => {
         static $table: Table = {
             $(#[$features])?
-            fn sum_bags(rows: Rows<'_>, init: &[Block], sets: Sets<'_>, factor: f32, prefetch: bool, out: &mut [Block]) {
-                rows::sum_bags($token, rows, init, sets, factor, prefetch, out);
+            fn ascends(ids: &[u32]) -> bool {
+                crate::ids::ascends(ids)
+            }
+            $(#[$features])?
+            fn sum_scaled_bags(
+                rows: Rows<'_>,
+                init: &[Block],
+                sets: Sets<'_>,
+                factor: f32,
+                prefetch: bool,
+                out: &mut [Block],
+            ) {
+                rows::sum_bags($token, rows, init, sets, rows::Same(factor), prefetch, out);
+            }
+            $(#[$features])?
+            fn sum_bags(
+                rows: Rows<'_>,
+                init: &[Block],
+                activation: Activation,
+                sets: Sets<'_>,
+                prefetch: bool,
+                out: &mut [Block],
+            ) {
+                rows::sum_bags($token, rows, init, sets, rows::Ones, prefetch, out);
+                activation::activate_in_place($token, activation, out);
             }
             $(#[$features])?
             fn sum_rows(rows: Rows<'_>, init: Option<&[Block]>, ids: &[u32], out: &mut [Block]) {
@@ -116,16 +148,26 @@ macro_rules! level {
                 rows::dot($token, rows, ids, x, partial_sums);
             }
             $(#[$features])?
-            fn panels_sparse(panels: Panels<'_>, active: ActiveLists<'_>, bias: &[Block], z: &mut Logits<'_>) {
-                output::sparse($token, panels, active, bias, z);
+            fn panels(
+                panels: Panels<'_>,
+                hidden: HiddenRows<'_>,
+                lists: ListBuffers<'_>,
+                bias: &[Block],
+                answers: &mut Answers<'_>,
+            ) {
+                output::panels($token, panels, hidden, lists, bias, answers);
             }
             $(#[$features])?
-            fn panels_dense(panels: Panels<'_>, hidden: HiddenRows<'_>, bias: &[Block], z: &mut Logits<'_>) {
-                output::dense($token, panels, hidden, bias, z);
+            fn panels_sparse(panels: Panels<'_>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
+                output::sparse($token, panels, active, bias, answers);
             }
             $(#[$features])?
-            fn tag_major(tags: TagMajor<'_>, hidden: HiddenRows<'_>, z: &mut [f32], stride: usize) {
-                output::tag_major($token, tags, hidden, z, stride);
+            fn panels_dense(panels: Panels<'_>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
+                output::dense($token, panels, hidden, bias, answers);
+            }
+            $(#[$features])?
+            fn tag_major(tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
+                output::tag_major($token, tags, hidden, answers);
             }
             $(#[$features])?
             fn product(product: Product<'_>, out: &mut RowsMut<'_>) {
@@ -187,10 +229,13 @@ macro_rules! level {
             }
             Table {
                 level: $level,
+                ascends,
                 sum_bags,
+                sum_scaled_bags,
                 sum_rows,
                 weighted_sum_rows,
                 dot_rows,
+                panels,
                 panels_sparse,
                 panels_dense,
                 tag_major,
@@ -214,13 +259,13 @@ macro_rules! level {
 
 level!(PORTABLE, Level::Portable, simd::portable::Portable);
 #[cfg(target_arch = "x86_64")]
-level!(AVX2, Level::Avx2, simd::avx2::Avx2::new(), #[target_feature(enable = "avx2")]);
+level!(AVX2, Level::Avx2, simd::avx2::Avx2::new(), #[target_feature(enable = "avx2,popcnt")]);
 #[cfg(target_arch = "x86_64")]
 level!(
     AVX512,
     Level::Avx512,
     simd::avx512::Avx512::new(),
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
 );
 
 impl Kernels {
@@ -257,8 +302,15 @@ impl Kernels {
         self.table.level
     }
 
-    /// Embedding bags: for each set `out = init + Σ_k factor · rows[k]`, added in ascending order. `prefetch` asks for rows before they are
-    /// added, across sets: it pays where the table is not in the caches near to the core.
+    /// [`Sets::new`], at the speed of the level.
+    #[must_use]
+    pub fn sets<'a>(self, ids: &'a [u32], starts: &'a [usize]) -> Option<Sets<'a>> {
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        Sets::new_with(ids, starts, |set| unsafe { (self.table.ascends)(set) })
+    }
+
+    /// Embedding bags: for each set `out = act(init + Σ_k rows[k])`, added in ascending order. `prefetch` asks for rows before they
+    /// are added, across sets: it pays where the table is not in the caches near to the core.
     ///
     /// # Errors
     /// [`Error::Length`] unless `out` has as many blocks for each set as `init`; [`Error::KeywordOutOfRange`] if an id has no row.
@@ -266,15 +318,15 @@ impl Kernels {
         self,
         rows: Rows<'_>,
         init: &[Block],
+        activation: Activation,
         sets: Sets<'_>,
-        factor: f32,
         prefetch: bool,
         out: &mut [Block],
     ) -> Result<()> {
         Error::check_length("sums of bags", init.len().saturating_mul(sets.len()), out.len())?;
         sets.check_below(rows.count(init.len()))?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.sum_bags)(rows, init, sets, factor, prefetch, out) };
+        unsafe { (self.table.sum_bags)(rows, init, activation, sets, prefetch, out) };
         Ok(())
     }
 
@@ -327,74 +379,94 @@ impl Kernels {
         Ok(())
     }
 
-    /// Logits of one group from the hidden units that are not zero: for each item and tag the bias, then `h_j·W2[j]` in the order of
-    /// the units.
+    /// Answers of one group, in panels: lists the units that are not zero, and goes on as [`Kernels::panels_sparse`] or
+    /// [`Kernels::panels_dense`], whichever is faster for so many.
     ///
     /// # Errors
-    /// [`Error::Length`] if weights, bias, lists or logits do not fit; [`Error::KeywordOutOfRange`] if there is no such unit.
-    pub fn panels_sparse(self, panels: Panels<'_>, active: ActiveLists<'_>, bias: &[Block], z: &mut Logits<'_>) -> Result<()> {
+    /// [`Error::Length`] if weights, bias, hidden vectors, lists or answers do not fit.
+    pub fn panels(
+        self,
+        panels: Panels<'_>,
+        hidden: HiddenRows<'_>,
+        lists: ListBuffers<'_>,
+        bias: &[Block],
+        answers: &mut Answers<'_>,
+    ) -> Result<()> {
+        check_panels(panels, bias)?;
+        let width = blocks_for(panels.units);
+        hidden.check(width)?;
+        answers.check(hidden.items, panels.width * LANES)?;
+        let (units, bounds) = (hidden.items.saturating_mul(width * LANES), hidden.items.saturating_add(1));
+        for (what, expected, found) in [
+            ("bounds of lists", bounds, lists.starts.len()),
+            ("active units", units, lists.units.len()),
+            ("values of active units", units, lists.values.len()),
+        ] {
+            if found < expected {
+                return Err(Error::Length { what, expected, found });
+            }
+        }
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.panels)(panels, hidden, lists, bias, answers) };
+        Ok(())
+    }
+
+    /// Answers of one group from the hidden units that are not zero: a logit is the bias, then `h_j·W2[j]` in the order of the
+    /// units.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if weights, bias, lists or answers do not fit; [`Error::KeywordOutOfRange`] if there is no such unit.
+    pub fn panels_sparse(
+        self,
+        panels: Panels<'_>,
+        active: ActiveLists<'_>,
+        bias: &[Block],
+        answers: &mut Answers<'_>,
+    ) -> Result<()> {
         let ActiveLists { starts, units, values } = active;
         check_panels(panels, bias)?;
         Error::check_length("values of units", units.len(), values.len())?;
         check_starts(starts, units.len())?;
         check_ids(panels.units, units)?;
-        z.check(starts.len().saturating_sub(1), panels.width)?;
+        answers.check(starts.len().saturating_sub(1), panels.width * LANES)?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.panels_sparse)(panels, active, bias, z) };
+        unsafe { (self.table.panels_sparse)(panels, active, bias, answers) };
         Ok(())
     }
 
     /// The same bits as [`Kernels::panels_sparse`], from whole hidden vectors; weights are finite.
     ///
     /// # Errors
-    /// [`Error::Length`] if weights, bias, hidden vectors or logits do not fit.
-    pub fn panels_dense(self, panels: Panels<'_>, hidden: HiddenRows<'_>, bias: &[Block], z: &mut Logits<'_>) -> Result<()> {
+    /// [`Error::Length`] if weights, bias, hidden vectors or answers do not fit.
+    pub fn panels_dense(
+        self,
+        panels: Panels<'_>,
+        hidden: HiddenRows<'_>,
+        bias: &[Block],
+        answers: &mut Answers<'_>,
+    ) -> Result<()> {
         check_panels(panels, bias)?;
         hidden.check(blocks_for(panels.units))?;
-        z.check(hidden.items, panels.width)?;
+        answers.check(hidden.items, panels.width * LANES)?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.panels_dense)(panels, hidden, bias, z) };
+        unsafe { (self.table.panels_dense)(panels, hidden, bias, answers) };
         Ok(())
     }
 
-    /// Logits of one group, tag-major: dot products of tags' rows with hidden vectors, 16 partial sums (unit mod 16) in ascending
-    /// order, then [`tree_sum`], then the bias. Those of item i are `z[i * stride..]`, one a tag.
+    /// Answers of all groups, tag-major: a logit is the dot product of a tag's row with the hidden vector of its group, 16 partial
+    /// sums (unit mod 16) in ascending order, then [`tree_sum`], then the bias. The groups' hidden vectors lie side by side.
     ///
     /// # Errors
-    /// [`Error::Length`] if weights, hidden vectors or logits do not fit.
-    pub fn tag_major(self, tags: TagMajor<'_>, hidden: HiddenRows<'_>, z: &mut [f32], stride: usize) -> Result<()> {
-        Error::check_length("output weights", tags.width.saturating_mul(tags.bias.len()), tags.weights.len())?;
-        hidden.check(tags.width)?;
-        output::check_rows("logits", z.len(), stride, tags.bias.len(), hidden.items)?;
+    /// [`Error::Length`] if weights, groups, hidden vectors or answers do not fit.
+    pub fn tag_major(self, tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) -> Result<()> {
+        let TagMajor { weights, width, groups, bias } = tags;
+        Error::check_length("output weights", width.saturating_mul(bias.len()), weights.len())?;
+        Error::check_length("tags of all groups", bias.len(), groups.iter().fold(0, |sum, tags| tags.saturating_add(sum)))?;
+        hidden.check(width.saturating_mul(groups.len()))?;
+        Error::check_length("tags", bias.len(), answers.tags)?;
+        answers.check(hidden.items, bias.len())?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.tag_major)(tags, hidden, z, stride) };
-        Ok(())
-    }
-
-    /// Row m of the result is `Σ_k factor(m, k) · rows[k]`, in ascending order of k. The same bits as [`Kernels::weighted_sum_rows`]
-    /// with or without terms whose factor is 0, if rows are finite.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if there are too few factors or rows, or no room for the result.
-    pub fn product(self, product: Product<'_>, out: &mut RowsMut<'_>) -> Result<()> {
-        product.check()?;
-        out.check("rows of a product", product.items, product.width)?;
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.product)(product, out) };
-        Ok(())
-    }
-
-    /// `dh = δ·W2ᵀ` of one group: for each item and unit the dot product of δ and the unit's weights, the same bits as
-    /// [`Kernels::dot_rows`] on panel after panel and [`tree_sum`]. Floats behind the units are left alone.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if weights, δ or the result do not fit.
-    pub fn panels_backward(self, panels: Panels<'_>, delta: HiddenRows<'_>, out: &mut RowsMut<'_>) -> Result<()> {
-        Error::check_length("output weights", panels.width.saturating_mul(panels.units), panels.blocks.len())?;
-        delta.check(panels.width)?;
-        out.check("gradients by hidden units", delta.items, blocks_for(panels.units))?;
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.panels_backward)(panels, delta, out) };
+        unsafe { (self.table.tag_major)(tags, hidden, answers) };
         Ok(())
     }
 
@@ -406,18 +478,6 @@ impl Kernels {
         Error::check_length("hidden units", a.len(), h.len())?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         unsafe { (self.table.activate)(activation, a, h) };
-        Ok(())
-    }
-
-    /// `d = d ⊙ act'(a)`, given `h = act(a)`: turns the gradient by h into the gradient by a. NaN where h is NaN.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if the slices differ in length.
-    pub fn activate_backward(self, activation: Activation, a: &[Block], h: &[Block], d: &mut [Block]) -> Result<()> {
-        Error::check_length("hidden units", a.len(), h.len())?;
-        Error::check_length("gradients by hidden units", a.len(), d.len())?;
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.activate_backward)(activation, a, h, d) };
         Ok(())
     }
 
@@ -436,122 +496,6 @@ impl Kernels {
     pub fn sigmoid(self, eps: f32, x: &mut [f32]) {
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         unsafe { (self.table.sigmoid)(eps, x) };
-    }
-
-    /// Log-loss of the pairs of one sample, and its gradient by the logits.
-    ///
-    /// With u = z − ln π, target y, positive weight w, pair weight m, and softplus(x) = ln(1 + eˣ) in a form that does not overflow:
-    ///
-    /// ```text
-    /// value    Σ m · (w·y·C(softplus(−u)) + (1−y)·C(softplus(u)))     C clamps to `bounds`, or not (`Logit`)
-    /// gradient m · scale · ((1−y)·σ(u) − w·y·σ(−u))                   0 outside (eps, 1−eps) for `ClampTorch`
-    /// ```
-    ///
-    /// The value is summed in f64, 16 partial sums. A pair with m = 0 contributes exactly 0 to both.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if the slices differ in length.
-    pub fn log_loss(self, loss: &LogLoss, inputs: LossInputs<'_>, gradient: &mut [Block]) -> Result<f64> {
-        let LossInputs { logits, targets, weights, positive_weights, offsets } = inputs;
-        for (what, slice) in [
-            ("logits", logits),
-            ("targets", targets),
-            ("pair weights", weights),
-            ("positive weights", positive_weights),
-            ("logit offsets", offsets),
-        ] {
-            Error::check_length(what, gradient.len(), slice.len())?;
-        }
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        Ok(unsafe { (self.table.log_loss)(loss, inputs, gradient) })
-    }
-
-    /// One AdaGrad step on each float: `G += g²` if [`Squares`] says so, then `w ← w − γ·(g / D)` with the step's [`Decay`]. With
-    /// g = 0 and no decay nothing changes.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if the slices differ in length.
-    pub fn adagrad(self, step: &AdaGradStep, gradients: &[Block], weights: &mut [Block], squares: Squares<'_>) -> Result<()> {
-        Error::check_length("gradients", weights.len(), gradients.len())?;
-        squares.check_length(weights.len())?;
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.adagrad)(step, gradients, weights, squares) };
-        Ok(())
-    }
-
-    /// [`Kernels::adagrad`] with growing sums on some rows of a table, each with its own gradient, row after row in `gradients`.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if `squares` is not as long as `weights`, or if there are not as many rows as gradients;
-    /// [`Error::KeywordOutOfRange`] for a row that the table does not have.
-    pub fn adagrad_rows(
-        self,
-        step: &AdaGradStep,
-        rows: SteppedRows<'_>,
-        gradients: &[Block],
-        weights: &mut [Block],
-        squares: &mut [Block],
-    ) -> Result<()> {
-        let count = gradients.len().checked_div(rows.width).unwrap_or(0);
-        Error::check_length("squared-gradient sums", weights.len(), squares.len())?;
-        Error::check_length("gradients of rows", count.saturating_mul(rows.width), gradients.len())?;
-        if rows.ids.len() < count {
-            return Err(Error::Length { what: "rows to step on", expected: count, found: rows.ids.len() });
-        }
-        let end = weights.len().checked_div(rows.width).unwrap_or(0).saturating_add(rows.first as usize);
-        if let Some(&id) = rows.ids[..count].iter().find(|id| **id < rows.first || **id as usize >= end) {
-            return Err(Error::KeywordOutOfRange { id, keywords: end });
-        }
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.adagrad_rows)(step, rows, gradients, weights, squares) };
-        Ok(())
-    }
-
-    /// Adds the gradient of decay: `g ← g + l2·w + l1·sgn(w)`, held to the largest finite float. NaN stays NaN.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if the slices differ in length.
-    pub fn couple(self, l1: f32, l2: f32, weights: &[Block], gradients: &mut [Block]) -> Result<()> {
-        Error::check_length("gradients", weights.len(), gradients.len())?;
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.couple)(l1, l2, weights, gradients) };
-        Ok(())
-    }
-
-    /// Decays weights, see [`Shrink`].
-    pub fn shrink(self, shrink: &Shrink, weights: &mut [Block]) {
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.shrink)(shrink, weights) };
-    }
-
-    /// Takes proximal steps without a gradient, any number of steps of one rate at once:
-    /// `|w| ← max(0, |w| − γ·l1/D) / (1 + γ·l2/D)` in each, G as it is; where G = 0 nothing changes. Computed in f64 with `+ - * /`
-    /// and the root; the result is 0 where it would be subnormal.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if there are not as many sums as weights.
-    pub fn proximal(self, steps: &ProximalSteps<'_>, weights: &mut [Block], squares: &Squares<'_>) -> Result<()> {
-        squares.check_length(weights.len())?;
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.proximal)(steps, weights, squares) };
-        Ok(())
-    }
-
-    /// The largest |x|; NaN if any is not finite, 0 for an empty slice.
-    #[must_use]
-    pub fn magnitude(self, x: &[Block]) -> f32 {
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.magnitude)(x) }
-    }
-}
-
-impl Squares<'_> {
-    fn check_length(&self, weights: usize) -> Result<()> {
-        match self {
-            Squares::Grow(sums) => Error::check_length("squared-gradient sums", weights, sums.len()),
-            Squares::Each(sums) => Error::check_length("squared-gradient sums", weights, sums.len()),
-            Squares::Same(_) => Ok(()),
-        }
     }
 }
 

@@ -14,13 +14,18 @@ use crate::network::{Activation, Network};
 /// If `a` and `h` differ in length.
 pub fn forward(kernels: Kernels, network: &Network, a: &[Block], h: &mut [Block]) -> Result<()> {
     kernels.activate(network.activation, a, h)?;
+    clear_padding(network, h);
+    Ok(())
+}
+
+/// Sets the padding of hidden vectors to 0 where the activation has made something else of it.
+pub(crate) fn clear_padding(network: &Network, h: &mut [Block]) {
     if network.activation == Activation::Sigmoid {
         let shape = &network.shape;
         for group in as_floats_mut(h).chunks_exact_mut((blocks_for(shape.hidden()) * LANES).max(1)) {
             group[shape.hidden()..].fill(0.0);
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -28,7 +33,7 @@ mod tests {
     use super::*;
     use crate::aligned::as_floats;
     use crate::layers::tests::random_blocks;
-    use crate::network::{OutputLayout, Shape};
+    use crate::network::{OutputLayout, Pooling, Shape};
 
     const ALL: [Activation; 7] = [
         Activation::Relu,
@@ -45,7 +50,7 @@ mod tests {
         let kernels = Kernels::best();
         for activation in ALL {
             let shape = Shape::new(0, 17, &[1, 1], OutputLayout::TagMajor).unwrap();
-            let network = Network { shape, activation, eps: 0.0 };
+            let network = Network { shape, pooling: Pooling::Sum, activation, eps: 0.0 };
             let (a, d) = (random_blocks(5, 4), random_blocks(6, 4));
             let run = |a: &[Block]| {
                 let mut h = a.to_vec();
@@ -76,7 +81,7 @@ mod tests {
     fn a_unit_at_the_kink_is_off() {
         let shape = Shape::new(0, 16, &[1], OutputLayout::TagMajor).unwrap();
         for (activation, kink) in [(Activation::Relu, -0.0), (Activation::Trec(0.5), 0.5), (Activation::Tlin(0.5), -0.5)] {
-            let network = Network { shape: shape.clone(), activation, eps: 0.0 };
+            let network = Network { shape: shape.clone(), pooling: Pooling::Sum, activation, eps: 0.0 };
             let mut h = [Block::ZERO];
             forward(Kernels::best(), &network, &[Block([kink; LANES])], &mut h).unwrap();
             assert_eq!(h[0].0.map(f32::to_bits), [0; LANES]);

@@ -1,11 +1,12 @@
-//! First layer: `a = b1 + Σ_{k∈S} x_k·W1[k]`, only additions of rows, in ascending order of keywords.
+//! First layer: `a = b1 + Σ_{k∈S} x_k·W1[k]`, only additions of rows, in ascending order of keywords. Where keywords are pooled by
+//! their mean, the sum is divided by |S| before b1 is added.
 
-use crate::aligned::Block;
+use crate::aligned::{Block, as_floats, as_floats_mut};
 use crate::error::Result;
 use crate::ids::Sets;
 use crate::kernels::{Kernels, Rows};
 use crate::layers::PREFETCH_FROM;
-use crate::network::Weights;
+use crate::network::{Activation, Weights};
 
 /// The keywords of some samples.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +23,19 @@ pub struct Bags<'a> {
 /// If a keyword has no row in W1, or a length is wrong.
 pub fn forward(kernels: Kernels, weights: Weights<'_>, bags: Bags<'_>, out: &mut [Block]) -> Result<()> {
     let (rows, prefetch) = (Rows::new(weights.w1, weights.b1.len()), size_of_val(weights.w1) > PREFETCH_FROM);
-    kernels.sum_bags(rows, weights.b1, bags.sets, bags.factor, prefetch, out)
+    if bags.factor == 1.0 {
+        return kernels.sum_bags(rows, weights.b1, Activation::Identity, bags.sets, prefetch, out);
+    }
+    kernels.sum_scaled_bags(rows, weights.b1, bags.sets, bags.factor, prefetch, out)
+}
+
+/// Turns the sum of a sample's rows, without the bias, into its pre-activations where keywords are pooled by their mean:
+/// `sum / keywords + b1`. Without keywords that is `b1`.
+pub fn mean(b1: &[Block], keywords: usize, sum: &mut [Block]) {
+    let divisor = keywords.max(1) as f32;
+    for (a, b) in as_floats_mut(sum).iter_mut().zip(as_floats(b1)) {
+        *a = *a / divisor + b;
+    }
 }
 
 /// Writes the gradients of some rows of W1 to `out`, row after row: `Σ_i da_i` over the samples that hold a row's keyword, a set of
@@ -37,13 +50,13 @@ pub fn backward_rows(
     zero: &[Block],
     out: &mut [Block],
 ) -> Result<()> {
-    kernels.sum_bags(Rows::new(d_pre_activations, zero.len()), zero, samples, 1.0, false, out)
+    kernels.sum_bags(Rows::new(d_pre_activations, zero.len()), zero, Activation::Identity, samples, false, out)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aligned::{as_floats, as_floats_mut, zeroed};
+    use crate::aligned::zeroed;
     use crate::layers::tests::random_blocks;
 
     /// The layer is linear, so a finite difference is its derivative but for rounding.
@@ -61,7 +74,8 @@ mod tests {
                 let mut a = vec![Block::ZERO; blocks];
                 let mut sum = 0.0;
                 for (i, ids) in samples.iter().enumerate() {
-                    forward(kernels, weights, Bags { sets: Sets::new(ids, &[0, ids.len()]).unwrap(), factor: 1.0 }, &mut a).unwrap();
+                    forward(kernels, weights, Bags { sets: Sets::new(ids, &[0, ids.len()]).unwrap(), factor: 1.0 }, &mut a)
+                        .unwrap();
                     sum += as_floats(&a)
                         .iter()
                         .zip(as_floats(&d[i * blocks..]))

@@ -1,9 +1,9 @@
 //! Output layer: `z = b2 + h·W2`, group by group, in the order of summation that the [layout](OutputLayout) fixes.
 
-use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
+use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::error::{Error, Result};
 use crate::kernels::{
-    ActiveLists, ActiveUnits, HiddenRows, Kernels, Logits, Panels, Product, Rows, RowsMut, TagMajor, tree_sum,
+    ActiveUnits, Answer, Answers, HiddenRows, Kernels, ListBuffers, Panels, Product, Rows, RowsMut, TagMajor, tree_sum,
 };
 use crate::network::{Group, OutputLayout, Shape, Weights};
 
@@ -27,34 +27,36 @@ pub struct OutputScratch {
 }
 
 impl OutputScratch {
-    /// Lists the non-zero units of some items in `group`.
-    fn list(&mut self, kernels: Kernels, group: &Group, hidden: HiddenItems<'_>) -> Result<ActiveLists<'_>> {
-        let places = hidden.blocks.len() * LANES;
-        if self.units.len() < places {
+    /// Buffers for the lists of `items` items with `blocks` blocks of hidden units in all.
+    fn buffers(&mut self, items: usize, blocks: usize) -> ListBuffers<'_> {
+        let places = blocks * LANES;
+        if self.starts.len() <= items || self.units.len() < places {
+            self.starts.resize(items + 1, 0);
             self.units.resize(places, 0);
             self.values.resize(places, 0.0);
         }
-        self.starts.clear();
-        self.starts.push(0);
-        let mut end = 0;
+        ListBuffers { starts: &mut self.starts, units: &mut self.units, values: &mut self.values }
+    }
+
+    /// Lists the non-zero units of some items in `group`; returns how many there are.
+    fn list(&mut self, kernels: Kernels, group: &Group, hidden: HiddenItems<'_>) -> Result<usize> {
         let row = hidden.blocks.len().checked_div(hidden.items).unwrap_or(0);
-        for item in 0..hidden.items {
+        let ListBuffers { starts, units, values } = self.buffers(hidden.items, hidden.blocks.len());
+        let mut end = 0;
+        starts[0] = 0;
+        for (item, start) in starts[1..=hidden.items].iter_mut().enumerate() {
             let h = &hidden.blocks[item * row..][group.hidden.clone()];
             let places = end..end + h.len() * LANES;
-            let list = ActiveUnits { units: &mut self.units[places.clone()], values: &mut self.values[places] };
+            let list = ActiveUnits { units: &mut units[places.clone()], values: &mut values[places] };
             end += kernels.list_active(h, list)?;
-            self.starts.push(end);
+            *start = end;
         }
-        Ok(ActiveLists { starts: &self.starts, units: &self.units[..end], values: &self.values[..end] })
+        Ok(end)
     }
 }
 
-/// The dense form of a product with output weights is used where this share of hidden units or more is active. With half of them
-/// active the sparse one took 0.6 of its time, see `benches/record`.
-pub(crate) const DENSE_FROM: f64 = 0.8;
-
-/// As [`DENSE_FROM`], for [`backward_hidden`], where the sparse form reads all weights of a unit again for each item.
-const DENSE_BACKWARD_FROM: f64 = 0.4;
+/// As [`crate::kernels::DENSE_FROM`], for [`backward_hidden`], where the sparse form reads all weights of a unit again for each item.
+const DENSE_BACKWARD_FROM: f64 = 0.25;
 
 /// Whether `active` of so many units of so many items are the share `from` or more.
 pub(crate) fn is_dense(active: usize, items: usize, units: usize, from: f64) -> bool {
@@ -77,28 +79,25 @@ pub fn forward(
     let (row, slots, HiddenItems { items, blocks }) = (shape.row_blocks(), shape.slot_blocks(), hidden);
     Error::check_length("hidden units", row * items, blocks.len())?;
     Error::check_length("logits", slots * items, logits.len())?;
+    let (floats, stride) = (as_floats_mut(logits), slots * LANES);
+    if shape.layout() == OutputLayout::TagMajor {
+        let hidden = HiddenRows { blocks, stride: row, first: 0, items };
+        let (width, bias) = (blocks_for(shape.hidden()), &as_floats(weights.b2)[..shape.tags()]);
+        let rows = TagMajor { weights: weights.w2, width, groups: shape.group_tags(), bias };
+        return kernels.tag_major(
+            rows,
+            hidden,
+            &mut Answers { answer: Answer::Logit, floats, stride, first: 0, tags: shape.tags() },
+        );
+    }
     for group in shape.groups() {
-        let w2 = &weights.w2[group.w2.clone()];
-        let rows = HiddenRows { blocks, stride: row, first: group.hidden.start, items };
-        match shape.layout() {
-            OutputLayout::TagMajor => {
-                let bias = &as_floats(weights.b2)[group.slots.clone()];
-                let z = &mut as_floats_mut(logits)[group.slots.start..];
-                kernels.tag_major(TagMajor { weights: w2, width: group.hidden.len(), bias }, rows, z, slots * LANES)?;
-            }
-            OutputLayout::Panels => {
-                let tags = group.slot_blocks();
-                let panels = Panels { blocks: w2, units: shape.hidden(), width: tags.len() };
-                let bias = &weights.b2[tags.clone()];
-                let active = scratch.list(kernels, group, hidden)?;
-                let mut z = Logits { blocks: logits, stride: slots, first: tags.start };
-                if items > 1 && is_dense(active.units.len(), items, shape.hidden(), DENSE_FROM) {
-                    kernels.panels_dense(panels, rows, bias, &mut z)?;
-                } else {
-                    kernels.panels_sparse(panels, active, bias, &mut z)?;
-                }
-            }
-        }
+        let tags = group.slot_blocks();
+        let panels = Panels { blocks: &weights.w2[group.w2.clone()], units: shape.hidden(), width: tags.len() };
+        let hidden = HiddenRows { blocks, stride: row, first: group.hidden.start, items };
+        let lists = scratch.buffers(items, blocks.len());
+        let (first, count) = (tags.start * LANES, tags.len() * LANES);
+        let mut answers = Answers { answer: Answer::Logit, floats: &mut *floats, stride, first, tags: count };
+        kernels.panels(panels, hidden, lists, &weights.b2[tags], &mut answers)?;
     }
     Ok(())
 }
@@ -148,13 +147,13 @@ pub fn backward_hidden(
                     kernels.panels_backward(panels, rows, &mut out)?;
                     continue;
                 }
-                scratch.list(kernels, group, hidden)?;
+                let active = scratch.list(kernels, group, hidden)?;
                 let OutputScratch { starts, units, sums, .. } = &mut *scratch;
-                if is_dense(starts[items], items, shape.hidden(), DENSE_BACKWARD_FROM) {
+                if is_dense(active, items, shape.hidden(), DENSE_BACKWARD_FROM) {
                     kernels.panels_backward(panels, rows, &mut out)?;
                     continue;
                 }
-                for (item, bounds) in starts.windows(2).enumerate() {
+                for (item, bounds) in starts[..=items].windows(2).enumerate() {
                     let units = &units[bounds[0]..bounds[1]];
                     sums.clear();
                     sums.resize(units.len(), Block::ZERO);
@@ -218,9 +217,7 @@ mod tests {
             let mut z = vec![Block::ZERO; self.shape.slot_blocks()];
             let hidden = HiddenItems { items: 1, blocks: hidden };
             forward(Kernels::best(), &self.shape, weights, hidden, &mut OutputScratch::default(), &mut z).unwrap();
-            let mut logits = vec![0.0; self.shape.tags()];
-            self.shape.gather_slots(&z, &mut logits);
-            logits
+            (0..self.shape.tags()).map(|tag| as_floats(&z)[self.shape.slot(tag)]).collect()
         }
     }
 
@@ -254,19 +251,19 @@ mod tests {
                 z.iter().enumerate().map(|(t, z)| f64::from(*z) * f64::from(as_floats(&delta)[case.shape.slot(t)])).sum()
             };
             for every_unit in [false, true] {
-            let mut dh = vec![Block::ZERO; case.hidden.len()];
-            let mut scratch = OutputScratch::default();
-            let hidden = HiddenItems { items: 1, blocks: &case.hidden };
-            backward_hidden(Kernels::best(), &case.shape, &case.w2, &delta, hidden, every_unit, &mut scratch, &mut dh)
-                .unwrap();
-            let units = (0..case.shape.hidden() * case.shape.groups().len()).map(|number| case.shape.unit_position(number));
-            for unit in units.filter(|unit| every_unit || as_floats(&case.hidden)[*unit] != 0.0) {
-                let d = as_floats(&dh)[unit];
-                let mut moved = case.hidden.clone();
-                as_floats_mut(&mut moved)[unit] += 1.0;
-                let difference = loss(&moved) - loss(&case.hidden);
-                assert!((difference - f64::from(d)).abs() < 1e-4, "{difference} against {d}");
-            }
+                let mut dh = vec![Block::ZERO; case.hidden.len()];
+                let mut scratch = OutputScratch::default();
+                let hidden = HiddenItems { items: 1, blocks: &case.hidden };
+                backward_hidden(Kernels::best(), &case.shape, &case.w2, &delta, hidden, every_unit, &mut scratch, &mut dh)
+                    .unwrap();
+                let units = (0..case.shape.hidden() * case.shape.groups().len()).map(|number| case.shape.unit_position(number));
+                for unit in units.filter(|unit| every_unit || as_floats(&case.hidden)[*unit] != 0.0) {
+                    let d = as_floats(&dh)[unit];
+                    let mut moved = case.hidden.clone();
+                    as_floats_mut(&mut moved)[unit] += 1.0;
+                    let difference = loss(&moved) - loss(&case.hidden);
+                    assert!((difference - f64::from(d)).abs() < 1e-4, "{difference} against {d}");
+                }
             }
         }
     }

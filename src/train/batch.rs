@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::aligned::{Block, as_floats_mut};
 use crate::error::{Error, Result};
-use crate::ids::{Sets, is_set};
+use crate::ids::{Sets, ascends};
 use crate::layers::embedding_bag::Bags;
 use crate::network::Shape;
 use crate::rng::{DropoutLayer, Philox};
@@ -50,9 +50,17 @@ pub struct Sample<'a> {
 }
 
 impl Sample<'_> {
-    /// Fails unless ids, targets and weights fit `shape` and are in range.
+    /// Fails unless ids, targets and weights fit `shape`, are in range and in order.
     pub(super) fn check(&self, shape: &Shape) -> Result<()> {
         check_ascending("keyword ids", self.keywords)?;
+        if let Targets::Tags(positives) = self.targets {
+            check_ascending("tags", positives)?;
+        }
+        self.check_range(shape)
+    }
+
+    /// [`Sample::check`] where keywords and tags are known to ascend without repeats.
+    pub(super) fn check_range(&self, shape: &Shape) -> Result<()> {
         if let Some(&id) = self.keywords.last().filter(|id| **id as usize >= shape.keywords()) {
             return Err(Error::KeywordOutOfRange { id, keywords: shape.keywords() });
         }
@@ -62,7 +70,6 @@ impl Sample<'_> {
         };
         match self.targets {
             Targets::Tags(positives) => {
-                check_ascending("tags", positives)?;
                 if let Some(&tag) = positives.last().filter(|tag| **tag as usize >= tags) {
                     return Err(Error::Config { option: "tag", expected: "a tag of the model", found: tag.to_string() });
                 }
@@ -138,7 +145,7 @@ impl Sample<'_> {
 }
 
 fn check_ascending(what: &'static str, ids: &[u32]) -> Result<()> {
-    if is_set(ids) {
+    if ascends(ids) {
         return Ok(());
     }
     let found = ids.windows(2).find(|pair| pair[0] >= pair[1]).map(|pair| format!("{} before {}", pair[0], pair[1]));
@@ -165,7 +172,12 @@ pub(super) struct Keywords {
 
 impl Keywords {
     pub(super) fn new(shape: &Shape) -> Self {
-        Keywords { counts: vec![0; shape.keywords()], distinct: IdSet::new(shape.keywords()), factor: 1.0, ..Keywords::default() }
+        Keywords {
+            counts: vec![0; shape.keywords()],
+            distinct: IdSet::new(shape.keywords()),
+            factor: 1.0,
+            ..Keywords::default()
+        }
     }
 
     /// Takes in a mini-batch; `dropout` is its generator, rate and threshold, and the step.
@@ -202,6 +214,15 @@ impl Keywords {
 
     /// Lists the samples of each row: a counting sort of pairs.
     fn transpose(&mut self) {
+        if self.starts.len() == 2 {
+            // One sample: its keywords are the rows.
+            self.rows.clone_from(&self.ids);
+            self.row_starts.clear();
+            self.row_starts.extend(0..=self.ids.len());
+            self.row_samples.clear();
+            self.row_samples.resize(self.ids.len(), 0);
+            return;
+        }
         // Which keywords are new is not to be foreseen, so each is written down, and stays if it is.
         self.rows.resize(self.ids.len(), 0);
         let mut distinct = 0;

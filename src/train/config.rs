@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::Provenance;
 use crate::kernels::LossKind;
 use crate::layers::sigmoid_loss::Reduction;
+use crate::metrics::Metric;
 use crate::named::named;
 use crate::network::{Activation, check_eps};
 
@@ -197,6 +198,8 @@ pub struct TrainConfig {
     pub negatives: Negatives,
     /// How scores are corrected where negatives are sampled.
     pub correction: Correction,
+    /// The validation score.
+    pub metric: Metric,
     /// Epochs without a better validation score after which training stops; 0 never stops early.
     pub patience: u32,
     /// Seed of every random decision.
@@ -230,6 +233,7 @@ impl Default for TrainConfig {
             penalty: None,
             negatives: Negatives::All,
             correction: Correction::Offset,
+            metric: Metric::MacroAp,
             patience: 6,
             seed: 1,
         }
@@ -307,6 +311,7 @@ impl TrainConfig {
             ("optimizer", self.optimizer != default.optimizer, self.optimizer.to_string()),
             ("epsilon_place", self.epsilon_place != default.epsilon_place, self.epsilon_place.to_string()),
             ("correction", self.correction != default.correction, self.correction.to_string()),
+            ("metric", self.metric != default.metric, self.metric.to_string()),
             ("rowwise", self.rowwise != default.rowwise, self.rowwise.to_string()),
         ] {
             if chosen {

@@ -9,7 +9,7 @@ use super::optimizer::{OutputStep, Step, StepRows};
 use super::pass::Pass;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::Result;
-use crate::kernels::{Kernels, Product, Rows, RowsMut};
+use crate::kernels::{DENSE_FROM, Kernels, Product, Rows, RowsMut};
 use crate::layers::{embedding_bag, output};
 use crate::network::{OutputLayout, Shape};
 use crate::workers::Workers;
@@ -105,7 +105,7 @@ impl Update<'_> {
                     let (stride, units) = (self.shape.row_blocks() * LANES, self.shape.hidden());
                     let factors = &hidden[group.hidden.start * LANES..];
                     let active = factors.chunks(stride.max(1)).map(|h| h[..units].iter().filter(|h| **h != 0.0).count()).sum();
-                    let dense = output::is_dense(active, self.samples, units, output::DENSE_FROM);
+                    let dense = output::is_dense(active, self.samples, units, DENSE_FROM);
                     if !dense {
                         self.scratch.lists.load(factors, stride, units, self.samples);
                     }
@@ -132,9 +132,8 @@ impl Update<'_> {
         if self.workers.divides(count, form.width * (self.samples + 4)) {
             let middle = count / 2;
             let (left, right) = rows.split_at(middle);
-            let (left, right) = self
-                .workers
-                .join(|| self.output_rows(form, first, left), || self.output_rows(form, first + middle, right));
+            let (left, right) =
+                self.workers.join(|| self.output_rows(form, first, left), || self.output_rows(form, first + middle, right));
             return left.and(right);
         }
         with_buffer(form.width, |buffer| {

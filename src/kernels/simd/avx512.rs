@@ -13,7 +13,7 @@ use super::Simd;
 use super::avx2::PREFETCH_TO;
 use crate::aligned::{Block, LANES};
 
-/// Proof that the CPU has AVX-512 F, BW, VL and DQ.
+/// Proof that the CPU has AVX-512 F, BW, VL and DQ, and POPCNT, which came before them.
 ///
 /// SAFETY of every block in this file: an `Avx512` is only made by [`Avx512::new`], which can only be called safely from a
 /// function that enables these features itself; such a function runs only after detection. The intrinsics used here touch no
@@ -23,7 +23,7 @@ pub(in crate::kernels) struct Avx512(());
 
 impl Avx512 {
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
     pub(in crate::kernels) fn new() -> Self {
         Avx512(())
     }
@@ -139,7 +139,10 @@ impl Simd for Avx512 {
             let abcd = _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xDD>(ab, cd));
             let halves = _mm512_add_ps(abcd, _mm512_permute_ps::<0b11_10_11_10>(abcd));
             let whole = _mm512_add_ps(halves, _mm512_permute_ps::<0b01_01_01_01>(halves));
-            _mm512_castps512_ps128(_mm512_permutexvar_ps(_mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), whole))
+            _mm512_castps512_ps128(_mm512_permutexvar_ps(
+                _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+                whole,
+            ))
         };
         let mut sums = [0.0; 4];
         unsafe { _mm_storeu_ps(sums.as_mut_ptr(), quarters) };
@@ -157,7 +160,7 @@ impl Simd for Avx512 {
         mask.count_ones() as usize
     }
     #[inline(always)]
-    fn prefetch(self, block: &Block) {
-        unsafe { _mm_prefetch::<PREFETCH_TO>(block.0.as_ptr().cast()) }
+    fn prefetch(self, blocks: &[Block], index: usize) {
+        unsafe { _mm_prefetch::<PREFETCH_TO>(blocks.as_ptr().wrapping_add(index).cast()) }
     }
 }

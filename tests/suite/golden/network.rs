@@ -5,8 +5,9 @@ use std::path::Path;
 use half::f16;
 use serde_json::Value;
 use tagomatic::aligned::{Block, LANES, as_floats, as_floats_mut};
-use tagomatic::kernels::Kernels;
+use tagomatic::format::Extensions;
 use tagomatic::ids::Sets;
+use tagomatic::kernels::Kernels;
 use tagomatic::layers::embedding_bag::{self, Bags};
 use tagomatic::network::{Activation, Network, Shape, Weights};
 use tagomatic::train::{
@@ -209,6 +210,7 @@ pub(super) fn tagger(network: &Network, plain: &Plain, level: Level) -> tagomati
             vocabulary: Vocabulary::from_keywords(names("k", shape.keywords()))?.view(),
             tags: &Tags::from_names(names("t", shape.tags()))?,
             provenance: &Provenance::new(),
+            extensions: &Extensions::default(),
         }
         .to_model()
     })?;
@@ -224,7 +226,8 @@ fn check_forward(name: &str, tagger: &Tagger, batch: &[OwnedSample], expected: &
         if let Some(a) = expected.get("a") {
             let mut blocks = vec![Block::ZERO; shape.row_blocks()];
             let kernels = Kernels::at(tagger.level()).unwrap();
-            let sets = Sets::new(&sample.keywords, &[0, sample.keywords.len()]).unwrap();
+            let starts = [0, sample.keywords.len()];
+            let sets = Sets::new(&sample.keywords, &starts).unwrap();
             embedding_bag::forward(kernels, tagger.model().weights(), Bags { sets, factor: 1.0 }, &mut blocks).unwrap();
             close(&format!("{name}: a"), &as_floats(&blocks)[..shape.hidden()], &flat(&a[i]), 1e-5);
         }
