@@ -13,6 +13,7 @@ use tagomatic::train::TrainConfig;
 use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::{Error, Model};
 
+use super::course::Course;
 use super::eval::{self, Measures};
 use super::failure::{Failure, Result};
 use super::load::ReadCounts;
@@ -82,7 +83,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     items(TRAIN).try_for_each(|item| corpus.push(&item?))?;
     let set = TrainingSet::new(corpus, MIN_COUNT)?;
     let validation = Validation::Split { fraction: VALID_FRACTION, refit: true };
-    let training = training::train(session, &set, config, validation)?;
+    let training = training::train(session, &set, config, validation, &Course::default())?;
     training.model().save(&file).map_err(Failure::saving)?;
     let trained = training.document(&set, ReadCounts::default(), None);
 
@@ -103,7 +104,8 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let films = unseen.iter().filter(is_shown).map(|film| example(&mut worker, film, Some(&film.tags)));
     let films = films.collect::<Result<Vec<_>>>()?;
     // Too few keywords to be sure of much: what is likeliest is shown, whatever the thresholds.
-    let mut worker = Worker::new(&tagger, Selection { min_score: MinScore::Fixed(0.0), top_k: Some(3) });
+    let mut worker =
+        Worker::new(&tagger, Selection { min_score: MinScore::Fixed(0.0), top_k: Some(3), ..Selection::default() });
     let typed = typed.iter().map(|item| example(&mut worker, item, None)).collect::<Result<Vec<_>>>()?;
     let tagging = tagging.elapsed() / (films.len() + typed.len()) as u32;
 

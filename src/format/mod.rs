@@ -1,7 +1,6 @@
 #![doc = include_str!("FORMAT.md")]
 #![warn(clippy::cast_possible_truncation)]
 
-pub(crate) mod atomic;
 mod extensions;
 mod header;
 #[cfg(feature = "mmap")]
@@ -19,6 +18,8 @@ use std::path::Path;
 pub use extensions::{Extensions, LogitError};
 pub use header::Section;
 pub use provenance::Provenance;
+#[cfg(feature = "train")]
+pub(crate) use storage::to_little_endian;
 #[cfg(feature = "train")]
 pub(crate) use weights::check_weights;
 pub use write::ModelParts;

@@ -5,10 +5,12 @@
 pub mod activation;
 pub mod embedding_bag;
 mod forward;
+mod net;
 pub mod output;
 pub mod sigmoid_loss;
 
 pub(crate) use forward::Forward;
+pub(crate) use net::{Net, Wanted};
 
 /// Tables of more bytes than this are read with prefetches: the caches near to a core do not hold them.
 pub(crate) const PREFETCH_FROM: usize = 1 << 20;

@@ -12,9 +12,11 @@
 //! that a mini-batch touches is exactly the dense optimiser; the decay that the other rows miss is caught up when they are next
 //! read ([`super::decay`]).
 
+use super::codec::Codec;
 use super::config::{DecayMode, EpsilonPlace, OptimizerKind, Rowwise, TrainConfig};
 use super::decay::{LazyDecay, Missed};
 use super::parameters::Parameters;
+use super::undo::Undo;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::error::Result;
 use crate::kernels::{
@@ -38,7 +40,7 @@ pub(super) struct Optimizer {
 
 /// Squared-gradient sums of one parameter.
 #[derive(Clone, Debug)]
-enum Sums {
+pub(super) enum Sums {
     /// One a weight, where the weight is.
     EachWeight(Vec<Block>),
     /// One a row, as floats. The rows of W2 are hidden units, of a bias there is one.
@@ -122,7 +124,7 @@ impl Sums {
     }
 
     /// The sums of a row, as they are.
-    fn of_row(&self, row: usize, width: usize) -> Squares<'_> {
+    pub(super) fn of_row(&self, row: usize, width: usize) -> Squares<'_> {
         match self {
             Sums::EachWeight(sums) => Squares::Each(&sums[row * width..(row + 1) * width]),
             Sums::EachRow(sums) => Squares::Same(as_floats(sums)[row]),
@@ -273,6 +275,17 @@ impl Optimizer {
             w2: self.w2.spread(shape.w2_blocks(), |place| unit_of(shape, place)),
             b2: self.b2.spread(shape.slot_blocks(), |_| 0),
         }
+    }
+
+    /// Passes over sums and clocks; which there are follows from the configuration.
+    pub(super) fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        for sums in [&mut self.w1, &mut self.b1, &mut self.w2, &mut self.b2] {
+            if let Sums::EachWeight(sums) | Sums::EachRow(sums) = sums {
+                // They may overflow; that freezes the weight.
+                codec.floats("squared-gradient sums", sums, |sum| sum >= 0.0)?;
+            }
+        }
+        self.lazy.as_mut().map_or(Ok(()), |lazy| lazy.visit(codec))
     }
 
     /// All rows count as decayed up to the present step.
@@ -492,46 +505,6 @@ fn chunks(blocks: &[Block], width: usize) -> std::slice::ChunksExact<'_, Block> 
 
 fn chunks_mut(blocks: &mut [Block], width: usize) -> std::slice::ChunksExactMut<'_, Block> {
     blocks.chunks_exact_mut(width.max(1))
-}
-
-/// What a step that fails has to put back: the rows that were caught up with their decay before it could be known to fail.
-#[derive(Debug, Default)]
-struct Undo {
-    weights: Vec<Block>,
-    /// Sums of these rows; only replayed decay changes them.
-    sums: Vec<Block>,
-    seen: Vec<u32>,
-}
-
-impl Undo {
-    fn keep(&mut self, lazy: &LazyDecay, rows: &[u32], width: usize, weights: &[Block], sums: &Sums) {
-        self.weights.clear();
-        self.sums.clear();
-        self.seen.clear();
-        for row in rows.iter().map(|row| *row as usize) {
-            self.weights.extend_from_slice(&weights[row * width..(row + 1) * width]);
-            self.seen.push(lazy.seen(row));
-            match sums.of_row(row, width) {
-                Squares::Each(sums) if lazy.replays() => self.sums.extend_from_slice(sums),
-                Squares::Same(sum) if lazy.replays() => self.sums.push(Block([sum; LANES])),
-                _ => {}
-            }
-        }
-    }
-
-    fn restore(&self, lazy: &mut LazyDecay, rows: &[u32], width: usize, weights: &mut [Block], sums: &mut Sums) {
-        for (n, (&row, &seen)) in rows.iter().zip(&self.seen).enumerate() {
-            let row = row as usize;
-            let (range, kept) = (row * width..(row + 1) * width, n * width..(n + 1) * width);
-            weights[range.clone()].copy_from_slice(&self.weights[kept.clone()]);
-            lazy.untouch(row, seen);
-            match sums {
-                Sums::EachWeight(sums) if lazy.replays() => sums[range].copy_from_slice(&self.sums[kept]),
-                Sums::EachRow(sums) if lazy.replays() => as_floats_mut(sums)[row] = self.sums[n].0[0],
-                _ => {}
-            }
-        }
-    }
 }
 
 #[cfg(test)]
