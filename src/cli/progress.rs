@@ -22,8 +22,9 @@ impl Progress {
     /// Shows what happened in a phase.
     pub(super) fn show(&mut self, phase: Phase, event: Event<'_>) {
         let (what, epochs) = match phase {
-            Phase::Fit { epochs } => ("", epochs),
-            Phase::Refit { epochs } => ("all items, ", epochs),
+            Phase::Fit { epochs } => (String::new(), epochs),
+            Phase::Refit { epochs, network: 1 } => ("all items, ".to_owned(), epochs),
+            Phase::Refit { epochs, network } => (format!("network {network}, "), epochs),
         };
         match event {
             Event::Batch { epoch, done, samples, log_loss } => {

@@ -8,6 +8,7 @@
 //! Every sum over samples has a fixed order and every row is written by one thread, so weights are the same bits for any number
 //! of threads and any kernel level; every random decision is a function of what it decides ([`crate::rng`]).
 
+mod average;
 mod batch;
 mod config;
 mod decay;

@@ -1,7 +1,8 @@
 //! The recipe of a training: items become a model that tells how it was made.
 //!
 //! Some items are set aside to validate on; the network is fitted to the others until validation says stop; what it then scores is
-//! measured; and, where asked, a new network is trained on all items for as many epochs as were best.
+//! measured; and, where asked, a new network is trained on all items for as many epochs as were best. Where networks are averaged
+//! ([`TrainConfig::average`]), the first one decides how many epochs that is for all of them.
 //!
 //! The model's [`Provenance`] has these keys. Nothing of the machine is among them, so that the same data make the same bytes
 //! everywhere.
@@ -15,6 +16,7 @@
 //! | `data.valid_samples` | items validated on |
 //! | `data.min_count` | items that a keyword needed |
 //! | `fit.epochs`, `fit.best_epoch` | epochs run, and which was best |
+//! | `fit.average` | networks averaged, where there are several; each has its share of the hidden units |
 //! | `fit.valid_log_loss`, `fit.valid_p_at_1`, `fit.valid_micro_f1`, `fit.valid_macro_auc`, `fit.valid_macro_ap` | measures on the validation items, those that are defined |
 //! | `train.*` | each field of [`TrainConfig`] |
 
@@ -22,6 +24,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::average::Members;
 use super::config::TrainConfig;
 use super::fit::{Event, FitReport};
 use super::parameters::Statistics;
@@ -70,10 +73,12 @@ pub enum Phase {
         /// Epochs at most.
         epochs: u32,
     },
-    /// A new network is trained on all items.
+    /// A new network is trained on all items that the model is to learn.
     Refit {
         /// Epochs, as many as were best.
         epochs: u32,
+        /// Which of the networks to be averaged this is, counted from 1.
+        network: u32,
     },
 }
 
@@ -86,7 +91,8 @@ pub type PhaseObserver<'o> = dyn FnMut(Phase, Event<'_>) -> ControlFlow<()> + Se
 pub struct TrainingReport {
     /// The fit.
     pub fit: FitReport,
-    /// Measures of the fitted network, on the validation items, or on the training items where there are none.
+    /// Measures of the fitted network, on the validation items, or on the training items where there are none. Where several are
+    /// averaged without a refit, of their average; with one, of the first.
     pub measured: Evaluated,
     /// Items in the fit.
     pub samples: usize,
@@ -175,15 +181,24 @@ impl TrainingSet {
         let fit = trainer.fit(train, valid, &mut |event| observer(phase, event))?;
         let mut duration = start.elapsed();
         let propensities = Counts::of(train, tags).propensities();
-        let measured = trainer.evaluate(valid.unwrap_or(train), propensities.as_ref())?;
+        let measure = |trainer: &Trainer| trainer.evaluate(valid.unwrap_or(train), propensities.as_ref());
+        let mut measured = measure(&trainer)?;
 
         let (mut learnt, mut refit_samples) = (train, 0);
-        if refit && fit.best_epoch > 0 && !fit.interrupted {
+        let refit = refit && fit.best_epoch > 0 && !fit.interrupted;
+        let averages = trainer.config().average > 1 && !fit.interrupted;
+        let mut networks = 1;
+        if refit || averages {
             let start = Instant::now();
-            let phase = Phase::Refit { epochs: fit.best_epoch };
-            let mut again = trainer.restarted(&Statistics::of(&self.dataset, tags), fit.best_epoch)?;
-            if !again.fit(&self.dataset, None, &mut |event| observer(phase, event))?.interrupted {
-                (trainer, learnt, refit_samples) = (again, &self.dataset, self.dataset.len());
+            let items = if refit { &self.dataset } else { train };
+            if let Some(last) = self.retrain(&trainer, fit.best_epoch, items, refit, observer)? {
+                networks = trainer.config().average;
+                (trainer, learnt) = (last, items);
+                if refit {
+                    refit_samples = items.len();
+                } else {
+                    measured = measure(&trainer)?;
+                }
             }
             duration += start.elapsed();
         }
@@ -195,8 +210,39 @@ impl TrainingSet {
             refit_samples,
             duration,
         };
-        let model = trainer.model(self.provenance(learnt, &report)?)?;
+        let model = trainer.model(self.provenance(learnt, networks, &report)?)?;
         Ok((model, report))
+    }
+
+    /// The network of the model, trained for `epochs` epochs on `items`: anew if it is a `refit`, else beside the one that is fitted;
+    /// the average of several, if so configured. `None` if the observer ends the training.
+    fn retrain(
+        &self,
+        fitted: &Trainer,
+        epochs: u32,
+        items: &Dataset,
+        refit: bool,
+        observer: &mut PhaseObserver<'_>,
+    ) -> Result<Option<Trainer>> {
+        let statistics = Statistics::of(items, self.tags.len());
+        let config = TrainConfig { epochs, ..fitted.config().clone() };
+        let mut members = Members::default();
+        if !refit {
+            members.push(fitted)?;
+        }
+        for network in 1 + u32::from(!refit)..=config.average {
+            let seed = config.seed.wrapping_add(u64::from(network) - 1);
+            let mut trainer = fitted.restarted(TrainConfig { seed, ..config.clone() }, &statistics)?;
+            let phase = Phase::Refit { epochs, network };
+            if trainer.fit(items, None, &mut |event| observer(phase, event))?.interrupted {
+                return Ok(None);
+            }
+            if config.average == 1 {
+                return Ok(Some(trainer));
+            }
+            members.push(&trainer)?;
+        }
+        members.average(fitted, config, &statistics).map(Some)
     }
 
     /// The items to train on and those to validate on, if there are any among the training items.
@@ -217,7 +263,7 @@ impl TrainingSet {
     }
 
     /// What the model tells of its making, but for its configuration, which the trainer adds.
-    fn provenance(&self, learnt: &Dataset, report: &TrainingReport) -> Result<Provenance> {
+    fn provenance(&self, learnt: &Dataset, networks: u32, report: &TrainingReport) -> Result<Provenance> {
         let TrainingReport { fit, measured, valid_samples, .. } = report;
         let mut provenance = Provenance::new();
         Counts::of(learnt, self.tags.len()).describe(&mut provenance)?;
@@ -232,6 +278,9 @@ impl TrainingSet {
             ("fit.best_epoch", fit.best_epoch.to_string()),
         ] {
             provenance.insert(key, value)?;
+        }
+        if networks > 1 {
+            provenance.insert("fit.average", networks.to_string())?;
         }
         if *valid_samples > 0 {
             let evaluation = &measured.evaluation;
@@ -267,7 +316,15 @@ mod tests {
     }
 
     fn train(validation: Validation<'_>, observer: &mut PhaseObserver<'_>) -> Result<(Model, TrainingReport)> {
-        let config = TrainConfig { hidden: 4, epochs: 3, ..TrainConfig::default() };
+        train_networks(1, validation, observer)
+    }
+
+    fn train_networks(
+        average: u32,
+        validation: Validation<'_>,
+        observer: &mut PhaseObserver<'_>,
+    ) -> Result<(Model, TrainingReport)> {
+        let config = TrainConfig { hidden: 4, average, epochs: 3, ..TrainConfig::default() };
         set().train(config, validation, Level::Scalar, None, observer)
     }
 
@@ -278,7 +335,7 @@ mod tests {
         let documented = include_str!("recipe.rs").lines().take_while(|line| line.starts_with("//!"));
         let cells = documented.filter_map(|line| line.strip_prefix("//! | `")?.split(" | ").next());
         let documented: Vec<&str> = cells.flat_map(|cell| cell.split(", ")).map(|key| key.trim_matches('`')).collect();
-        let (model, _) = train(SPLIT, &mut |_, _| ControlFlow::Continue(())).unwrap();
+        let (model, _) = train_networks(2, SPLIT, &mut |_, _| ControlFlow::Continue(())).unwrap();
         let provenance = model.provenance().unwrap();
         let written: Vec<&str> = provenance.iter().map(|(key, _)| key).collect();
         assert_eq!(documented.iter().filter(|key| **key != "train.*" && !written.contains(key)).count(), 0, "{documented:?}");
@@ -307,12 +364,41 @@ mod tests {
         let (seen, report) = phases(Validation::On(set.dataset()), None);
         assert_eq!((seen, report.samples, report.valid_samples), (vec![Phase::Fit { epochs: 3 }], 62, 62));
         let (seen, report) = phases(SPLIT, None);
-        let (fit, refit) = (Phase::Fit { epochs: 3 }, Phase::Refit { epochs: report.fit.best_epoch });
+        let (fit, refit) = (Phase::Fit { epochs: 3 }, Phase::Refit { epochs: report.fit.best_epoch, network: 1 });
         assert_eq!((seen, report.samples + report.valid_samples, report.refit_samples), (vec![fit, refit], 62, 62));
         // Ended early there is no refit, and a refit that is ended counts for nothing.
         assert_eq!(phases(SPLIT, Some(fit)).0, [fit]);
         let (seen, report) = phases(SPLIT, Some(refit));
         assert_eq!((seen, report.refit_samples), (vec![fit, refit], 0));
+    }
+
+    #[test]
+    fn networks_are_averaged_on_the_items_that_the_model_learns() {
+        let average = |validation, end: Option<u32>| {
+            let mut seen = Vec::new();
+            let (model, report) = train_networks(3, validation, &mut |phase, _| {
+                seen.push(match phase {
+                    Phase::Fit { .. } => 0,
+                    Phase::Refit { epochs, network } => {
+                        assert_eq!(epochs, 3, "the last epoch is the best");
+                        network
+                    }
+                });
+                if seen.last().copied() == end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+            .unwrap();
+            seen.dedup();
+            let networks = model.provenance().unwrap().get("fit.average").map(str::to_owned);
+            (seen, model.network().shape.hidden(), networks, report)
+        };
+        let (seen, hidden, networks, report) = average(Validation::None, None);
+        assert_eq!((seen, hidden, networks.as_deref(), report.measured.units), (vec![0, 2, 3], 12, Some("3"), 12));
+        let (seen, hidden, _, report) = average(SPLIT, None);
+        assert_eq!((seen, hidden, report.measured.units, report.refit_samples), (vec![0, 1, 2, 3], 12, 4, 62));
+        // What is not finished counts for nothing.
+        let (seen, hidden, networks, report) = average(SPLIT, Some(2));
+        assert_eq!((seen, hidden, networks, report.refit_samples), (vec![0, 1, 2], 4, None, 0));
+        assert_eq!(average(Validation::None, Some(0)).0, [0]);
     }
 
     #[test]

@@ -91,13 +91,12 @@ impl Trainer {
         })
     }
 
-    /// A trainer before its first step with this one's configuration, vocabulary, tags, level and pool, for `epochs` epochs on the
-    /// data that `statistics` is about. So a number of epochs that validation chose can be spent on all data.
+    /// A trainer before its first step with this one's vocabulary, tags, level and pool, for the data that `statistics` is about. So
+    /// a number of epochs that validation chose can be spent on all data.
     ///
     /// # Errors
     /// As [`Trainer::new`].
-    pub fn restarted(&self, statistics: &Statistics, epochs: u32) -> Result<Self> {
-        let config = TrainConfig { epochs, ..self.config.clone() };
+    pub fn restarted(&self, config: TrainConfig, statistics: &Statistics) -> Result<Self> {
         let mut trainer = Trainer::new(config, self.vocabulary.clone(), self.tags.clone(), statistics)?;
         trainer.kernels = self.kernels;
         trainer.pool.clone_from(&self.pool);
