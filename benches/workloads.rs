@@ -5,7 +5,7 @@
 #![allow(dead_code, reason = "each bench uses its own part of this module")]
 
 use tagomatic::aligned::{Block, LANES, as_floats, as_floats_mut, zeroed};
-use tagomatic::network::{Activation, Network, OutputLayout, Shape, Weights};
+use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
 use tagomatic::rng::{Parameter, Philox};
 use tagomatic::{Model, ModelParts, Provenance, Tags, Vocabulary};
 
@@ -137,7 +137,7 @@ impl Workload {
         );
         let (b1, b2) = (zeroed(row), zeroed(shape.slot_blocks() * LANES));
         ModelParts {
-            network: &Network { shape: shape.clone(), activation: Activation::Relu, eps: 1e-4 },
+            network: &Network { shape: shape.clone(), pooling: Pooling::Sum, activation: Activation::Relu, eps: 1e-4 },
             weights: Weights { w1: &w1, b1: &b1, w2: &w2, b2: &b2 },
             vocabulary: self.vocabulary().view(),
             tags: &self.tags(),

@@ -7,13 +7,13 @@
 //!       ------------ bias ---------       - contribution of k --------
 //! ```
 //!
-//! The parts tell how this logit is made, not what would happen without a keyword: then other units can be active. For that the
+//! Where keywords are pooled by their mean, W1[k,j] counts 1/|S|. The parts tell how this logit is made, not what would happen without a keyword: then other units can be active. For that the
 //! sample is scored again without it.
 
 use crate::aligned::{LANES, as_floats};
 use crate::error::{Error, Result};
 use crate::ids::canonicalize;
-use crate::network::Activation;
+use crate::network::{Activation, Pooling};
 use crate::tagger::{Scratch, Tagger};
 
 /// The parts of one tag's logit for one sample.
@@ -69,12 +69,16 @@ pub fn explain(tagger: &Tagger, ids: &[u32], tag: usize) -> Result<Explanation> 
         let units = &row[group.hidden.start * LANES..][..slopes.len()];
         units.iter().zip(&slopes).map(|(&w, slope)| f64::from(w) * slope).sum()
     };
+    let share = match network.pooling {
+        Pooling::Sum => 1.0,
+        Pooling::Mean => 1.0 / ids.len().max(1) as f64,
+    };
     let (w1, row) = (as_floats(weights.w1), shape.row_blocks() * LANES);
     let mut without = Vec::with_capacity(ids.len());
     let mut keywords = Vec::with_capacity(ids.len());
     for (place, &id) in ids.iter().enumerate() {
         leave_out(&ids, place, &mut without);
-        let contribution = part(&w1[id as usize * row..][..row]);
+        let contribution = share * part(&w1[id as usize * row..][..row]);
         keywords.push(Contribution { id, contribution, score_without: scorer.score(&without)? });
     }
     let bias = f64::from(as_floats(weights.b2)[shape.slot(tag)]) + part(as_floats(weights.b1));
@@ -171,7 +175,7 @@ mod tests {
     use crate::aligned::{Block, as_floats_mut};
     use crate::format::{ModelParts, Provenance};
     use crate::layers::tests::random_blocks;
-    use crate::network::{Network, OutputLayout, Shape, Weights};
+    use crate::network::{Network, OutputLayout, Pooling, Shape, Weights};
     use crate::tags::Tags;
     use crate::vocab::Vocabulary;
 
@@ -179,6 +183,10 @@ mod tests {
 
     /// Random weights, for groups of tags.
     fn tagger(activation: Activation, hidden: usize, groups: &[usize], layout: OutputLayout) -> Tagger {
+        pooled(Pooling::Sum, activation, hidden, groups, layout)
+    }
+
+    fn pooled(pooling: Pooling, activation: Activation, hidden: usize, groups: &[usize], layout: OutputLayout) -> Tagger {
         let shape = Shape::new(KEYWORDS, hidden, groups, layout).unwrap();
         let names = |prefix: &str, n: usize| (0..n).map(|i| format!("{prefix}{i}")).collect::<Vec<_>>();
         let (row, mut w1) = (shape.row_blocks() * LANES, random_blocks(1, shape.w1_blocks()));
@@ -203,7 +211,7 @@ mod tests {
             vocabulary: vocabulary.view(),
             tags: &Tags::from_names(names("t", shape.tags())).unwrap(),
             provenance: &Provenance::new(),
-            network: &Network { shape, activation, eps: 1e-4 },
+            network: &Network { shape, pooling, activation, eps: 1e-4 },
         };
         Tagger::new(parts.to_model().unwrap())
     }
@@ -211,12 +219,13 @@ mod tests {
     #[test]
     fn contributions_and_bias_sum_up_to_the_logit() {
         for activation in ["relu", "leaky_relu:0.2", "trec:0.1", "tlin:0.1", "identity"] {
-            for (hidden, groups, layout) in [
-                (20, vec![70], OutputLayout::Panels),
-                (5, vec![2, 3], OutputLayout::TagMajor),
-                (17, vec![9, 1], OutputLayout::Panels),
+            for (hidden, groups, layout, pooling) in [
+                (20, vec![70], OutputLayout::Panels, Pooling::Sum),
+                (5, vec![2, 3], OutputLayout::TagMajor, Pooling::Mean),
+                (17, vec![9, 1], OutputLayout::Panels, Pooling::Mean),
+                (6, vec![2], OutputLayout::TagMajor, Pooling::Sum),
             ] {
-                let tagger = tagger(activation.parse().unwrap(), hidden, &groups, layout);
+                let tagger = pooled(pooling, activation.parse().unwrap(), hidden, &groups, layout);
                 for tag in 0..tagger.tags().len() {
                     let Explanation { logit, score, bias, keywords } = explain(&tagger, &[7, 3, 11, 3, 0], tag).unwrap();
                     let parts = || keywords.iter().map(|keyword| keyword.contribution);

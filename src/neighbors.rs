@@ -48,7 +48,7 @@ pub fn nearest_tags(model: &Model, tag: usize, top: usize) -> Result<Vec<Neighbo
 mod tests {
     use super::*;
     use crate::aligned::{Block, as_floats_mut};
-    use crate::network::{Activation, Network, OutputLayout, Shape, Weights};
+    use crate::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
     use crate::{ModelParts, Provenance, Tags, Vocabulary};
 
     /// A model with two hidden units, where `rows[g]` are the output weights of group g.
@@ -67,7 +67,7 @@ mod tests {
         let tags = Tags::from_names((0..shape.tags()).map(|tag| format!("t{tag}"))).unwrap();
         let vocabulary = Vocabulary::from_keywords::<[&str; 0]>([]).unwrap();
         let parts = ModelParts {
-            network: &Network { shape, activation: Activation::Identity, eps: 0.0 },
+            network: &Network { shape, pooling: Pooling::Sum, activation: Activation::Identity, eps: 0.0 },
             weights: Weights { w1: &[], b1: &b1, w2: &w2, b2: &b2 },
             vocabulary: vocabulary.view(),
             tags: &tags,

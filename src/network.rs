@@ -1,7 +1,7 @@
 //! The one network: its sizes, how its parameters are laid out, and a borrowed view of them.
 //!
 //! ```text
-//! a = b1 + Σ_{k∈S} W1[k]      embedding bag over the set S of a sample's keyword ids
+//! a = b1 + Σ_{k∈S} W1[k]      embedding bag over the set S of a sample's keyword ids; or the mean of these rows, see [`Pooling`]
 //! h = act(a)
 //! z = b2 + Σ_j h_j · W2[j]    output layer
 //! p = clamp(σ(z), ε, 1−ε)
@@ -15,6 +15,7 @@ use std::ops::Range;
 pub use crate::activation::Activation;
 use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
+use crate::named::named;
 
 /// Tags that one register tile of the output layer holds.
 pub const PANEL: usize = 64;
@@ -274,11 +275,26 @@ impl Shape {
     }
 }
 
+/// How the rows of a sample's keywords become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pooling {
+    /// Their sum.
+    #[default]
+    Sum,
+    /// Their sum divided by how many there are; 0 for none.
+    Mean,
+}
+
+named!(Pooling, "pooling", "sum or mean", { Sum => "sum", Mean => "mean" });
+
 /// A network without its parameters: sizes and nonlinearities.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
     /// Sizes and layout.
     pub shape: Shape,
+    /// How the rows of a sample's keywords become one.
+    pub pooling: Pooling,
     /// The hidden units' nonlinearity.
     pub activation: Activation,
     /// Scores are clamped to `[eps, 1 - eps]`; `0 <= eps < 0.5`, 0 clamps nothing, -0 is refused.

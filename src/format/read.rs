@@ -51,7 +51,7 @@ impl Contents {
             check_length(&header, part, blocks as u64, |blocks| sizes(&[blocks, size_of::<Block>()]))?;
         }
         let tags = parse_tags(body(Part::Tags), body(Part::TagNames))?;
-        let network = Network { shape, activation: record.activation, eps: record.eps };
+        let network = Network { shape, pooling: record.pooling, activation: record.activation, eps: record.eps };
         Ok(Contents { header, network, tags })
     }
 

@@ -2,7 +2,7 @@
 
 use super::header::{Fields, Part};
 use crate::error::{Error, Result};
-use crate::network::{Activation, Network, OutputLayout, check_eps};
+use crate::network::{Activation, Network, OutputLayout, Pooling, check_eps};
 use crate::tags::{Tag, Tags};
 
 /// Bytes of `NETW`.
@@ -19,6 +19,7 @@ pub(super) struct NetworkRecord {
     pub(super) tags: u64,
     pub(super) groups: u64,
     pub(super) layout: OutputLayout,
+    pub(super) pooling: Pooling,
     pub(super) activation: Activation,
     pub(super) eps: f32,
 }
@@ -31,10 +32,10 @@ impl NetworkRecord {
             let sizes = [fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?];
             let (layout, activation) = (fields.u32()?, fields.u32()?);
             let (parameter, eps) = (fields.f32()?, fields.f32()?);
-            let (weights, reserved) = (fields.u32()?, fields.bytes::<12>()?);
-            fields.0.is_empty().then_some((sizes, layout, activation, parameter, eps, weights, reserved))
+            let (weights, pooling, reserved) = (fields.u32()?, fields.u32()?, fields.bytes::<8>()?);
+            fields.0.is_empty().then_some((sizes, layout, activation, parameter, eps, weights, pooling, reserved))
         })();
-        let Some((sizes, layout, activation, parameter, eps, weights, reserved)) = raw else {
+        let Some((sizes, layout, activation, parameter, eps, weights, pooling, reserved)) = raw else {
             return Err(fault("64 bytes", format!("{} bytes", body.len())));
         };
 
@@ -67,10 +68,15 @@ impl NetworkRecord {
         if weights != F32 {
             return Err(Error::newer_model(format!("weights of type {weights}, which this program does not know")));
         }
-        if reserved != [0; 12] {
+        let pooling = match pooling {
+            0 => Pooling::Sum,
+            1 => Pooling::Mean,
+            other => return Err(Error::newer_model(format!("pooling {other}, which this program does not know"))),
+        };
+        if reserved != [0; 8] {
             return Err(fault("zeros at its end", format!("{reserved:02x?}")));
         }
-        Ok(NetworkRecord { keywords, hidden, tags, groups, layout, activation, eps })
+        Ok(NetworkRecord { keywords, hidden, tags, groups, layout, pooling, activation, eps })
     }
 }
 
@@ -79,7 +85,7 @@ impl NetworkRecord {
 /// # Errors
 /// [`Error::Config`] if the clamp is out of range.
 pub(super) fn write_network(network: &Network) -> Result<Vec<u8>> {
-    let Network { shape, activation, eps } = network;
+    let Network { shape, pooling, activation, eps } = network;
     check_eps((*eps).into())?;
     activation.check()?;
     let (activation, parameter): (u32, f32) = match *activation {
@@ -104,6 +110,11 @@ pub(super) fn write_network(network: &Network) -> Result<Vec<u8>> {
     body.extend(parameter.to_le_bytes());
     body.extend(eps.to_le_bytes());
     body.extend(F32.to_le_bytes());
+    let pooling: u32 = match pooling {
+        Pooling::Sum => 0,
+        Pooling::Mean => 1,
+    };
+    body.extend(pooling.to_le_bytes());
     body.resize(NETWORK_LEN, 0);
     Ok(body)
 }
@@ -167,11 +178,13 @@ mod tests {
     fn networks_survive() {
         for layout in [OutputLayout::TagMajor, OutputLayout::Panels] {
             let shape = Shape::new(5, 3, &[2, 0, 70], layout).unwrap();
-            let network = Network { shape, activation: Activation::Relu, eps: 1e-4 };
+            let pooling = if layout == OutputLayout::Panels { Pooling::Sum } else { Pooling::Mean };
+            let network = Network { shape, pooling, activation: Activation::Relu, eps: 1e-4 };
             let body = write_network(&network).unwrap();
             let record = NetworkRecord::parse(&body).unwrap();
             assert_eq!((record.keywords, record.hidden, record.tags, record.groups), (5, 3, 72, 3));
-            assert_eq!((record.layout, record.activation, record.eps), (layout, Activation::Relu, 1e-4));
+            assert_eq!((record.layout, record.pooling, record.activation), (layout, pooling, Activation::Relu));
+            assert_eq!(record.eps, 1e-4);
             assert_eq!(parse_groups(&write_groups(&network).unwrap()).unwrap(), [2, 0, 70]);
             assert!(NetworkRecord::parse(&body[..63]).is_err());
             assert!(NetworkRecord::parse(&[&body[..], &[0]].concat()).is_err());
@@ -180,18 +193,18 @@ mod tests {
 
     #[test]
     fn tells_damage_from_novelty() {
-        let network =
-            Network { shape: Shape::new(1, 1, &[1], OutputLayout::TagMajor).unwrap(), activation: Activation::Relu, eps: 0.0 };
+        let shape = Shape::new(1, 1, &[1], OutputLayout::TagMajor).unwrap();
+        let network = Network { shape, pooling: Pooling::Sum, activation: Activation::Relu, eps: 0.0 };
         let body = write_network(&network).unwrap();
         let with = |at: usize, field: [u8; 4]| {
             let mut body = body.clone();
             body[at..at + 4].copy_from_slice(&field);
             NetworkRecord::parse(&body).map(drop).unwrap_err()
         };
-        for (at, value) in [(32, 2u32), (36, 7), (48, 1)] {
+        for (at, value) in [(32, 2u32), (36, 7), (48, 1), (52, 2)] {
             assert!(matches!(with(at, value.to_le_bytes()), Error::NewerModel { .. }), "{at}");
         }
-        for (at, value) in [(40, -0.0f32), (44, 0.5), (44, -0.0), (44, f32::NAN), (52, 1.0), (60, 1.0)] {
+        for (at, value) in [(40, -0.0f32), (44, 0.5), (44, -0.0), (44, f32::NAN), (56, 1.0), (60, 1.0)] {
             assert!(matches!(with(at, value.to_le_bytes()), Error::Model { section: "NETW", .. }), "{at} {value}");
         }
         for eps in [0.5, -0.0, f32::NAN] {

@@ -93,7 +93,7 @@ fn check_rows(part: Part, blocks: &[Block], start: usize, width: usize) -> Resul
 mod tests {
     use super::*;
     use crate::aligned::{as_floats_mut, zeroed};
-    use crate::network::Activation;
+    use crate::network::{Activation, Pooling};
 
     /// Sets each float of each tensor in turn; says which were accepted.
     fn accepted(network: &Network, value: f32) -> [Vec<usize>; 4] {
@@ -121,7 +121,7 @@ mod tests {
             for (hidden, group_tags) in [(1, vec![1]), (17, vec![70, 3]), (5, vec![64, 130, 1]), (0, vec![4]), (3, vec![0, 2])]
             {
                 let shape = Shape::new(2, hidden, &group_tags, layout).unwrap();
-                let network = Network { shape, activation: Activation::Relu, eps: 0.0 };
+                let network = Network { shape, pooling: Pooling::Sum, activation: Activation::Relu, eps: 0.0 };
                 let shape = &network.shape;
                 let row = (0..shape.row_blocks() * LANES).filter(|i| i % hidden.next_multiple_of(LANES) < hidden);
                 let row: Vec<usize> = row.collect();

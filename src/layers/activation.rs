@@ -45,7 +45,7 @@ mod tests {
     use crate::aligned::as_floats;
     use crate::kernels::ActiveUnits;
     use crate::layers::tests::random_blocks;
-    use crate::network::{OutputLayout, Shape};
+    use crate::network::{OutputLayout, Pooling, Shape};
 
     const ALL: [Activation; 7] = [
         Activation::Relu,
@@ -62,7 +62,7 @@ mod tests {
         let kernels = Kernels::best();
         for activation in ALL {
             let shape = Shape::new(0, 17, &[1, 1], OutputLayout::TagMajor).unwrap();
-            let network = Network { shape, activation, eps: 0.0 };
+            let network = Network { shape, pooling: Pooling::Sum, activation, eps: 0.0 };
             let (a, d) = (random_blocks(5, 4), random_blocks(6, 4));
             let run = |a: &[Block]| {
                 let mut h = a.to_vec();
@@ -102,7 +102,7 @@ mod tests {
     fn a_unit_at_the_kink_is_off() {
         let shape = Shape::new(0, 16, &[1], OutputLayout::TagMajor).unwrap();
         for (activation, kink) in [(Activation::Relu, -0.0), (Activation::Trec(0.5), 0.5), (Activation::Tlin(0.5), -0.5)] {
-            let network = Network { shape: shape.clone(), activation, eps: 0.0 };
+            let network = Network { shape: shape.clone(), pooling: Pooling::Sum, activation, eps: 0.0 };
             let mut h = [Block::ZERO];
             forward(Kernels::best(), &network, &[Block([kink; LANES])], &mut h).unwrap();
             assert_eq!(h[0].0.map(f32::to_bits), [0; LANES]);

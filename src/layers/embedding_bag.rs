@@ -1,6 +1,7 @@
-//! First layer: `a = b1 + Σ_{k∈S} x_k·W1[k]`, only additions of rows, in ascending order of keywords.
+//! First layer: `a = b1 + Σ_{k∈S} x_k·W1[k]`, only additions of rows, in ascending order of keywords. Where keywords are pooled by
+//! their mean, the sum is divided by |S| before b1 is added.
 
-use crate::aligned::Block;
+use crate::aligned::{Block, as_floats, as_floats_mut};
 use crate::error::Result;
 use crate::kernels::{Kernels, Rows};
 use crate::network::Weights;
@@ -37,6 +38,15 @@ pub fn forward(kernels: Kernels, weights: Weights<'_>, bag: Bag<'_>, out: &mut [
     bag.sum(kernels, Rows::new(weights.w1, out.len()), Some(weights.b1), out)
 }
 
+/// Turns the sum of a sample's rows, without the bias, into its pre-activations where keywords are pooled by their mean:
+/// `sum / keywords + b1`. Without keywords that is `b1`.
+pub fn mean(b1: &[Block], keywords: usize, sum: &mut [Block]) {
+    let divisor = keywords.max(1) as f32;
+    for (a, b) in as_floats_mut(sum).iter_mut().zip(as_floats(b1)) {
+        *a = *a / divisor + b;
+    }
+}
+
 /// Writes the gradient of one row of W1 to `out`: `Σ_i x_i·da_i` over the samples in `bag`, those that hold its keyword.
 /// `d_pre_activations` has one row a sample, as long as `out`. With every sample in the bag it is the gradient of b1.
 ///
@@ -49,7 +59,7 @@ pub fn backward_row(kernels: Kernels, d_pre_activations: &[Block], bag: Bag<'_>,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aligned::{as_floats, as_floats_mut, zeroed};
+    use crate::aligned::zeroed;
     use crate::layers::tests::random_blocks;
 
     /// The layer is linear, so a finite difference is its derivative but for rounding.

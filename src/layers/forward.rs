@@ -1,11 +1,11 @@
 //! Items on their way from keywords to scores, some at a time.
 
-use super::activation;
+use super::{activation, embedding_bag};
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
 use crate::kernels::{ActiveLists, ActiveUnits, HiddenRows, Kernels, Logits, Panels, Rows, TagMajor};
-use crate::network::{Group, Network, OutputLayout, Shape, Weights};
+use crate::network::{Group, Network, OutputLayout, Pooling, Shape, Weights};
 
 /// The buffers of some items.
 ///
@@ -80,7 +80,19 @@ impl Forward {
         keywords.check_below(shape.keywords())?;
         let a = &mut self.pre_activations[..items * self.row];
         let prefetch = size_of_val(weights.w1) > PREFETCH_FROM;
-        kernels.sum_bags(Rows::new(weights.w1, self.row), weights.b1, keywords, prefetch, a)?;
+        let rows = Rows::new(weights.w1, self.row);
+        match network.pooling {
+            Pooling::Sum => kernels.sum_bags(rows, weights.b1, keywords, prefetch, a)?,
+            Pooling::Mean => {
+                // The first hidden vector is not needed yet.
+                let nothing = &mut self.hidden[..self.row];
+                nothing.fill(Block::ZERO);
+                kernels.sum_bags(rows, nothing, keywords, prefetch, a)?;
+                for ((ids, _), a) in keywords.iter().zip(a.chunks_exact_mut(self.row.max(1))) {
+                    embedding_bag::mean(weights.b1, ids.len(), a);
+                }
+            }
+        }
         activation::forward(kernels, network, a, &mut self.hidden[..items * self.row])?;
         shape.groups().iter().try_for_each(|group| self.output(kernels, shape, weights, group, items))
     }

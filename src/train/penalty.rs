@@ -256,7 +256,7 @@ mod tests {
     use super::*;
     use crate::layers::activation;
     use crate::layers::tests::random_blocks;
-    use crate::network::{Network, OutputLayout};
+    use crate::network::{Network, OutputLayout, Pooling};
 
     #[test]
     fn gradients_are_finite_differences_of_the_whole_mini_batch() {
@@ -270,7 +270,7 @@ mod tests {
         ] {
             for (hidden, samples) in [(3, 1), (17, 4)] {
                 let shape = Shape::new(0, hidden, &[1, 1], OutputLayout::TagMajor).unwrap();
-                let network = Network { shape: shape.clone(), activation, eps: 0.0 };
+                let network = Network { shape: shape.clone(), pooling: Pooling::Sum, activation, eps: 0.0 };
                 let penalty = Penalty { kind, weight: 0.7 };
                 let kernels = Kernels::best();
                 let row = shape.row_blocks();

@@ -15,7 +15,7 @@ use crate::format::{Model, ModelParts, Provenance, check_weights};
 use crate::kernels::{Kernels, Level};
 use crate::layers::sigmoid_loss;
 use crate::ln::ln;
-use crate::network::{Activation, Network, OutputLayout, Shape, Weights};
+use crate::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
 use crate::rng::{Philox, dropout_threshold};
 use crate::tags::Tags;
 use crate::vocab::Vocabulary;
@@ -83,7 +83,7 @@ impl Trainer {
             workers: Workers { parallel: false, grain: Workers::GRAIN },
             epoch: 0,
             step: 0,
-            network: Network { shape, activation: config.activation, eps: config.eps as f32 },
+            network: Network { shape, pooling: Pooling::Sum, activation: config.activation, eps: config.eps as f32 },
             config,
             vocabulary,
             tags,

@@ -5,7 +5,7 @@
 use std::fs;
 
 use tagomatic::aligned::{self, Block};
-use tagomatic::network::{Activation, Network, OutputLayout, Shape, Weights};
+use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
 use tagomatic::{Error, Model, ModelParts, Provenance, Tags, Vocabulary};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -51,7 +51,7 @@ impl Parts {
         let mut provenance = Provenance::new();
         provenance.insert("train.seed", "7").unwrap();
         provenance.insert("note", "two\nlines").unwrap();
-        let network = Network { shape, activation: Activation::Relu, eps: 1e-4 };
+        let network = Network { shape, pooling: Pooling::Sum, activation: Activation::Relu, eps: 1e-4 };
         Parts { network, weights: [w1, b1, w2, b2], vocabulary, tags, provenance }
     }
 

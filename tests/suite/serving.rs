@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use tagomatic::aligned::{Block, LANES, as_floats_mut};
-use tagomatic::network::{Activation, Network, OutputLayout, Shape, Weights};
+use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
 use tagomatic::rng::{Parameter, Philox};
 use tagomatic::selection::{MinScore, Selection};
 use tagomatic::{Error, KeywordCounts, Level, Model, ModelParts, Provenance, Tagger, Tags, Vocabulary};
@@ -40,6 +40,10 @@ fn names(prefix: &str, count: usize) -> Vec<String> {
 
 /// A model with random weights: nothing of it depends on training or on the platform.
 fn model(keywords: usize, hidden: usize, group_tags: &[usize], layout: OutputLayout) -> Model {
+    pooled(Pooling::Sum, keywords, hidden, group_tags, layout)
+}
+
+fn pooled(pooling: Pooling, keywords: usize, hidden: usize, group_tags: &[usize], layout: OutputLayout) -> Model {
     let shape = Shape::new(keywords, hidden, group_tags, layout).unwrap();
     let rng = Philox::new(42);
     let fill = |parameter, radius, blocks: &mut [Block], indices: &mut dyn Iterator<Item = usize>| {
@@ -65,7 +69,7 @@ fn model(keywords: usize, hidden: usize, group_tags: &[usize], layout: OutputLay
     let mut b2 = vec![Block::ZERO; shape.slot_blocks()];
     fill(Parameter::TagVectors, 2.0, &mut b2, &mut (0..shape.tags()).map(|tag| shape.slot(tag)));
     ModelParts {
-        network: &Network { shape: shape.clone(), activation: Activation::Relu, eps: 1e-4 },
+        network: &Network { shape: shape.clone(), pooling, activation: Activation::Relu, eps: 1e-4 },
         weights: Weights { w1: &w1, b1: &b1, w2: &w2, b2: &b2 },
         vocabulary: Vocabulary::from_keywords(names("k", keywords)).unwrap().view(),
         tags: &Tags::from_names(names("t", shape.tags())).unwrap(),
@@ -102,6 +106,37 @@ fn signatures_are_those_of_every_other_machine() {
 }
 
 const SIGNATURES: [&str; 4] = ["5ee56eec80b38835", "9cd9175de76be750", "e11a0ce6952a6cdd", "9bd7873a8e0cc008"];
+
+/// The mean of no rows is 0 and of one row the row, to the bit; and a batch answers as its items do.
+#[test]
+fn keywords_are_pooled_by_their_mean() {
+    for (layout, tags) in [(OutputLayout::TagMajor, 9), (OutputLayout::Panels, 70)] {
+        let [sum, mean] = [Pooling::Sum, Pooling::Mean].map(|pooling| Tagger::new(pooled(pooling, 40, 20, &[tags], layout)));
+        let hidden = |tagger: &Tagger, ids: &[u32]| {
+            let mut hidden = vec![0.0; 20];
+            tagger.hidden(ids, &mut tagger.scratch(), &mut hidden).unwrap();
+            hidden
+        };
+        for ids in [&[][..], &[7]] {
+            assert_eq!(hidden(&mean, ids), hidden(&sum, ids));
+        }
+        let model = mean.model();
+        let (w1, b1) = (tagomatic::aligned::as_floats(model.weights().w1), tagomatic::aligned::as_floats(model.weights().b1));
+        for (unit, h) in hidden(&mean, &[3, 8, 9, 30]).into_iter().enumerate() {
+            let rows: f64 = [3, 8, 9, 30].map(|id| f64::from(w1[id * 32 + unit])).iter().sum();
+            let expected = (f64::from(b1[unit]) + rows / 4.0).max(0.0);
+            assert!((f64::from(h) - expected).abs() < 1e-6, "{h} {expected}");
+        }
+        let (starts, ids) = ([0, 0, 1, 5], [7, 3, 8, 9, 30]);
+        let mut batch = vec![0.0; 3 * tags];
+        mean.score_batch(&ids, &starts, &mut mean.scratch(), &mut batch).unwrap();
+        for (item, scores) in batch.chunks_exact(tags).enumerate() {
+            let mut alone = vec![0.0; tags];
+            mean.score(&ids[starts[item]..starts[item + 1]], &mut mean.scratch(), &mut alone).unwrap();
+            assert_eq!(bits(scores), bits(&alone));
+        }
+    }
+}
 
 /// A bank of networks answers as each network by itself.
 #[test]

@@ -7,7 +7,7 @@ use tagomatic::kernels::{
     AdaGradStep, Decay, Denominator, Kernels, LogLoss, LossInputs, LossKind, ProximalSteps, Rates, Squares,
 };
 use tagomatic::layers::sigmoid_loss::{self, Reduction};
-use tagomatic::network::{Activation, Network, OutputLayout, Shape};
+use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape};
 use tagomatic::train::{
     DecayMode, PairWeights, Penalty, PenaltyKind, Sample, Statistics, Targets, TrainConfig, Trainer, glorot_radius, he_radius,
     prior_logit,
@@ -243,7 +243,7 @@ fn built_in_memory(case: &Value) {
     let plain = Plain::read(params, hidden);
     let (keywords, tags) = (plain.w1.len(), plain.b2.len());
     let shape = Shape::new(keywords, hidden, &[tags], OutputLayout::for_tags(tags)).unwrap();
-    let network = Network { shape, activation: Activation::Relu, eps: 1e-4 };
+    let network = Network { shape, pooling: Pooling::Sum, activation: Activation::Relu, eps: 1e-4 };
     for level in Level::available() {
         let tagger = tagger(&network, &plain, level);
         if case["kind"] == "nonfinite" {
