@@ -49,7 +49,8 @@ impl Members {
     fn join(&self, one: &Shape, wide: &Shape) -> Result<Parameters> {
         let (hidden, count) = (one.hidden(), self.parameters.len() as f32);
         let mut joined = Parameters::filled(wide, 0.0)?;
-        let (row, wide_row) = (one.row_blocks() * LANES, wide.row_blocks() * LANES);
+        // At least 1, for networks without hidden units.
+        let [row, wide_row] = [one, wide].map(|shape| (shape.row_blocks() * LANES).max(1));
         for (member, parameters) in self.parameters.iter().enumerate() {
             let Weights { w1, b1, w2, b2 } = parameters.weights();
             for (from, to) in one.groups().iter().zip(wide.groups()) {
@@ -99,7 +100,7 @@ mod tests {
 
     #[test]
     fn logits_are_the_means_of_the_members() {
-        for (hidden, tags) in [(5, 3), (16, 9), (17, 70)] {
+        for (hidden, tags) in [(0, 3), (5, 3), (16, 9), (17, 70)] {
             let trainers: Vec<Trainer> = (1..=3).map(|seed| member(seed, hidden, tags)).collect();
             let mut members = Members::default();
             trainers.iter().for_each(|trainer| members.push(trainer).unwrap());

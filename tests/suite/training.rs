@@ -371,20 +371,10 @@ fn steps_run_on_the_pool_of_the_caller() {
     let config = TrainConfig { hidden: 64, batch: 256, ..TrainConfig::default() };
     let dataset = items(5, 256, 400, 70);
     let mut trainer = trainer(&config, &dataset, 400, 70);
-    let started = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let count = started.clone();
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(2)
-        .start_handler(move |_| {
-            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        })
-        .build()
-        .unwrap();
-    trainer.set_pool(std::sync::Arc::new(pool));
+    trainer.set_pool(tagomatic::train::pool(2).unwrap().unwrap());
     let targets: Vec<f32> = vec![0.5; 70];
     let samples: Vec<Sample<'_>> = (0..256).map(|i| sample(dataset.keywords(i), &targets, i as u32)).collect();
     trainer.step(&samples).unwrap();
-    assert_eq!(started.load(std::sync::atomic::Ordering::SeqCst), 2);
     // Building the global pool succeeds only if nobody has: `rayon::join` outside a pool would have.
     assert!(rayon::ThreadPoolBuilder::new().num_threads(1).build_global().is_ok());
 }
