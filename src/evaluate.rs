@@ -46,6 +46,22 @@ pub fn evaluate(
     })
 }
 
+/// [`evaluate`], with what scoring found.
+#[cfg(feature = "report")]
+pub(crate) fn examine(
+    tagger: &Tagger,
+    dataset: &Dataset,
+    propensities: Option<&Propensities>,
+    pool: Option<&rayon::ThreadPool>,
+) -> Result<(Evaluated, Scored)> {
+    let model: &Model = tagger.model();
+    let thresholds: Vec<f32> = model.tags().iter().map(|tag| tag.threshold).collect();
+    let (kernels, network, weights) = (tagger.kernels(), model.network(), model.weights());
+    let scored = in_pool(pool, |workers| Scorer { kernels, network, weights, dataset, workers }.all())?;
+    let evaluated = scored.measure(network, &thresholds, dataset, propensities)?;
+    Ok((evaluated, scored))
+}
+
 /// The scores of all samples, samples x tags, row-major.
 ///
 /// # Errors
@@ -73,19 +89,7 @@ pub(crate) fn evaluate_network(
     propensities: Option<&Propensities>,
     workers: Workers,
 ) -> Result<Evaluated> {
-    let Scored { scores, activity, sparsity } = Scorer { kernels, network, weights, dataset, workers }.all()?;
-    let units = network.shape.hidden() * network.shape.groups().len();
-    let activations = dataset.len() as f64 * units as f64;
-    let predictions = Predictions::new(&scores, network.shape.tags(), dataset.tag_sets())?;
-    let options = Options { eps: f64::from(network.eps), propensities };
-    Ok(Evaluated {
-        evaluation: Evaluation::new(&predictions, thresholds, options)?,
-        units,
-        zeros: sparsity.share_of_zeros(),
-        mean_activity: (activations > 0.0).then(|| activity.iter().sum::<f64>() / activations),
-        dead_units: sparsity.dead(),
-        always_on_units: sparsity.always_on(),
-    })
+    Scorer { kernels, network, weights, dataset, workers }.all()?.measure(network, thresholds, dataset, propensities)
 }
 
 #[derive(Clone, Copy)]
@@ -98,12 +102,35 @@ struct Scorer<'a> {
 }
 
 /// What scoring finds.
-struct Scored {
+pub(crate) struct Scored {
     /// Samples x tags.
-    scores: Vec<f32>,
+    pub(crate) scores: Vec<f32>,
     /// Sum of |h| of each sample.
     activity: Vec<f64>,
-    sparsity: Sparsity,
+    pub(crate) sparsity: Sparsity,
+}
+
+impl Scored {
+    fn measure(
+        &self,
+        network: &Network,
+        thresholds: &[f32],
+        dataset: &Dataset,
+        propensities: Option<&Propensities>,
+    ) -> Result<Evaluated> {
+        let units = network.shape.hidden() * network.shape.groups().len();
+        let activations = dataset.len() as f64 * units as f64;
+        let predictions = Predictions::new(&self.scores, network.shape.tags(), dataset.tag_sets())?;
+        let options = Options { eps: f64::from(network.eps), propensities };
+        Ok(Evaluated {
+            evaluation: Evaluation::new(&predictions, thresholds, options)?,
+            units,
+            zeros: self.sparsity.share_of_zeros(),
+            mean_activity: (activations > 0.0).then(|| self.activity.iter().sum::<f64>() / activations),
+            dead_units: self.sparsity.dead(),
+            always_on_units: self.sparsity.always_on(),
+        })
+    }
 }
 
 impl Scorer<'_> {

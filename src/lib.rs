@@ -19,6 +19,7 @@
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
 //! | `tune` | thresholds from validation data |
+//! | `report` | measures, curves and mistakes of a model, as a page of HTML |
 
 mod activation;
 pub mod aligned;
@@ -40,6 +41,8 @@ pub mod metrics;
 mod named;
 pub mod neighbors;
 pub mod network;
+#[cfg(feature = "report")]
+pub mod report;
 pub mod rng;
 pub mod selection;
 pub mod tagger;

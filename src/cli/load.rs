@@ -75,6 +75,8 @@ pub(super) fn corpus(mut items: Items<'_>) -> Result<(Corpus, u64)> {
 /// Items in the ids of a model, with what was left out.
 pub(super) struct Encoded {
     pub(super) dataset: Dataset,
+    /// Of each item its id, if it has one.
+    pub(super) ids: Vec<Option<String>>,
     pub(super) stats: EncoderStats,
     pub(super) skipped: u64,
 }
@@ -103,20 +105,28 @@ pub(super) fn encode_items(
 ) -> Result<Encoded> {
     let tag = |name: &str| tags.get(name).and_then(|index| u32::try_from(index).ok());
     let mut encoder = Encoder::new(keyword, tag);
+    let mut ids = Vec::new();
     for item in items {
-        encoder.push(&item?)?;
+        let item = item?;
+        encoder.push(&item)?;
+        ids.push(item.id);
     }
     let (dataset, stats) = encoder.finish();
-    Ok(Encoded { dataset, stats, skipped: 0 })
+    Ok(Encoded { dataset, ids, stats, skipped: 0 })
 }
 
-/// Fails if a file to read is the one to write: it would be gone.
+/// Fails if a file to read is the one that `--out` names: it would be gone.
 pub(super) fn check_apart(out: &Path, inputs: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<()> {
+    check_apart_of("out", out, inputs)
+}
+
+/// The same of another option.
+pub(super) fn check_apart_of(option: &str, out: &Path, inputs: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<()> {
     let Ok(out) = out.canonicalize() else { return Ok(()) };
     match inputs.into_iter().find(|input| input.as_ref().canonicalize().is_ok_and(|input| input == out)) {
         Some(input) => {
             let input = input.as_ref().display();
-            Err(Failure::Usage(format!("--out: expected a file of its own, found {input}, which is to be read too")))
+            Err(Failure::Usage(format!("--{option}: expected a file of its own, found {input}, which is to be read too")))
         }
         None => Ok(()),
     }

@@ -23,7 +23,11 @@ mod sparsity;
 
 pub use confusion::Confusion;
 pub use curve::{Curve, OperatingPoint};
+#[cfg(feature = "report")]
+pub(crate) use evaluation::CALIBRATION_BINS;
 pub use evaluation::{Evaluation, Mean, Options, Summary, TagEvaluation};
 pub use predictions::Predictions;
+#[cfg(feature = "report")]
+pub(crate) use ranking::top_k;
 pub use ranking::{Propensities, Ranking};
 pub use sparsity::Sparsity;

@@ -17,6 +17,7 @@
 //! | `data.min_count` | items that a keyword needed |
 //! | `fit.epochs`, `fit.best_epoch` | epochs run, and which was best |
 //! | `fit.average` | networks averaged, where there are several; each has its share of the hidden units |
+//! | `fit.curve_log_loss`, `fit.curve_valid_macro_ap` | of each epoch the training loss, and the score on the validation items |
 //! | `fit.valid_log_loss`, `fit.valid_p_at_1`, `fit.valid_micro_f1`, `fit.valid_macro_auc`, `fit.valid_macro_ap` | measures on the validation items, those that are defined |
 //! | `train.*` | each field of [`TrainConfig`] |
 
@@ -26,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use super::average::Members;
 use super::config::TrainConfig;
-use super::fit::{Event, FitReport};
+use super::fit::{EpochReport, Event, FitReport};
 use super::parameters::Statistics;
 use super::trainer::Trainer;
 use crate::data::{Corpus, CorpusStats, Counts, Dataset, Prepared};
@@ -278,6 +279,15 @@ impl TrainingSet {
             ("fit.best_epoch", fit.best_epoch.to_string()),
         ] {
             provenance.insert(key, value)?;
+        }
+        let list =
+            |values: &mut dyn Iterator<Item = f64>| values.map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" ");
+        let log_losses = list(&mut fit.epochs.iter().map(|epoch| epoch.log_loss));
+        provenance.insert(Provenance::CURVE_LOG_LOSS, log_losses)?;
+        let valid = |epoch: &EpochReport| epoch.valid.as_ref()?.evaluation.macro_ap.value;
+        let macro_aps = list(&mut fit.epochs.iter().filter_map(valid));
+        if !macro_aps.is_empty() {
+            provenance.insert(Provenance::CURVE_VALID_MACRO_AP, macro_aps)?;
         }
         if networks > 1 {
             provenance.insert("fit.average", networks.to_string())?;
