@@ -14,8 +14,9 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use tagomatic::data::{Corpus, Dataset, Encoder, Item, input, jsonl};
+use tagomatic::data::{Corpus, Dataset, Encoder, Format, Item, Reader, input};
 use tagomatic::evaluate::{Evaluated, evaluate};
+use tagomatic::format::Extensions;
 use tagomatic::kernels::LossKind;
 use tagomatic::metrics::Predictions;
 use tagomatic::network::{Activation, Weights};
@@ -110,6 +111,7 @@ impl Films {
             vocabulary: self.vocabulary.view(),
             tags: &self.tags,
             provenance: &Provenance::new(),
+            extensions: &Extensions::default(),
         };
         parts.to_model().unwrap()
     }
@@ -117,7 +119,7 @@ impl Films {
 
 fn items(file: &str) -> impl Iterator<Item = Item> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(file);
-    jsonl::Reader::new(input::open(&path).unwrap(), file).map(Result::unwrap)
+    Reader::new(input::open(&path).unwrap(), Format::JsonLines, file).map(Result::unwrap)
 }
 
 struct Bench {

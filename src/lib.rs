@@ -15,6 +15,7 @@
 //! | [`network`], [`layers`] | sizes and layout of the one network; its layers, forward and backward |
 //! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`format`](mod@format) | the model file |
+//! | [`average`](mod@average) | several models as one |
 //! | [`tagger`], [`explain`], [`neighbors`] | serving; what each keyword adds to a score; tags that a model sees alike |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
@@ -23,6 +24,7 @@
 
 mod activation;
 pub mod aligned;
+pub mod average;
 #[cfg(feature = "train")]
 pub mod csr;
 #[cfg(feature = "train")]

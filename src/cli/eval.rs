@@ -9,22 +9,21 @@ use tagomatic::report::{self, About, Report};
 use tagomatic::{Tagger, Tags};
 
 use super::failure::{Failure, Result};
-use super::load::{Encoded, OnError};
+use super::load::{Encoded, ReadCounts, Reading};
 use super::{Session, load, output};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The model; the file must not be changed in place meanwhile (rename a new one over it)
     model: PathBuf,
-    /// Tagged items, JSON Lines
+    /// Tagged items
     #[arg(required = true)]
     file: Vec<PathBuf>,
     /// A page of HTML with curves, mistakes and a table of the tags, in one file
     #[arg(long, value_name = "R.html")]
     report: Option<PathBuf>,
-    /// What to do at a malformed line: stop with its place, or skip and count it
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
-    on_error: OnError,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 /// Measures, as they stand in a JSON document; undefined ones are null.
@@ -65,7 +64,8 @@ struct TagMeasures<'a> {
 /// What was read, and what of it was left out.
 #[derive(Serialize)]
 pub(super) struct Skipped {
-    skipped: u64,
+    #[serde(flatten)]
+    read: ReadCounts,
     unknown_keywords: u64,
     unknown_tags: u64,
     without_keywords: u64,
@@ -82,14 +82,14 @@ struct Document<'a> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { model, file, report: page, .. } = arguments;
+    let Arguments { model, file, report: page, reading } = arguments;
     let page_to_stdout = page.as_deref() == Some(Path::new("-"));
     if let Some(page) = page.as_ref().filter(|_| !page_to_stdout) {
         load::check_apart_of("report", page, file.iter().chain([model]))?;
         report::check_save(page).map_err(Failure::saving)?;
     }
     let model = load::model(model)?;
-    let encoded = load::encode(file, arguments.on_error, |keyword| model.vocabulary().get(keyword), model.tags())?;
+    let encoded = load::encode(file, *reading, |keyword| model.vocabulary().get(keyword), model.tags())?;
     let skipped = Skipped::of(&encoded);
     let tagger = session.tagger(model)?;
     let (evaluated, html) = match page {
@@ -232,7 +232,7 @@ impl Skipped {
     pub(super) fn of(encoded: &Encoded) -> Self {
         let stats = encoded.stats;
         Skipped {
-            skipped: encoded.skipped,
+            read: encoded.read,
             unknown_keywords: stats.unknown_keywords,
             unknown_tags: stats.unknown_tags,
             without_keywords: stats.without_keywords,
@@ -243,8 +243,10 @@ impl Skipped {
 
     /// The counts that are not zero, for people.
     pub(super) fn rows(&self) -> Vec<(&'static str, String)> {
+        let [skipped, binarized] = self.read.rows();
         output::counts(&[
-            ("lines skipped", self.skipped),
+            skipped,
+            binarized,
             ("unknown keywords", self.unknown_keywords),
             ("unknown tags", self.unknown_tags),
             ("items without known keywords", self.without_keywords),

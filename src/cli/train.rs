@@ -6,6 +6,7 @@ use clap::Args;
 use tagomatic::Model;
 use tagomatic::kernels::LossKind;
 use tagomatic::layers::sigmoid_loss::Reduction;
+use tagomatic::metrics::Metric;
 use tagomatic::network::Activation;
 use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::train::{
@@ -13,7 +14,7 @@ use tagomatic::train::{
 };
 
 use super::failure::{Failure, Result};
-use super::load::{Items, OnError};
+use super::load::{Items, Reading};
 use super::{Session, load, output, training};
 
 /// The share of items to validate on, and the number of items that a keyword needs, unless told otherwise.
@@ -23,7 +24,7 @@ pub(super) const MIN_COUNT: u64 = 2;
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
 pub(super) struct Arguments {
-    /// Tagged items, JSON Lines; of several files all items
+    /// Tagged items; of several files all items
     #[arg(required = true)]
     data: Vec<PathBuf>,
     /// Where the model goes; it appears whole or not at all. For - it goes to standard output, and the report to standard error
@@ -42,9 +43,8 @@ pub(super) struct Arguments {
     /// Leave out keywords that fewer items have
     #[arg(long, value_name = "N", default_value_t = MIN_COUNT)]
     min_count: u64,
-    /// What to do at a malformed line: stop with its place, or skip and count it
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
-    on_error: OnError,
+    #[command(flatten)]
+    reading: Reading,
     /// Options in TOML, by their names below, as in: lr = 0.1; what is typed wins
     #[arg(long, value_name = "C.toml")]
     config: Option<PathBuf>,
@@ -140,6 +140,9 @@ struct Options {
     /// How scores are corrected for sampled negatives: offset, shift or importance
     #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().correction)]
     correction: Correction,
+    /// The validation score: macro_ap, macro_auc, micro_f1, macro_f1, p_at_1, p_at_3, p_at_5, ndcg_at_5, log_loss, brier or ece
+    #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().metric)]
+    metric: Metric,
     /// Epochs without a better validation score before training stops; 0 to run all
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().patience)]
     patience: u32,
@@ -191,6 +194,7 @@ impl Options {
             penalty: self.penalty.zip(self.penalty_weight).map(|(kind, weight)| Penalty { kind, weight }),
             negatives: self.negatives,
             correction: self.correction,
+            metric: self.metric,
             patience: self.patience,
             initial_scale: self.initial_scale,
             initial_square: self.initial_square,
@@ -200,7 +204,7 @@ impl Options {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { data, out, valid, on_error, .. } = arguments;
+    let Arguments { data, out, valid, reading, .. } = arguments;
     // What can be known to fail fails before the work.
     let Options { penalty, penalty_weight, .. } = arguments.options;
     if penalty.is_some() != penalty_weight.is_some() {
@@ -214,17 +218,17 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         Model::check_save(out).map_err(Failure::saving)?;
     }
 
-    let (corpus, skipped) = load::corpus(Items::new(data, *on_error))?;
+    let (corpus, read) = load::corpus(Items::new(data, *reading)?)?;
     let set = TrainingSet::new(corpus, arguments.min_count).map_err(|error| Failure::in_files(error, data))?;
     let keyword = |keyword: &str| set.vocabulary().get(keyword);
-    let encode = |file| load::encode(std::slice::from_ref(file), *on_error, keyword, set.tags());
+    let encode = |file| load::encode(std::slice::from_ref(file), *reading, keyword, set.tags());
     let valid = valid.as_ref().map(encode).transpose()?;
     let validation = match &valid {
         Some(valid) => Validation::On(&valid.dataset),
         None => Validation::Split { fraction: arguments.valid_fraction, refit: !arguments.no_refit },
     };
     let training = training::train(session, &set, config, validation)?;
-    let document = training.document(&set, skipped, valid.as_ref());
+    let document = training.document(&set, read, valid.as_ref());
 
     let results = if session.json {
         output::json(&document)?

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::Provenance;
 use crate::kernels::LossKind;
 use crate::layers::sigmoid_loss::Reduction;
+use crate::metrics::Metric;
 use crate::named::named;
 use crate::network::{Activation, check_eps};
 
@@ -150,8 +151,8 @@ named!(DecayWhen, "decay when", "every_step or touched", { EveryStep => "every_s
 pub struct TrainConfig {
     /// Hidden units H.
     pub hidden: usize,
-    /// Networks that [`super::recipe`] trains from seeds `seed`, `seed + 1` and so on, and averages on the logits: one network with
-    /// so many times `hidden` units. At least 1. A trainer trains one.
+    /// Networks that [`super::recipe::TrainingSet::train`] trains, each as if alone, from seeds `seed`, `seed + 1` and so on, and
+    /// [averages](crate::average): one network with so many times `hidden` units. At least 1; a [`super::Trainer`] trains one.
     pub average: u32,
     /// Their nonlinearity.
     pub activation: Activation,
@@ -200,6 +201,8 @@ pub struct TrainConfig {
     pub negatives: Negatives,
     /// How scores are corrected where negatives are sampled.
     pub correction: Correction,
+    /// The validation score.
+    pub metric: Metric,
     /// Epochs without a better validation score after which training stops; 0 never stops early.
     pub patience: u32,
     /// Seed of every random decision.
@@ -234,6 +237,7 @@ impl Default for TrainConfig {
             penalty: None,
             negatives: Negatives::All,
             correction: Correction::Offset,
+            metric: Metric::MacroAp,
             patience: 6,
             seed: 1,
         }
@@ -312,6 +316,7 @@ impl TrainConfig {
             ("optimizer", self.optimizer != default.optimizer, self.optimizer.to_string()),
             ("epsilon_place", self.epsilon_place != default.epsilon_place, self.epsilon_place.to_string()),
             ("correction", self.correction != default.correction, self.correction.to_string()),
+            ("metric", self.metric != default.metric, self.metric.to_string()),
             ("rowwise", self.rowwise != default.rowwise, self.rowwise.to_string()),
         ] {
             if chosen {

@@ -8,7 +8,6 @@
 //! Every sum over samples has a fixed order and every row is written by one thread, so weights are the same bits for any number
 //! of threads and any kernel level; every random decision is a function of what it decides ([`crate::rng`]).
 
-mod average;
 mod batch;
 mod config;
 mod decay;
@@ -18,12 +17,15 @@ mod parameters;
 mod pass;
 mod penalty;
 pub mod recipe;
+mod run;
+mod state;
 mod trainer;
 mod update;
 
 pub use batch::{PairWeights, Sample, Targets};
 pub use config::{Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Rowwise, TrainConfig};
-pub use fit::{EpochReport, Event, FitReport, Observer, pool};
+pub use fit::{EpochReport, Event, FitReport, FitState, Observer, pool};
 pub use parameters::{Parameters, Statistics, glorot_radius, he_radius, prior_logit};
 pub use penalty::{Penalty, PenaltyKind};
+pub use run::Run;
 pub use trainer::{StepReport, Trainer};

@@ -1,8 +1,7 @@
 //! The recipe of a training: items become a model that tells how it was made.
 //!
 //! Some items are set aside to validate on; the network is fitted to the others until validation says stop; what it then scores is
-//! measured; and, where asked, a new network is trained on all items for as many epochs as were best. Where networks are averaged
-//! ([`TrainConfig::average`]), the first one decides how many epochs that is for all of them.
+//! measured; and, where asked, a new network is trained on all items for as many epochs as were best.
 //!
 //! The model's [`Provenance`] has these keys. Nothing of the machine is among them, so that the same data make the same bytes
 //! everywhere.
@@ -16,20 +15,19 @@
 //! | `data.valid_samples` | items validated on |
 //! | `data.min_count` | items that a keyword needed |
 //! | `fit.epochs`, `fit.best_epoch` | epochs run, and which was best |
-//! | `fit.average` | networks averaged, where there are several; each has its share of the hidden units |
+//! | `fit.average` | networks averaged, where there are several; the other values are those of the first |
 //! | `fit.curve_log_loss`, `fit.curve_valid_macro_ap` | of each epoch the training loss, and the score on the validation items |
 //! | `fit.valid_log_loss`, `fit.valid_p_at_1`, `fit.valid_micro_f1`, `fit.valid_macro_auc`, `fit.valid_macro_ap` | measures on the validation items, those that are defined |
 //! | `train.*` | each field of [`TrainConfig`] |
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::average::Members;
 use super::config::TrainConfig;
 use super::fit::{EpochReport, Event, FitReport};
-use super::parameters::Statistics;
-use super::trainer::Trainer;
+use super::run::Run;
+use crate::average::average;
 use crate::data::{Corpus, CorpusStats, Counts, Dataset, Prepared};
 use crate::error::{Error, Result};
 use crate::evaluate::Evaluated;
@@ -74,12 +72,10 @@ pub enum Phase {
         /// Epochs at most.
         epochs: u32,
     },
-    /// A new network is trained on all items that the model is to learn.
+    /// A new network is trained on all items.
     Refit {
         /// Epochs, as many as were best.
         epochs: u32,
-        /// Which of the networks to be averaged this is, counted from 1.
-        network: u32,
     },
 }
 
@@ -92,8 +88,7 @@ pub type PhaseObserver<'o> = dyn FnMut(Phase, Event<'_>) -> ControlFlow<()> + Se
 pub struct TrainingReport {
     /// The fit.
     pub fit: FitReport,
-    /// Measures of the fitted network, on the validation items, or on the training items where there are none. Where several are
-    /// averaged without a refit, of their average; with one, of the first.
+    /// Measures of the fitted network, on the validation items, or on the training items where there are none.
     pub measured: Evaluated,
     /// Items in the fit.
     pub samples: usize,
@@ -150,11 +145,14 @@ impl TrainingSet {
         &self.stats
     }
 
-    /// Trains a model, at a kernel level and on the threads of `pool`, if there is one; the model depends on neither.
+    /// Trains a model, at a kernel level and on the threads of `pool`, if there is one; the model depends on neither. To pause a
+    /// training, save it and go on with it, make a [`Run`].
     ///
     /// # Errors
-    /// [`Error::Config`] if the configuration or the share of validation items is out of range; [`Error::NoData`] if there is nothing
-    /// in [`Validation::On`]; [`Error::UnsupportedLevel`]; and whatever [`Trainer::fit`] and [`Trainer::evaluate`] fail with.
+    /// As [`Run::new`] and [`Run::advance`].
+    ///
+    /// With [`TrainConfig::average`] above 1 the report is about the first network; if the observer ends the training of another
+    /// one, the average is of those that were finished.
     pub fn train(
         &self,
         config: TrainConfig,
@@ -163,91 +161,29 @@ impl TrainingSet {
         pool: Option<Arc<rayon::ThreadPool>>,
         observer: &mut PhaseObserver<'_>,
     ) -> Result<(Model, TrainingReport)> {
-        let tags = self.tags.len();
-        let sides = self.split(validation, &config)?;
-        let train = sides.as_ref().map_or(&self.dataset, |(train, _)| train);
-        let (valid, refit) = match validation {
-            Validation::On(valid) => (Some(valid), false),
-            Validation::Split { refit, .. } => (sides.as_ref().map(|(_, valid)| valid), refit && sides.is_some()),
-            Validation::None => (None, false),
+        config.validate()?;
+        let mut train = |network: u32| {
+            let seed = config.seed.wrapping_add(network.into());
+            let config = TrainConfig { seed, average: 1, ..config.clone() };
+            let mut run = Run::new(self, config, validation, level, pool.clone())?;
+            let flow = run.advance(observer)?;
+            Ok::<_, Error>((run.into_model()?, flow))
         };
-
-        let phase = Phase::Fit { epochs: config.epochs };
-        let mut trainer = Trainer::new(config, self.vocabulary.clone(), self.tags.clone(), &Statistics::of(train, tags))?;
-        trainer.set_level(level)?;
-        if let Some(pool) = pool {
-            trainer.set_pool(pool);
-        }
-        let start = Instant::now();
-        let fit = trainer.fit(train, valid, &mut |event| observer(phase, event))?;
-        let mut duration = start.elapsed();
-        let propensities = Counts::of(train, tags).propensities();
-        let measure = |trainer: &Trainer| trainer.evaluate(valid.unwrap_or(train), propensities.as_ref());
-        let mut measured = measure(&trainer)?;
-
-        let (mut learnt, mut refit_samples) = (train, 0);
-        let refit = refit && fit.best_epoch > 0 && !fit.interrupted;
-        let averages = trainer.config().average > 1 && !fit.interrupted;
-        let mut networks = 1;
-        if refit || averages {
-            let start = Instant::now();
-            let items = if refit { &self.dataset } else { train };
-            if let Some(last) = self.retrain(&trainer, fit.best_epoch, items, refit, observer)? {
-                networks = trainer.config().average;
-                (trainer, learnt) = (last, items);
-                if refit {
-                    refit_samples = items.len();
-                } else {
-                    measured = measure(&trainer)?;
-                }
+        let ((model, mut report), mut flow) = train(0)?;
+        let mut models = vec![model];
+        while flow.is_continue() && models.len() < config.average as usize {
+            let ((model, other), then) = train(models.len() as u32)?;
+            flow = then;
+            if flow.is_continue() {
+                models.push(model);
+                report.duration += other.duration;
             }
-            duration += start.elapsed();
         }
-        let report = TrainingReport {
-            fit,
-            measured,
-            samples: train.len(),
-            valid_samples: valid.map_or(0, Dataset::len),
-            refit_samples,
-            duration,
-        };
-        let model = trainer.model(self.provenance(learnt, networks, &report)?)?;
-        Ok((model, report))
-    }
-
-    /// The network of the model, trained for `epochs` epochs on `items`: anew if it is a `refit`, else beside the one that is fitted;
-    /// the average of several, if so configured. `None` if the observer ends the training.
-    fn retrain(
-        &self,
-        fitted: &Trainer,
-        epochs: u32,
-        items: &Dataset,
-        refit: bool,
-        observer: &mut PhaseObserver<'_>,
-    ) -> Result<Option<Trainer>> {
-        let statistics = Statistics::of(items, self.tags.len());
-        let config = TrainConfig { epochs, ..fitted.config().clone() };
-        let mut members = Members::default();
-        if !refit {
-            members.push(fitted)?;
-        }
-        for network in 1 + u32::from(!refit)..=config.average {
-            let seed = config.seed.wrapping_add(u64::from(network) - 1);
-            let mut trainer = fitted.restarted(TrainConfig { seed, ..config.clone() }, &statistics)?;
-            let phase = Phase::Refit { epochs, network };
-            if trainer.fit(items, None, &mut |event| observer(phase, event))?.interrupted {
-                return Ok(None);
-            }
-            if config.average == 1 {
-                return Ok(Some(trainer));
-            }
-            members.push(&trainer)?;
-        }
-        members.average(fitted, config, &statistics).map(Some)
+        Ok((if models.len() > 1 { average(&models)? } else { models.remove(0) }, report))
     }
 
     /// The items to train on and those to validate on, if there are any among the training items.
-    fn split(&self, validation: Validation<'_>, config: &TrainConfig) -> Result<Option<(Dataset, Dataset)>> {
+    pub(super) fn split(&self, validation: Validation<'_>, config: &TrainConfig) -> Result<Option<(Dataset, Dataset)>> {
         let fraction = match validation {
             Validation::None => return Ok(None),
             Validation::On(valid) if valid.is_empty() => {
@@ -264,7 +200,7 @@ impl TrainingSet {
     }
 
     /// What the model tells of its making, but for its configuration, which the trainer adds.
-    fn provenance(&self, learnt: &Dataset, networks: u32, report: &TrainingReport) -> Result<Provenance> {
+    pub(super) fn provenance(&self, learnt: &Dataset, report: &TrainingReport) -> Result<Provenance> {
         let TrainingReport { fit, measured, valid_samples, .. } = report;
         let mut provenance = Provenance::new();
         Counts::of(learnt, self.tags.len()).describe(&mut provenance)?;
@@ -288,9 +224,6 @@ impl TrainingSet {
         let macro_aps = list(&mut fit.epochs.iter().filter_map(valid));
         if !macro_aps.is_empty() {
             provenance.insert(Provenance::CURVE_VALID_MACRO_AP, macro_aps)?;
-        }
-        if networks > 1 {
-            provenance.insert("fit.average", networks.to_string())?;
         }
         if *valid_samples > 0 {
             let evaluation = &measured.evaluation;
@@ -374,7 +307,7 @@ mod tests {
         let (seen, report) = phases(Validation::On(set.dataset()), None);
         assert_eq!((seen, report.samples, report.valid_samples), (vec![Phase::Fit { epochs: 3 }], 62, 62));
         let (seen, report) = phases(SPLIT, None);
-        let (fit, refit) = (Phase::Fit { epochs: 3 }, Phase::Refit { epochs: report.fit.best_epoch, network: 1 });
+        let (fit, refit) = (Phase::Fit { epochs: 3 }, Phase::Refit { epochs: report.fit.best_epoch });
         assert_eq!((seen, report.samples + report.valid_samples, report.refit_samples), (vec![fit, refit], 62, 62));
         // Ended early there is no refit, and a refit that is ended counts for nothing.
         assert_eq!(phases(SPLIT, Some(fit)).0, [fit]);
@@ -383,32 +316,24 @@ mod tests {
     }
 
     #[test]
-    fn networks_are_averaged_on_the_items_that_the_model_learns() {
-        let average = |validation, end: Option<u32>| {
-            let mut seen = Vec::new();
-            let (model, report) = train_networks(3, validation, &mut |phase, _| {
-                seen.push(match phase {
-                    Phase::Fit { .. } => 0,
-                    Phase::Refit { epochs, network } => {
-                        assert_eq!(epochs, 3, "the last epoch is the best");
-                        network
-                    }
-                });
-                if seen.last().copied() == end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    fn networks_are_averaged_as_far_as_they_are_finished() {
+        let train = |end: usize| {
+            let mut fits = 0;
+            let (model, _) = train_networks(3, SPLIT, &mut |phase, event| {
+                let begins = matches!((phase, event), (Phase::Fit { .. }, Event::Epoch(epoch)) if epoch.epoch == 1);
+                fits += usize::from(begins);
+                if fits == end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })
             .unwrap();
-            seen.dedup();
             let networks = model.provenance().unwrap().get("fit.average").map(str::to_owned);
-            (seen, model.network().shape.hidden(), networks, report)
+            (model.network().shape.hidden(), networks)
         };
-        let (seen, hidden, networks, report) = average(Validation::None, None);
-        assert_eq!((seen, hidden, networks.as_deref(), report.measured.units), (vec![0, 2, 3], 12, Some("3"), 12));
-        let (seen, hidden, _, report) = average(SPLIT, None);
-        assert_eq!((seen, hidden, report.measured.units, report.refit_samples), (vec![0, 1, 2, 3], 12, 4, 62));
-        // What is not finished counts for nothing.
-        let (seen, hidden, networks, report) = average(SPLIT, Some(2));
-        assert_eq!((seen, hidden, networks, report.refit_samples), (vec![0, 1, 2], 4, None, 0));
-        assert_eq!(average(Validation::None, Some(0)).0, [0]);
+        assert_eq!([4, 3, 2, 1].map(train), [(12, Some("3".to_owned())), (8, Some("2".to_owned())), (4, None), (4, None)]);
+        // The first member is the network that is trained alone.
+        let alone = train_networks(1, SPLIT, &mut |_, _| ControlFlow::Continue(())).unwrap().0;
+        let of_three = train_networks(3, SPLIT, &mut |_, _| ControlFlow::Continue(())).unwrap().0;
+        let row = |model: &Model| crate::aligned::as_floats(model.weights().w1)[..4].to_vec();
+        assert_eq!(row(&alone), row(&of_three));
     }
 
     #[test]

@@ -8,10 +8,11 @@ use super::config::TrainConfig;
 use super::optimizer::Optimizer;
 use super::parameters::{Parameters, Statistics};
 use super::pass::{Pass, PassInputs};
+use super::state::State;
 use super::update::Update;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
-use crate::format::{Model, ModelParts, Provenance, check_weights};
+use crate::format::{Extensions, Model, ModelParts, Provenance, check_weights};
 use crate::kernels::{Kernels, Level};
 use crate::layers::sigmoid_loss;
 use crate::ln::ln;
@@ -31,18 +32,13 @@ pub struct Trainer {
     pub(super) network: Network,
     pub(super) vocabulary: Vocabulary,
     pub(super) tags: Tags,
-    pub(super) parameters: Parameters,
-    optimizer: Optimizer,
+    pub(super) state: State,
     positive_weights: Vec<Block>,
     pub(super) offsets: Vec<Block>,
-    /// What is added to the output bias of the model that is served, one a tag slot.
-    pub(super) shifts: Vec<Block>,
     keywords: Keywords,
     pass: Pass,
     pub(super) pool: Option<Arc<rayon::ThreadPool>>,
     pub(super) workers: Workers,
-    pub(super) epoch: u32,
-    step: u64,
 }
 
 /// What one step did.
@@ -70,33 +66,35 @@ impl Trainer {
         config.validate()?;
         Error::check_length("positives of each tag", tags.len(), statistics.positives.len())?;
         let shape = Shape::new(vocabulary.len(), config.hidden, &[tags.len()], OutputLayout::for_tags(tags.len()))?;
-        let parameters = Parameters::initial(&shape, statistics, &config)?;
         Ok(Trainer {
             kernels: Kernels::best(),
-            optimizer: Optimizer::new(&config, &shape)?,
+            state: State {
+                parameters: Parameters::initial(&shape, statistics, &config)?,
+                optimizer: Optimizer::new(&config, &shape)?,
+                shifts: vec![Block::ZERO; shape.slot_blocks()],
+                step: 0,
+                epoch: 0,
+            },
             positive_weights: vec![Block([1.0; LANES]); shape.slot_blocks()],
             offsets: vec![Block::ZERO; shape.slot_blocks()],
-            shifts: vec![Block::ZERO; shape.slot_blocks()],
             keywords: Keywords::new(&shape),
             pass: Pass::default(),
             pool: None,
             workers: Workers { parallel: false, grain: Workers::GRAIN },
-            epoch: 0,
-            step: 0,
             network: Network { shape, pooling: Pooling::Sum, activation: config.activation, eps: config.eps as f32 },
             config,
             vocabulary,
             tags,
-            parameters,
         })
     }
 
-    /// A trainer before its first step with this one's vocabulary, tags, level and pool, for the data that `statistics` is about. So
-    /// a number of epochs that validation chose can be spent on all data.
+    /// A trainer before its first step with this one's configuration, vocabulary, tags, level and pool, for `epochs` epochs on the
+    /// data that `statistics` is about. So a number of epochs that validation chose can be spent on all data.
     ///
     /// # Errors
     /// As [`Trainer::new`].
-    pub fn restarted(&self, config: TrainConfig, statistics: &Statistics) -> Result<Self> {
+    pub fn restarted(&self, statistics: &Statistics, epochs: u32) -> Result<Self> {
+        let config = TrainConfig { epochs, ..self.config.clone() };
         let mut trainer = Trainer::new(config, self.vocabulary.clone(), self.tags.clone(), statistics)?;
         trainer.kernels = self.kernels;
         trainer.pool.clone_from(&self.pool);
@@ -142,7 +140,7 @@ impl Trainer {
     /// Steps taken.
     #[must_use]
     pub fn steps(&self) -> u64 {
-        self.step
+        self.state.step
     }
 
     /// A copy of the weights after the last step, all decay applied, without what [`super::Correction::Shift`] adds when serving.
@@ -150,23 +148,23 @@ impl Trainer {
     pub fn snapshot(&self) -> Parameters {
         Parameters {
             w1: self.decayed_w1().into_owned(),
-            b1: self.parameters.b1.clone(),
-            w2: self.parameters.w2.clone(),
-            b2: self.parameters.b2.clone(),
+            b1: self.state.parameters.b1.clone(),
+            w2: self.state.parameters.w2.clone(),
+            b2: self.state.parameters.b2.clone(),
         }
     }
 
     /// W1 with all decay applied: a copy, if rows decay lazily, so that looking at a training never changes it.
     pub(super) fn decayed_w1(&self) -> Cow<'_, [Block]> {
-        let w1 = &self.parameters.w1;
-        self.optimizer.decayed_w1(self.kernels, w1).map_or(Cow::Borrowed(w1), Cow::Owned)
+        let w1 = &self.state.parameters.w1;
+        self.state.optimizer.decayed_w1(self.kernels, w1).map_or(Cow::Borrowed(w1), Cow::Owned)
     }
 
     /// AdaGrad's squared-gradient sum of each weight, in the form of weights: a copy, all decay applied. Weights that share a sum
     /// all show it; without AdaGrad all are 0.
     #[must_use]
     pub fn squares(&self) -> Parameters {
-        self.optimizer.squares(self.kernels, &self.parameters.w1)
+        self.state.optimizer.squares(self.kernels, &self.state.parameters.w1)
     }
 
     /// Replaces the weights; AdaGrad's memory stays.
@@ -182,8 +180,8 @@ impl Trainer {
 
     /// The output bias with what is added to it when serving.
     pub(super) fn served_b2(&self) -> Vec<Block> {
-        let mut b2 = self.parameters.b2.clone();
-        for (b2, shift) in as_floats_mut(&mut b2).iter_mut().zip(as_floats(&self.shifts)) {
+        let mut b2 = self.state.parameters.b2.clone();
+        for (b2, shift) in as_floats_mut(&mut b2).iter_mut().zip(as_floats(&self.state.shifts)) {
             *b2 += shift;
         }
         b2
@@ -191,8 +189,8 @@ impl Trainer {
 
     /// Goes on with other weights, which count as decayed up to the present step.
     pub(super) fn replace(&mut self, parameters: Parameters) {
-        self.parameters = parameters;
-        self.optimizer.restart();
+        self.state.parameters = parameters;
+        self.state.optimizer.restart();
     }
 
     /// Weighs the loss of each tag's positives by a finite factor of at least 0.
@@ -216,13 +214,20 @@ impl Trainer {
     /// # Errors
     /// [`Error::Length`] unless there is one rate a tag, [`Error::Config`] if one is not in (0, 1].
     pub fn set_inclusion_rates(&mut self, rates: &[f64]) -> Result<()> {
+        self.offsets = self.offsets_of(rates)?;
+        Ok(())
+    }
+
+    /// ln π, one a tag slot.
+    pub(super) fn offsets_of(&self, rates: &[f64]) -> Result<Vec<Block>> {
         Error::check_length("inclusion rates", self.tags.len(), rates.len())?;
         if let Some(found) = rates.iter().find(|rate| !(**rate > 0.0 && **rate <= 1.0)) {
             return Err(Error::Config { option: "inclusion rate", expected: "a number in (0, 1]", found: found.to_string() });
         }
-        let offsets: Vec<f32> = rates.iter().map(|rate| ln(*rate) as f32).collect();
-        self.network.shape.scatter_slots(&offsets, &mut self.offsets);
-        Ok(())
+        let logs: Vec<f32> = rates.iter().map(|rate| ln(*rate) as f32).collect();
+        let mut offsets = vec![Block::ZERO; self.network.shape.slot_blocks()];
+        self.network.shape.scatter_slots(&logs, &mut offsets);
+        Ok(offsets)
     }
 
     /// Runs `work` on the caller's pool, if there is one, entered once.
@@ -246,9 +251,9 @@ impl Trainer {
         let shape = &self.network.shape;
         samples.iter().try_for_each(|sample| sample.check(shape))?;
         if samples.is_empty() {
-            return Ok(StepReport { step: self.step, loss: 0.0, penalty: 0.0, pairs: 0, loss_sum: 0.0 });
+            return Ok(StepReport { step: self.state.step, loss: 0.0, penalty: 0.0, pairs: 0, loss_sum: 0.0 });
         }
-        let step = self.step + 1;
+        let step = self.state.step + 1;
         let config = &self.config;
         let rng = Philox::new(config.seed);
         let dropout = |rate: f64| (rate > 0.0).then(|| (rng, rate, dropout_threshold(rate)));
@@ -256,11 +261,11 @@ impl Trainer {
         let factor = config.reduction.factor(samples.len(), shape.tags(), pairs);
 
         self.keywords.load(samples, dropout(config.dropout_in), step);
-        self.optimizer.catch_up(self.kernels, &self.keywords.rows, &mut self.parameters.w1)?;
+        self.state.optimizer.catch_up(self.kernels, &self.keywords.rows, &mut self.state.parameters.w1)?;
         let inputs = PassInputs {
             kernels: self.kernels,
             network: &self.network,
-            weights: self.parameters.weights(),
+            weights: self.state.parameters.weights(),
             keywords: &self.keywords,
             samples,
             loss: sigmoid_loss::constants(config.loss, config.eps, factor)?,
@@ -273,7 +278,7 @@ impl Trainer {
         self.pass.run(&inputs, self.workers)?;
         let loss_sum: f64 = self.pass.losses.iter().sum();
         if let Err(error) = self.check_finite(samples.len(), loss_sum) {
-            self.optimizer.undo(&self.keywords.rows, &mut self.parameters.w1);
+            self.state.optimizer.undo(&self.keywords.rows, &mut self.state.parameters.w1);
             return Err(error);
         }
 
@@ -286,15 +291,15 @@ impl Trainer {
             samples: samples.len(),
             workers: self.workers,
         };
-        update.run(self.optimizer.begin(self.kernels, config.lr_at(step), touched, &mut self.parameters)?)?;
-        self.step = step;
-        self.optimizer.flush_if_due(self.kernels, &mut self.parameters.w1)?;
+        update.run(self.state.optimizer.begin(self.kernels, config.lr_at(step), touched, &mut self.state.parameters)?)?;
+        self.state.step = step;
+        self.state.optimizer.flush_if_due(self.kernels, &mut self.state.parameters.w1)?;
         Ok(StepReport { step, loss: loss_sum * factor, penalty: self.pass.penalty, pairs, loss_sum })
     }
 
     /// Fails if a weight is not finite, or if weights are so large that the score of some set of keywords would not be a number.
     pub(super) fn check_weights_finite(&self) -> Result<()> {
-        let Weights { b1, w2, b2, .. } = self.parameters.weights();
+        let Weights { b1, w2, b2, .. } = self.state.parameters.weights();
         let [w1, b1, w2, b2] = [&self.decayed_w1(), b1, w2, b2].map(|part| f64::from(self.kernels.magnitude(part)));
         let Network { shape, activation, .. } = &self.network;
         let a = b1 + w1 * shape.keywords() as f64;
@@ -310,8 +315,8 @@ impl Trainer {
             return Ok(());
         }
         let what = if (a + z).is_finite() { "the score of some set of keywords" } else { "a weight" };
-        let lr = self.config.lr_at(self.step);
-        Err(Error::NonFinite { what, tag: None, epoch: self.epoch, step: self.step, lr })
+        let lr = self.config.lr_at(self.state.step);
+        Err(Error::NonFinite { what, tag: None, epoch: self.state.epoch, step: self.state.step, lr })
     }
 
     /// Fails if the loss or any gradient is not finite, or so large that a sum over the mini-batch could overflow.
@@ -332,9 +337,9 @@ impl Trainer {
         Err(Error::NonFinite {
             what: if loss_sum.is_finite() { "a gradient" } else { "the loss" },
             tag: culprit,
-            epoch: self.epoch,
-            step: self.step + 1,
-            lr: self.config.lr_at(self.step + 1),
+            epoch: self.state.epoch,
+            step: self.state.step + 1,
+            lr: self.config.lr_at(self.state.step + 1),
         })
     }
 
@@ -346,10 +351,11 @@ impl Trainer {
         self.config.describe(&mut provenance)?;
         ModelParts {
             network: &self.network,
-            weights: Weights { w1: &self.decayed_w1(), b2: &self.served_b2(), ..self.parameters.weights() },
+            weights: Weights { w1: &self.decayed_w1(), b2: &self.served_b2(), ..self.state.parameters.weights() },
             vocabulary: self.vocabulary.view(),
             tags: &self.tags,
             provenance: &provenance,
+            extensions: &Extensions::default(),
         }
         .to_model()
     }

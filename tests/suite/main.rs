@@ -9,6 +9,8 @@ mod cli;
 mod format;
 #[cfg(feature = "train")]
 mod golden;
+#[cfg(feature = "cli")]
+mod interchange;
 mod serving;
 #[cfg(feature = "train")]
 mod training;
