@@ -33,6 +33,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::Evaluated;
 use crate::format::{Model, Provenance};
 use crate::kernels::Level;
+use crate::metrics::Metric;
 use crate::rng::Philox;
 use crate::tags::Tags;
 use crate::vocab::Vocabulary;
@@ -220,7 +221,7 @@ impl TrainingSet {
             |values: &mut dyn Iterator<Item = f64>| values.map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" ");
         let log_losses = list(&mut fit.epochs.iter().map(|epoch| epoch.log_loss));
         provenance.insert(Provenance::CURVE_LOG_LOSS, log_losses)?;
-        let valid = |epoch: &EpochReport| epoch.valid.as_ref()?.evaluation.macro_ap.value;
+        let valid = |epoch: &EpochReport| epoch.valid.as_ref()?.get(Metric::MacroAp);
         let macro_aps = list(&mut fit.epochs.iter().filter_map(valid));
         if !macro_aps.is_empty() {
             provenance.insert(Provenance::CURVE_VALID_MACRO_AP, macro_aps)?;
