@@ -30,6 +30,7 @@ pub(crate) use evaluation::CALIBRATION_BINS;
 pub use evaluation::{Evaluation, Mean, Options, Summary, TagEvaluation};
 pub use metric::Metric;
 pub use predictions::Predictions;
+pub(crate) use predictions::for_each_column;
 #[cfg(feature = "report")]
 pub(crate) use ranking::top_k;
 pub use ranking::{Propensities, Ranking};

@@ -136,12 +136,7 @@ impl Report {
         let pairs: Vec<String> = curves.reliability.iter().map(|bin| count(bin.pairs)).collect();
         html += &figure("reliability", &format!("Reliability <small>pairs: {}</small>", pairs.join(" · ")), &reliability, &[])?;
         html += &self.learning_curve()?;
-        html += &figure(
-            "activity",
-            "Hidden units by the share of items that they are active for",
-            &self.activity_histogram(),
-            &[],
-        )?;
+        html += &figure("activity", "Activity of hidden units", &self.activity_histogram(), &[])?;
         Ok(html + "</section>\n")
     }
 
@@ -179,7 +174,7 @@ impl Report {
         let points = (0..).zip(bins).map(|(i, units)| ((f64::from(i) + 0.5) * width, units as f64)).collect();
         let most = bins.into_iter().max().unwrap_or(0).max(1) as f64;
         Plot {
-            x: Axis::share("share of items"),
+            x: Axis::share("share of items that a unit is active for"),
             y: Axis { label: "hidden units", range: 0.0..most * 1.05 },
             series: vec![Series { ink: Ink::First, shape: Shape::Bars(0.9 * width), points }],
         }
@@ -216,9 +211,9 @@ impl Report {
             );
         }
         format!(
-            "<article><p><b>{}</b> <span class=\"score\">{:.3}</span> <span class=\"item\">{}</span></p><p class=\"keywords\">{keywords}</p></article>\n",
+            "<article><p><b>{}</b> <span class=\"score\">{}</span> <span class=\"item\">{}</span></p><p class=\"keywords\">{keywords}</p></article>\n",
             escape(&tagger.tags()[mistake.tag].name),
-            mistake.score,
+            measure(Some(mistake.score.into())),
             escape(&(about.sample)(mistake.sample)),
         )
     }
@@ -295,13 +290,13 @@ fn measure(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| if value < 0.1 { format!("{value:.4}") } else { format!("{value:.3}") })
 }
 
-/// A number with a thin space at every thousand.
+/// A number with a narrow space at every thousand.
 fn count(number: impl TryInto<u64>) -> String {
     let digits = number.try_into().unwrap_or(u64::MAX).to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
         if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push('\u{2009}');
+            text.push('\u{202F}');
         }
         text.push(digit);
     }
@@ -320,7 +315,7 @@ mod tests {
 
     #[test]
     fn numbers_for_people() {
-        assert_eq!([0usize, 999, 1_234_567].map(count), ["0", "999", "1\u{2009}234\u{2009}567"]);
+        assert_eq!([0usize, 999, 1_234_567].map(count), ["0", "999", "1\u{202F}234\u{202F}567"]);
         assert_eq!([None, Some(0.5), Some(0.01234)].map(measure), ["–", "0.500", "0.0123"]);
     }
 }

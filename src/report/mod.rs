@@ -20,10 +20,10 @@ pub use mistakes::{Mistake, Mistakes};
 
 use std::path::Path;
 
+use crate::atomic;
 use crate::data::Dataset;
 use crate::error::Result;
 use crate::evaluate::{Evaluated, examine};
-use crate::format::atomic;
 use crate::metrics::{Predictions, Propensities};
 use crate::tagger::Tagger;
 
@@ -73,7 +73,7 @@ impl Report {
     ) -> Result<Self> {
         let (evaluated, scored) = examine(tagger, dataset, propensities, pool)?;
         let tags = tagger.tags();
-        let predictions = Predictions::new(&scored.scores, tags.len(), dataset.tag_sets())?;
+        let predictions = Predictions::new(&scored.output, tags.len(), dataset.tag_sets())?;
         let thresholds: Vec<f32> = tags.iter().map(|tag| tag.threshold).collect();
         let bootstrap = || Intervals::new(&predictions, &thresholds, pool.is_some());
         Ok(Report {

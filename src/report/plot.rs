@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 const SIZE: (u32, u32) = (1200, 840);
 
 const FONT: &str = "sans-serif";
-const FONT_SIZE: u32 = 30;
+const FONT_SIZE: u32 = 33;
 const LINE_WIDTH: u32 = 5;
 const DOT_RADIUS: u32 = 9;
 
