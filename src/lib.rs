@@ -22,6 +22,7 @@
 //! | [`explain`], [`neighbors`] | what each keyword adds to a score; tags that a model sees alike |
 //! | `live` | serving while the model is replaced |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
+//! | `rules` | what a tag is, in terms of the themes and keywords of items |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
 //! | `calibrate`, `tune` | calibration and thresholds from validation data |
 //! | `features`, `taxonomy` | a model as a feature space; groups of tags that are alike |
@@ -60,6 +61,8 @@ pub mod network;
 #[cfg(feature = "report")]
 pub mod report;
 pub mod rng;
+#[cfg(feature = "train")]
+pub mod rules;
 pub mod selection;
 pub mod tagger;
 pub mod tags;

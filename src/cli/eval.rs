@@ -19,6 +19,9 @@ pub(super) struct Arguments {
     /// Tagged items
     #[arg(required = true)]
     file: Vec<PathBuf>,
+    /// Rules that make tags out of the tags and keywords of the items, those that the model was trained with
+    #[arg(long = "tags", value_name = "RULES.toml")]
+    rules: Option<PathBuf>,
     /// A page of HTML with curves, mistakes and a table of the tags, in one file
     #[arg(long, value_name = "R.html")]
     report: Option<PathBuf>,
@@ -82,14 +85,16 @@ struct Document<'a> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { model, file, report: page, reading } = arguments;
+    let Arguments { model, file, rules, report: page, reading } = arguments;
     let page_to_stdout = page.as_deref() == Some(Path::new("-"));
     if let Some(page) = page.as_ref().filter(|_| !page_to_stdout) {
-        load::check_apart_of("report", page, file.iter().chain([model]))?;
+        load::check_apart("--report", page, file.iter().chain(rules).chain([model]))?;
         report::check_save(page).map_err(Failure::saving)?;
     }
     let model = load::model(model)?;
-    let encoded = load::encode(file, *reading, |keyword| model.vocabulary().get(keyword), model.tags())?;
+    let rules = rules.as_deref().map(load::rules).transpose()?;
+    let keyword = |keyword: &str| model.vocabulary().get(keyword);
+    let encoded = load::encode(file, *reading, rules.as_ref(), keyword, model.tags())?;
     let skipped = Skipped::of(&encoded);
     let tagger = session.tagger(model)?;
     let (evaluated, html) = match page {

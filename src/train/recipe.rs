@@ -14,6 +14,7 @@
 //! | `data.fingerprint` | hash of names and items, [`Prepared::fingerprint`] |
 //! | `data.valid_samples` | items validated on |
 //! | `data.min_count` | items that a keyword needed |
+//! | `data.rules` | the tag rules, as [`Rules`] write themselves; without rules the key is not there |
 //! | `fit.epochs`, `fit.best_epoch` | epochs run, and which was best |
 //! | `fit.average` | networks averaged, where there are several; the other values are those of the first |
 //! | `fit.curve_log_loss`, `fit.curve_valid_macro_ap` | of each epoch the training loss, and the score on the validation items |
@@ -30,11 +31,12 @@ use super::run::Run;
 use crate::average::average;
 use crate::data::{Corpus, CorpusStats, Counts, Dataset, Prepared};
 use crate::error::{Error, Result};
-use crate::evaluate::Evaluated;
+use crate::evaluate::{Evaluated, KeyMeasures};
 use crate::format::{Model, Provenance};
 use crate::kernels::Level;
 use crate::metrics::Metric;
 use crate::rng::Philox;
+use crate::rules::Rules;
 use crate::tags::Tags;
 use crate::vocab::Vocabulary;
 
@@ -47,6 +49,8 @@ pub struct TrainingSet {
     stats: CorpusStats,
     fingerprint: u64,
     min_count: u64,
+    /// What the rules, if there are any, say of themselves.
+    rules: Option<String>,
 }
 
 /// What decides when training stops and which epoch is kept.
@@ -101,6 +105,18 @@ pub struct TrainingReport {
     pub duration: Duration,
 }
 
+/// What a model tells of the fit that it comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome<'a> {
+    pub(super) epochs: &'a [EpochReport],
+    pub(super) best_epoch: u32,
+    pub(super) valid_samples: usize,
+    /// Measures on these.
+    pub(super) valid: Option<KeyMeasures>,
+}
+
+const CREATED_BY: &str = concat!("tagomatic ", env!("CARGO_PKG_VERSION"));
+
 impl TrainingSet {
     /// All items of `corpus`; a keyword needs `min_count` of them to be in the vocabulary.
     ///
@@ -108,17 +124,32 @@ impl TrainingSet {
     /// [`Error::NoData`] without items, keywords or tags, [`Error::UntrainableTag`] if all items have a tag; [`Error::BadName`] if
     /// a tag's name cannot be in a model; [`Error::TooLarge`].
     pub fn new(corpus: Corpus, min_count: u64) -> Result<Self> {
+        Self::numbered(corpus, min_count, Tags::from_names)
+    }
+
+    /// As [`TrainingSet::new`], of items that a [`Labeller`](crate::rules::Labeller) has seen: tags have the ids that the rules give
+    /// them, and the model tells the rules.
+    ///
+    /// # Errors
+    /// As [`TrainingSet::new`] and [`Rules::number`].
+    pub fn with_rules(corpus: Corpus, min_count: u64, rules: &Rules) -> Result<Self> {
+        let set = Self::numbered(corpus, min_count, |tags| rules.number(tags))?;
+        Ok(TrainingSet { rules: Some(rules.to_string()), ..set })
+    }
+
+    fn numbered(corpus: Corpus, min_count: u64, number: impl FnOnce(Vec<String>) -> Result<Tags>) -> Result<Self> {
         let prepared = corpus.finish(min_count)?;
         prepared.check_trainable()?;
         let fingerprint = prepared.fingerprint();
         let Prepared { keywords, tags, dataset, stats } = prepared;
         Ok(TrainingSet {
             vocabulary: Vocabulary::from_keywords(keywords)?,
-            tags: Tags::from_names(tags)?,
+            tags: number(tags)?,
             dataset,
             stats,
             fingerprint,
             min_count,
+            rules: None,
         })
     }
 
@@ -151,9 +182,6 @@ impl TrainingSet {
     ///
     /// # Errors
     /// As [`Run::new`] and [`Run::advance`].
-    ///
-    /// With [`TrainConfig::average`] above 1 the report is about the first network; if the observer ends the training of another
-    /// one, the average is of those that were finished.
     pub fn train(
         &self,
         config: TrainConfig,
@@ -162,13 +190,30 @@ impl TrainingSet {
         pool: Option<Arc<rayon::ThreadPool>>,
         observer: &mut PhaseObserver<'_>,
     ) -> Result<(Model, TrainingReport)> {
+        self.train_by(config, validation, level, pool, |run| run.advance(observer))
+    }
+
+    /// As [`TrainingSet::train`], each network by `advance`, which is to call [`Run::advance`]: there is one, or
+    /// [`TrainConfig::average`] of them, each trained as if alone. The report is about the first; if the training of another one is
+    /// ended, the average is of those that were finished.
+    ///
+    /// # Errors
+    /// As [`Run::new`], and whatever `advance` fails with.
+    pub fn train_by<E: From<Error>>(
+        &self,
+        config: TrainConfig,
+        validation: Validation<'_>,
+        level: Level,
+        pool: Option<Arc<rayon::ThreadPool>>,
+        mut advance: impl FnMut(&mut Run<'_>) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(Model, TrainingReport), E> {
         config.validate()?;
         let mut train = |network: u32| {
             let seed = config.seed.wrapping_add(network.into());
             let config = TrainConfig { seed, average: 1, ..config.clone() };
             let mut run = Run::new(self, config, validation, level, pool.clone())?;
-            let flow = run.advance(observer)?;
-            Ok::<_, Error>((run.into_model()?, flow))
+            let flow = advance(&mut run)?;
+            Ok::<_, E>((run.into_model()?, flow))
         };
         let ((model, mut report), mut flow) = train(0)?;
         let mut models = vec![model];
@@ -200,43 +245,54 @@ impl TrainingSet {
         Ok(Some((self.dataset.subset(train)?, self.dataset.subset(valid)?)))
     }
 
+    /// What decides a training beside its validation items, as text under the keys of the provenance.
+    pub(super) fn settings(&self, config: &TrainConfig) -> Result<Provenance> {
+        let mut settings = Provenance::new();
+        config.describe(&mut settings)?;
+        for (key, value) in [
+            ("created_by", CREATED_BY.to_owned()),
+            ("data.fingerprint", format!("{:016x}", self.fingerprint)),
+            ("data.keywords", self.vocabulary.len().to_string()),
+            ("data.min_count", self.min_count.to_string()),
+            ("data.samples", self.dataset.len().to_string()),
+            ("data.tags", self.tags.len().to_string()),
+        ] {
+            settings.insert(key, value)?;
+        }
+        Ok(settings)
+    }
+
     /// What the model tells of its making, but for its configuration, which the trainer adds.
-    pub(super) fn provenance(&self, learnt: &Dataset, report: &TrainingReport) -> Result<Provenance> {
-        let TrainingReport { fit, measured, valid_samples, .. } = report;
+    pub(super) fn provenance(&self, learnt: &Dataset, fitted: Outcome<'_>) -> Result<Provenance> {
+        let Outcome { epochs, best_epoch, valid_samples, valid } = fitted;
         let mut provenance = Provenance::new();
         Counts::of(learnt, self.tags.len()).describe(&mut provenance)?;
         for (key, value) in [
-            ("created_by", concat!("tagomatic ", env!("CARGO_PKG_VERSION")).to_owned()),
+            ("created_by", CREATED_BY.to_owned()),
             ("data.keywords", self.vocabulary.len().to_string()),
             ("data.tags", self.tags.len().to_string()),
             ("data.fingerprint", format!("{:016x}", self.fingerprint)),
             ("data.valid_samples", valid_samples.to_string()),
             ("data.min_count", self.min_count.to_string()),
-            ("fit.epochs", fit.epochs.len().to_string()),
-            ("fit.best_epoch", fit.best_epoch.to_string()),
+            ("fit.epochs", epochs.len().to_string()),
+            ("fit.best_epoch", best_epoch.to_string()),
         ] {
             provenance.insert(key, value)?;
         }
-        let list =
-            |values: &mut dyn Iterator<Item = f64>| values.map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" ");
-        let log_losses = list(&mut fit.epochs.iter().map(|epoch| epoch.log_loss));
-        provenance.insert(Provenance::CURVE_LOG_LOSS, log_losses)?;
-        let valid = |epoch: &EpochReport| epoch.valid.as_ref()?.get(Metric::MacroAp);
-        let macro_aps = list(&mut fit.epochs.iter().filter_map(valid));
+        let list = |values: Vec<f64>| values.iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" ");
+        let log_losses = epochs.iter().map(|epoch| epoch.log_loss).collect();
+        provenance.insert(Provenance::CURVE_LOG_LOSS, list(log_losses))?;
+        let macro_aps: Vec<f64> = epochs.iter().filter_map(|epoch| epoch.valid?.get(Metric::MacroAp)).collect();
         if !macro_aps.is_empty() {
-            provenance.insert(Provenance::CURVE_VALID_MACRO_AP, macro_aps)?;
+            provenance.insert(Provenance::CURVE_VALID_MACRO_AP, list(macro_aps))?;
         }
-        if *valid_samples > 0 {
-            let evaluation = &measured.evaluation;
-            for (key, value) in [
-                ("fit.valid_log_loss", Some(evaluation.summary.log_loss)),
-                ("fit.valid_p_at_1", evaluation.summary.p_at_1),
-                ("fit.valid_micro_f1", Some(evaluation.micro_f1)),
-                ("fit.valid_macro_auc", evaluation.macro_auc.value),
-                ("fit.valid_macro_ap", evaluation.macro_ap.value),
-            ] {
-                if let Some(value) = value {
-                    provenance.insert(key, format!("{value:.6}"))?;
+        if let Some(rules) = &self.rules {
+            provenance.insert("data.rules", rules.as_str())?;
+        }
+        if let Some(valid) = valid {
+            for metric in [Metric::LogLoss, Metric::PAt1, Metric::MicroF1, Metric::MacroAuc, Metric::MacroAp] {
+                if let Some(value) = valid.get(metric) {
+                    provenance.insert(format!("fit.valid_{metric}"), format!("{value:.6}"))?;
                 }
             }
         }
@@ -282,7 +338,11 @@ mod tests {
         let (model, _) = train_networks(2, SPLIT, &mut |_, _| ControlFlow::Continue(())).unwrap();
         let provenance = model.provenance().unwrap();
         let written: Vec<&str> = provenance.iter().map(|(key, _)| key).collect();
-        assert_eq!(documented.iter().filter(|key| **key != "train.*" && !written.contains(key)).count(), 0, "{documented:?}");
+        assert_eq!(
+            documented.iter().filter(|key| !["train.*", "data.rules"].contains(key) && !written.contains(key)).count(),
+            0,
+            "{documented:?}"
+        );
         for key in written {
             assert!(documented.contains(&key) || key.starts_with("train."), "{key}");
         }
