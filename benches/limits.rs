@@ -25,12 +25,15 @@ use workloads::{Sets, W1M, W2, noise};
 
 const ROUNDS: usize = 31;
 
+/// Prints its figures, from so many rounds.
+type Part = fn(usize);
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let test = !arguments.iter().any(|argument| argument == "--bench") || arguments.iter().any(|argument| argument == "--test");
     let rounds = if test { 1 } else { ROUNDS };
     let named: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
-    let parts: [(&str, fn(usize)); 6] = [
+    let parts: [(&str, Part); 6] = [
         ("output", output),
         ("trained", trained),
         ("sigmoid", sigmoid),
