@@ -20,6 +20,8 @@ use workloads::{Sets, keyword};
 
 const ROUNDS: usize = 25;
 
+type LookUp<'a> = dyn Fn(&str) -> Option<u32> + 'a;
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let sizes: Vec<usize> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
@@ -48,7 +50,7 @@ fn run(keywords: usize, requests: usize, rounds: usize) {
         let expected: u64 = sets.ids.iter().map(|id| u64::from(*id)).sum();
         let mut times = [const { Vec::new() }; 3];
         for _ in 0..rounds {
-            let contenders: [&dyn Fn(&str) -> Option<u32>; 3] =
+            let contenders: [&LookUp<'_>; 3] =
                 [&|word| vocabulary.get(word), &|word| standard.get(word).copied(), &|word| fast.get(word).copied()];
             for (times, contender) in times.iter_mut().zip(contenders) {
                 times.push(time(&asked, contender, expected));
@@ -74,7 +76,7 @@ fn built<S: BuildHasher>(text: &[String], hasher: S) -> HashMap<&str, u32, S> {
 }
 
 /// Nanoseconds a look-up.
-fn time(asked: &[String], look_up: &dyn Fn(&str) -> Option<u32>, expected: u64) -> f64 {
+fn time(asked: &[String], look_up: &LookUp<'_>, expected: u64) -> f64 {
     let start = Instant::now();
     let found: u64 = asked.iter().filter_map(|word| look_up(black_box(word))).map(u64::from).sum();
     let seconds = start.elapsed().as_secs_f64();
