@@ -58,6 +58,7 @@ impl Selection {
             MinScore::PerTag => Bounds::Each(&thresholds[..count]),
             MinScore::Fixed(min_score) => Bounds::Same(min_score),
         };
+        selected.reserve(count);
         let k = self.top_k.unwrap_or(count);
         if k == 0 {
             return;
