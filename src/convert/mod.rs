@@ -118,7 +118,7 @@ pub fn convert<I: AsRef<[u32]>>(model: &Model, how: Conversion, items: impl Into
     let (smaller, pruned) = kept.apply(network, weights)?;
     let keywords = kept.keywords().iter().filter_map(|&id| model.vocabulary().keyword(id));
     let vocabulary = Vocabulary::from_keywords(keywords)?;
-    let units = shape.groups().len() * shape.hidden() - kept.units();
+    let units = shape.groups().len() * (shape.hidden() - smaller.shape.hidden());
     let keywords = shape.keywords() - kept.keywords().len();
     converted(&smaller, pruned.view(), vocabulary.view(), units, keywords)
 }

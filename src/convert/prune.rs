@@ -69,11 +69,6 @@ impl Kept {
         &self.keywords
     }
 
-    /// How many units stay, of all groups.
-    pub(super) fn units(&self) -> usize {
-        self.groups.iter().map(|units| units.iter().flatten().count()).sum()
-    }
-
     /// The network without what does not stay.
     ///
     /// # Errors

@@ -7,7 +7,7 @@
 //! Tag-major, a logit is the dot product of a tag's row and the hidden vector: 16 partial sums, then a fixed tree.
 
 use super::activation::{ActiveUnits, list_active};
-use super::sigmoid::sigmoids;
+use super::sigmoid::{sigmoid, sigmoids};
 use super::simd::{Simd, Stored};
 use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
@@ -19,34 +19,32 @@ pub const PANEL_BLOCKS: usize = 4;
 /// Output weights of one group of tags. A panel is the weights of [`PANEL_BLOCKS`] blocks of tags, fewer in the last one: a row for
 /// each hidden unit. Panels lie end to end.
 #[derive(Clone, Copy, Debug)]
-pub struct Panels<'a> {
-    /// The storage; scales are one a tag.
-    pub weights: Matrix<'a>,
+pub struct Panels<W> {
+    /// The storage: a [`Matrix`], with one scale a tag if it has scales, or blocks.
+    pub weights: W,
     /// Hidden units of the group.
     pub units: usize,
     /// Blocks of tags of the group.
     pub width: usize,
 }
 
-/// [`Panels`] of one type of blocks.
-#[derive(Clone, Copy)]
-struct PanelsOf<'a, B, E> {
-    blocks: &'a [B],
-    units: usize,
-    width: usize,
-    bias: &'a [Block],
-    ends: E,
-}
-
-impl<'a, B, E> PanelsOf<'a, B, E> {
+impl<'a, B> Panels<&'a [B]> {
     /// The panels: their first block of tags, how many they have, and their weights.
-    fn iter(&self) -> impl Iterator<Item = (usize, usize, &'a [B])> {
-        let (blocks, units, width) = (self.blocks, self.units, self.width);
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, usize, &'a [B])> {
+        let Panels { weights, units, width } = *self;
         (0..width).step_by(PANEL_BLOCKS).map(move |first| {
-            let tags = PANEL_BLOCKS.min(width - first);
-            (first, tags, &blocks[first * units..(first + tags) * units])
+            let blocks = PANEL_BLOCKS.min(width - first);
+            (first, blocks, &weights[first * units..(first + blocks) * units])
         })
     }
+}
+
+/// Panels of one type of blocks, and what makes logits of their sums.
+#[derive(Clone, Copy)]
+struct PanelsOf<'a, B, E> {
+    panels: Panels<&'a [B]>,
+    bias: &'a [Block],
+    ends: E,
 }
 
 /// What a logit's sum of products starts from, and what becomes of it.
@@ -211,7 +209,7 @@ fn write<S: Simd, const N: usize>(s: S, answer: Answer, z: [S::F; N], floats: &m
 }
 
 /// Fails unless `found` has room for `items` rows of `width` that start `stride` apart.
-fn check_rows(what: &'static str, found: usize, stride: usize, width: usize, items: usize) -> Result<()> {
+pub(super) fn check_rows(what: &'static str, found: usize, stride: usize, width: usize, items: usize) -> Result<()> {
     let Some(last) = items.checked_sub(1) else { return Ok(()) };
     let expected = last.saturating_mul(stride).saturating_add(width);
     if expected <= found && width <= stride { Ok(()) } else { Err(Error::Length { what, expected, found }) }
@@ -230,13 +228,13 @@ pub struct ListBuffers<'a> {
 
 /// Items are multiplied as a whole if this share of their units is active or more. With half of them active the sparse form took
 /// 0.6 of the dense one's time, see `benches/record`.
-const DENSE_FROM: f64 = 0.8;
+pub(crate) const DENSE_FROM: f64 = 0.8;
 
 /// See [`super::Kernels::panels`]. Lengths fit.
 #[inline(always)]
 pub(super) fn panels<S: Simd>(
     s: S,
-    panels: Panels<'_>,
+    panels: Panels<Matrix<'_>>,
     hidden: HiddenRows<'_>,
     lists: ListBuffers<'_>,
     bias: &[Block],
@@ -261,9 +259,17 @@ pub(super) fn panels<S: Simd>(
 
 /// See [`super::Kernels::panels_sparse`]. Lengths fit, units are below `panels.units`.
 #[inline(always)]
-pub(super) fn sparse<S: Simd>(s: S, panels: Panels<'_>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
+pub(super) fn sparse<S: Simd>(
+    s: S,
+    panels: Panels<Matrix<'_>>,
+    active: ActiveLists<'_>,
+    bias: &[Block],
+    answers: &mut Answers<'_>,
+) {
     let Panels { weights, units, width } = panels;
-    for_each_type!(weights, |blocks, ends| sparse_of(s, PanelsOf { blocks, units, width, bias, ends }, active, answers));
+    for_each_type!(weights, |weights, ends| {
+        sparse_of(s, PanelsOf { panels: Panels { weights, units, width }, bias, ends }, active, answers);
+    });
 }
 
 #[inline(always)]
@@ -273,7 +279,7 @@ fn sparse_of<S: Simd, B: Stored, E: Ends>(
     active: ActiveLists<'_>,
     answers: &mut Answers<'_>,
 ) {
-    for (first, blocks, weights) in panels.iter() {
+    for (first, blocks, weights) in panels.panels.iter() {
         for (item, bounds) in active.starts.windows(2).enumerate() {
             let (units, values) = (&active.units[bounds[0]..bounds[1]], &active.values[bounds[0]..bounds[1]]);
             let mut column = 0;
@@ -352,14 +358,22 @@ impl<'a> HiddenRows<'a> {
 
 /// See [`super::Kernels::panels_dense`]. Lengths fit.
 #[inline(always)]
-pub(super) fn dense<S: Simd>(s: S, panels: Panels<'_>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
+pub(super) fn dense<S: Simd>(
+    s: S,
+    panels: Panels<Matrix<'_>>,
+    hidden: HiddenRows<'_>,
+    bias: &[Block],
+    answers: &mut Answers<'_>,
+) {
     let Panels { weights, units, width } = panels;
-    for_each_type!(weights, |blocks, ends| dense_of(s, PanelsOf { blocks, units, width, bias, ends }, hidden, answers));
+    for_each_type!(weights, |weights, ends| {
+        dense_of(s, PanelsOf { panels: Panels { weights, units, width }, bias, ends }, hidden, answers);
+    });
 }
 
 #[inline(always)]
 fn dense_of<S: Simd, B: Stored, E: Ends>(s: S, panels: PanelsOf<'_, B, E>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
-    for (first, blocks, weights) in panels.iter() {
+    for (first, blocks, weights) in panels.panels.iter() {
         let mut item = 0;
         while item < hidden.items {
             // A tile holds as many sums as the register file has room for, beside weights and a hidden unit.
@@ -406,7 +420,7 @@ impl<B: Stored, E: Ends> DenseTile<'_, B, E> {
         hidden: HiddenRows<'_>,
         answers: &mut Answers<'_>,
     ) -> usize {
-        let PanelsOf { bias, ends, units, .. } = *self.panels;
+        let PanelsOf { panels: Panels { units, .. }, bias, ends } = *self.panels;
         let start: [S::F; N] = ends.start(s, bias, self.first);
         let mut sums = [start; ITEMS];
         let hidden: [&[f32]; ITEMS] = std::array::from_fn(|i| hidden.of_item(self.item + i, units));
@@ -460,6 +474,9 @@ fn tag_major_of<S: Simd, B: Stored, E: Ends>(
 ) {
     let TagMajor { width, groups, bias, .. } = tags;
     let lanes = s.load(&LANE_NUMBERS);
+    // Where an item's answers fill no vector, those of all items are scored together.
+    let together = hidden.items > 1 && answers.tags < LANES && answers.stride == answers.tags;
+    let answer = if together { Answer::Logit } else { answers.answer };
     for item in 0..hidden.items {
         let mut h = &hidden.blocks[item * hidden.stride + hidden.first..];
         let mut groups = groups.iter();
@@ -486,7 +503,10 @@ fn tag_major_of<S: Simd, B: Stored, E: Ends>(
                     z,
                 );
             }
-            write(s, answers.answer, [z], answers.of_item(item, block));
+            write(s, answer, [z], answers.of_item(item, block));
         }
+    }
+    if together && let Answer::Score { eps } = answers.answer {
+        sigmoid(s, eps, &mut answers.floats[answers.first..answers.first + hidden.items * answers.tags]);
     }
 }

@@ -54,6 +54,17 @@ impl RowWeights for Ones {
     }
 }
 
+/// Every weight is this one.
+#[derive(Clone, Copy)]
+pub(super) struct Same(pub(super) f32);
+
+impl RowWeights for Same {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, _: usize, row: S::F) -> S::F {
+        s.mul(s.splat(self.0), row)
+    }
+}
+
 impl RowWeights for &[f32] {
     #[inline(always)]
     fn apply<S: Simd>(self, s: S, n: usize, row: S::F) -> S::F {
@@ -67,12 +78,19 @@ const AHEAD: usize = 16;
 /// Embedding bags of a table of any type, see [`super::Kernels::sum_bags`]. Every id has a row of `init.len()` blocks; `out` has as
 /// many blocks for each set.
 #[inline(always)]
-pub(super) fn sum_bags<S: Simd>(s: S, table: Matrix<'_>, init: &[Block], sets: Sets<'_>, prefetch: bool, out: &mut [Block]) {
+pub(super) fn sum_table_bags<S: Simd>(
+    s: S,
+    table: Matrix<'_>,
+    init: &[Block],
+    sets: Sets<'_>,
+    prefetch: bool,
+    out: &mut [Block],
+) {
     let stride = init.len();
     match table {
-        Matrix::F32(blocks) => sum_float_bags(s, Rows::new(blocks, stride), init, sets, prefetch, out),
-        Matrix::F16(blocks) => sum_float_bags(s, Rows::new(blocks, stride), init, sets, prefetch, out),
-        Matrix::Bf16(blocks) => sum_float_bags(s, Rows::new(blocks, stride), init, sets, prefetch, out),
+        Matrix::F32(blocks) => sum_bags(s, Rows::new(blocks, stride), init, sets, Ones, prefetch, out),
+        Matrix::F16(blocks) => sum_bags(s, Rows::new(blocks, stride), init, sets, Ones, prefetch, out),
+        Matrix::Bf16(blocks) => sum_bags(s, Rows::new(blocks, stride), init, sets, Ones, prefetch, out),
         Matrix::I8 { weights, scales } => {
             sum_integer_bags(s, Rows::new(weights, stride), scales, init, sets, prefetch, out);
         }
@@ -85,17 +103,19 @@ fn ahead(rest: &[u32], prefetch: bool) -> &[u32] {
     if prefetch { rest.get(AHEAD..).unwrap_or_default() } else { &[] }
 }
 
+/// Embedding bags of rows with weights. Every id is below `rows.count(init.len())`; `out` has `init.len()` blocks for each set.
 #[inline(always)]
-fn sum_float_bags<S: Simd, B: Stored>(
+pub(super) fn sum_bags<S: Simd, W: RowWeights, B: Stored>(
     s: S,
     rows: Rows<'_, B>,
     init: &[Block],
     sets: Sets<'_>,
+    weights: W,
     prefetch: bool,
     out: &mut [Block],
 ) {
     for ((ids, rest), out) in sets.iter().zip(out.chunks_exact_mut(init.len().max(1))) {
-        sum_tiles(s, rows, Some(init), ids, Ones, ahead(rest, prefetch), out);
+        sum_tiles(s, rows, Some(init), ids, weights, ahead(rest, prefetch), out);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Weights of every type, rounded and pruned: what they answer, and what is promised of it.
 
 use tagomatic::accumulator::Accumulator;
+use tagomatic::aligned::{Block, LANES, as_floats_mut};
 use tagomatic::convert::{Conversion, Converted, convert};
 use tagomatic::explain::explain;
 use tagomatic::format::Extensions;
@@ -235,5 +236,82 @@ fn what_serves_serves_every_type() {
         let near = tagomatic::neighbors::nearest_tags(tagger.model(), 4, 3).unwrap();
         let exact = tagomatic::neighbors::nearest_tags(&model, 4, 3).unwrap();
         assert!(near.iter().zip(&exact).all(|(a, b)| (a.similarity - b.similarity).abs() < 0.02), "{near:?} {exact:?}");
+    }
+}
+
+/// The model with units of each group switched off in one way or another, and some rows of keywords zero.
+fn with_dead_parts(model: &Model) -> Model {
+    let shape = model.network().shape.clone();
+    let weights = model.weights().as_f32().unwrap();
+    let [mut w1, mut b1, mut w2] = [weights.w1, weights.b1, weights.w2].map(<[Block]>::to_vec);
+    let row = shape.row_blocks() * LANES;
+    for (number, group) in shape.groups().iter().enumerate() {
+        for unit in (number..shape.hidden()).step_by(3) {
+            let position = group.hidden.start * LANES + unit;
+            if unit % 2 == 0 {
+                (0..group.tags.len()).for_each(|tag| as_floats_mut(&mut w2)[shape.w2_index(group, unit, tag)] = 0.0);
+            } else {
+                // No keyword lifts it above 0; -0 is none either.
+                (0..300).for_each(|k| as_floats_mut(&mut w1)[k * row + position] = -0.0 - (k % 2) as f32);
+                as_floats_mut(&mut b1)[position] = 0.0;
+            }
+        }
+    }
+    for keyword in (0..300).step_by(7) {
+        w1[keyword * shape.row_blocks()..(keyword + 1) * shape.row_blocks()].fill(Block::ZERO);
+    }
+    let provenance = model.provenance().unwrap();
+    let weights = Weights { w1: &w1, b1: &b1, w2: &w2, b2: weights.b2 }.into();
+    ModelParts { weights, ..model.parts(&provenance) }.to_model().unwrap()
+}
+
+#[test]
+fn pruning_keeps_every_bit_of_every_score() {
+    for model in models() {
+        let model = with_dead_parts(&model);
+        let mean = model.network().pooling == Pooling::Mean;
+        for weights in WeightType::ALL.iter().copied() {
+            let whole = Tagger::new(rounded(&model, weights).model);
+            let how = Conversion { weights: Some(weights), prune: true, ..Conversion::default() };
+            let pruned = convert(&model, how, NONE).unwrap();
+            assert!(pruned.pruned_units > 0, "{:?}", model.network());
+            assert_eq!(pruned.pruned_keywords, if mean { 0 } else { 43 });
+            let pruned = Tagger::new(pruned.model);
+            assert!(pruned.model().network().shape.hidden() < 37 && pruned.model().byte_len() < whole.model().byte_len());
+            let (mut a, mut b) = (vec![0.0; whole.tags().len()], vec![0.0; whole.tags().len()]);
+            for ids in items() {
+                let keywords: Vec<String> = ids.iter().map(|id| format!("k{id}")).collect();
+                let words = || keywords.iter().map(String::as_str);
+                whole.score_keywords(words(), &mut whole.scratch(), &mut a).unwrap();
+                let counts = pruned.score_keywords(words(), &mut pruned.scratch(), &mut b).unwrap();
+                assert_eq!(bits(&a), bits(&b), "{weights}");
+                assert_eq!(counts.unknown, ids.iter().filter(|id| !mean && **id % 7 == 0).count());
+            }
+            // Nothing more is to be found.
+            let again = convert(pruned.model(), Conversion { prune: true, ..Conversion::default() }, NONE).unwrap();
+            assert_eq!((again.pruned_units, again.pruned_keywords), (0, 0));
+        }
+    }
+}
+
+/// Units that some set of keywords switches on stay, however rare that is.
+#[test]
+fn what_can_fire_stays() {
+    let prune = |model: &Model| {
+        let pruned = convert(model, Conversion { prune: true, ..Conversion::default() }, NONE).unwrap();
+        (pruned.pruned_units, pruned.pruned_keywords)
+    };
+    for (activation, w1, expected) in [
+        (Activation::Relu, [-1.0, 1e-30], (0, 0)),
+        (Activation::Relu, [-1.0, 0.0], (1, 2)),
+        (Activation::Trec(1.0), [0.5, 0.5], (1, 2)),
+        (Activation::Trec(1.0), [0.5, 0.500_001], (0, 0)),
+        (Activation::Tlin(1.0), [-0.6, -0.6], (0, 0)),
+        (Activation::Tlin(1.0), [-0.6, 0.6], (1, 2)),
+        (Activation::Identity, [-1.0, 0.0], (0, 1)),
+        (Activation::Sigmoid, [-1.0, -2.0], (0, 0)),
+    ] {
+        assert_eq!(prune(&one_unit(activation, &w1, 1.0)), expected, "{activation} {w1:?}");
+        assert_eq!(prune(&one_unit(activation, &w1, 0.0)).0, 1);
     }
 }

@@ -21,6 +21,8 @@ mod interchange;
 mod live;
 #[cfg(feature = "cli")]
 mod lost;
+#[cfg(feature = "cli")]
+mod rules;
 mod serving;
 #[cfg(feature = "train")]
 mod training;

@@ -10,7 +10,7 @@ use std::fs;
 use tagomatic::aligned::{self, Block};
 use tagomatic::calibration::{Calibration, Curve, Knot};
 use tagomatic::convert::{Conversion, convert};
-use tagomatic::format::{Extensions, LogitError};
+use tagomatic::format::{Extensions, LogitError, MapAdvice};
 use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, StoredWeights, Weights};
 use tagomatic::weights::WeightType;
 use tagomatic::{Error, Model, ModelParts, Provenance, Tags, Vocabulary};
@@ -189,7 +189,12 @@ fn assert_same(a: &Model, b: &Model) {
 #[cfg(feature = "mmap")]
 fn map(path: &std::path::Path) -> Result<Model, Error> {
     // SAFETY: the file is in a folder of this test alone, which changes no file that is mapped; it renames others over it.
-    unsafe { Model::map(path) }
+    let model = unsafe { Model::map(path) }?;
+    let advice = [MapAdvice::Random, MapAdvice::Populate, MapAdvice::HugePages];
+    // SAFETY: as above. Whether the system takes the advice or not, this is the same model.
+    let advised = unsafe { Model::map_with(path, &advice) }?;
+    assert_eq!(model.bytes(), advised.bytes());
+    Ok(model)
 }
 
 #[test]
