@@ -8,11 +8,13 @@ use tagomatic::kernels::LossKind;
 use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::metrics::Metric;
 use tagomatic::network::Activation;
+use tagomatic::rules::Withhold;
 use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::train::{
     Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Penalty, PenaltyKind, Rowwise, TrainConfig,
 };
 
+use super::course::Course;
 use super::failure::{Failure, Result};
 use super::load::{Items, Reading};
 use super::{Session, load, output, training};
@@ -33,6 +35,9 @@ pub(super) struct Arguments {
     /// Items to validate on, which decide when training stops and which epoch is kept
     #[arg(long, value_name = "FILE", conflicts_with = "valid_fraction")]
     valid: Option<PathBuf>,
+    /// Rules that make tags out of the tags and keywords of the items, of those in --valid too
+    #[arg(long, value_name = "RULES.toml")]
+    tags: Option<PathBuf>,
     /// The share of DATA to validate on instead; 0 for none, then the last epoch is kept
     #[arg(long, value_name = "X", default_value_t = VALID_FRACTION, value_parser = fraction)]
     valid_fraction: f64,
@@ -50,6 +55,8 @@ pub(super) struct Arguments {
     config: Option<PathBuf>,
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    course: Course,
 }
 
 /// The command's name.
@@ -200,7 +207,7 @@ impl Options {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { data, out, valid, reading, .. } = arguments;
+    let Arguments { data, out, valid, tags, reading, .. } = arguments;
     // What can be known to fail fails before the work.
     let Options { penalty, penalty_weight, .. } = arguments.options;
     if penalty.is_some() != penalty_weight.is_some() {
@@ -209,21 +216,33 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let config = arguments.options.config();
     config.validate()?;
     let to_stdout = out == Path::new("-");
+    if let Some(curve) = arguments.course.curve() {
+        load::check_apart("--curve", curve, data.iter().chain(valid))?;
+    }
     if !to_stdout {
-        load::check_apart(out, data.iter().chain(valid))?;
+        load::check_apart("--out", out, data.iter().chain(valid).chain(tags))?;
         Model::check_save(out).map_err(Failure::saving)?;
     }
 
-    let (corpus, read) = load::corpus(Items::new(data, *reading)?)?;
-    let set = TrainingSet::new(corpus, arguments.min_count).map_err(|error| Failure::in_files(error, data))?;
+    let rules = tags.as_deref().map(load::rules).transpose()?;
+    let mut items = Items::new(data, *reading)?;
+    if let Some(rules) = &rules {
+        items = items.labelled(rules, Withhold::FromAll);
+    }
+    let (corpus, read) = load::corpus(items)?;
+    let set = match &rules {
+        Some(rules) => TrainingSet::with_rules(corpus, arguments.min_count, rules),
+        None => TrainingSet::new(corpus, arguments.min_count),
+    };
+    let set = set.map_err(|error| Failure::in_files(error, data))?;
     let keyword = |keyword: &str| set.vocabulary().get(keyword);
-    let encode = |file| load::encode(std::slice::from_ref(file), *reading, keyword, set.tags());
+    let encode = |file| load::encode(std::slice::from_ref(file), *reading, rules.as_ref(), keyword, set.tags());
     let valid = valid.as_ref().map(encode).transpose()?;
     let validation = match &valid {
         Some(valid) => Validation::On(&valid.dataset),
         None => Validation::Split { fraction: arguments.valid_fraction, refit: !arguments.no_refit },
     };
-    let training = training::train(session, &set, config, validation)?;
+    let training = training::train(session, &set, config, validation, &arguments.course)?;
     let document = training.document(&set, read, valid.as_ref());
 
     let results = if session.json {

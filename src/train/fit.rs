@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::batch::{PairWeights, Sample, Targets};
+use super::codec::Codec;
 use super::config::{Correction, Negatives, TrainConfig};
 use super::parameters::{Parameters, Statistics};
 use super::trainer::Trainer;
@@ -49,7 +50,7 @@ pub enum Event<'a> {
 }
 
 /// What an epoch did.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct EpochReport {
     /// The epoch, counted from 1.
     pub epoch: u32,
@@ -105,6 +106,57 @@ impl FitState {
     }
 }
 
+impl FitState {
+    /// Passes over all of it. `trainer` is the one whose fit it is, its own state passed over before.
+    pub(super) fn visit(&mut self, codec: &mut dyn Codec, trainer: &Trainer) -> Result<()> {
+        visit_epochs(codec, &mut self.epochs, &mut self.best_epoch)?;
+        let network = &trainer.network;
+        codec.option(
+            "best epoch",
+            &mut self.best,
+            || Ok((0.0, Parameters::filled(&network.shape, 0.0)?)),
+            |codec, best| {
+                codec.f64("best epoch", &mut best.0, |score| !score.is_nan())?;
+                best.1.visit(codec, network)
+            },
+        )?;
+        codec.option("epoch under way", &mut self.under_way, || Ok(EpochSums::default()), |codec, sums| sums.visit(codec))?;
+        codec.flag("end", &mut self.finished)?;
+        let begun = self.epochs.len() + usize::from(self.under_way.is_some());
+        if begun == trainer.state.epoch as usize {
+            return Ok(());
+        }
+        Err(Error::checkpoint("epoch", format!("{begun}, as epochs are reported"), trainer.state.epoch.to_string()))
+    }
+}
+
+/// Passes over what is told of finished epochs.
+pub(super) fn visit_epochs(codec: &mut dyn Codec, epochs: &mut Vec<EpochReport>, best: &mut u32) -> Result<()> {
+    codec.list("epochs", epochs, |codec, epoch| epoch.visit(codec))?;
+    codec.u32("best epoch", best, |best| best as usize <= epochs.len())
+}
+
+impl EpochReport {
+    fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        codec.u32("epochs", &mut self.epoch, |_| true)?;
+        codec.f64("epochs", &mut self.log_loss, |_| true)?;
+        codec.f64("epochs", &mut self.penalty, |_| true)?;
+        codec.flag("epochs", &mut self.best)?;
+        codec.option(
+            "epochs",
+            &mut self.valid,
+            || Ok(KeyMeasures::default()),
+            |codec, valid| {
+                for value in valid.values.iter_mut().chain([&mut valid.zeros]) {
+                    codec.option("epochs", value, || Ok(0.0), |codec, value| codec.f64("epochs", value, |_| true))?;
+                }
+                codec.size("epochs", &mut valid.units)?;
+                codec.size("epochs", &mut valid.dead_units)
+            },
+        )
+    }
+}
+
 /// Sums over the part of an epoch that is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct EpochSums {
@@ -116,6 +168,15 @@ pub(super) struct EpochSums {
 }
 
 impl EpochSums {
+    fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        const PART: &str = "epoch under way";
+        for count in [&mut self.samples, &mut self.batches, &mut self.pairs] {
+            codec.u64(PART, count, |count| count < u64::MAX / 2)?;
+        }
+        codec.f64(PART, &mut self.loss, f64::is_finite)?;
+        codec.f64(PART, &mut self.penalty, f64::is_finite)
+    }
+
     fn log_loss(&self) -> f64 {
         self.loss / self.pairs.max(1) as f64
     }
@@ -132,7 +193,7 @@ struct EpochPlan {
     sampled: Option<SampledPairs>,
 }
 
-/// The pairs of an epoch with sampled negatives.
+/// The pairs of an epoch that are scored, where not all are.
 #[derive(Clone, Debug)]
 struct SampledPairs {
     scored: ScoredPairs,
@@ -279,16 +340,25 @@ impl Trainer {
         let samples = u32::try_from(dataset.len())
             .map_err(|_| Error::TooLarge { what: "samples of a data set", limit: u32::MAX.into() })?;
         let sampled = match self.config.negatives {
-            Negatives::All => None,
+            Negatives::All if dataset.exclusions().is_empty() => None,
+            Negatives::All => {
+                let scored = ScoredPairs::all_but(dataset.exclusions(), dataset.len(), self.tags.len());
+                Some(SampledPairs { scored, factors: None, offsets: None })
+            }
             Negatives::Sampled(ratio) => Some(self.sample_negatives(dataset, ratio, epoch)?),
         };
-        Ok(EpochPlan { order: Philox::new(self.config.seed).permutation(samples, epoch), sampled })
+        let mut order = Philox::new(self.config.seed).permutation(samples, epoch);
+        if let Some(sampled) = &sampled {
+            // The others would teach nothing.
+            order.retain(|&sample| sampled.scored.row(sample as usize).iter().any(|word| *word != 0));
+        }
+        Ok(EpochPlan { order, sampled })
     }
 
     /// Draws the negatives of `epoch`, and corrects for them as configured.
     fn sample_negatives(&mut self, dataset: &Dataset, ratio: f64, epoch: u32) -> Result<SampledPairs> {
         let names: Vec<&str> = self.tags.iter().map(|tag| tag.name.as_str()).collect();
-        let negatives = NegativeSampler::new(Philox::new(self.config.seed), dataset.tag_sets(), &names, ratio)?;
+        let negatives = NegativeSampler::new(Philox::new(self.config.seed), dataset, &names, ratio)?;
         let rates: Vec<f64> = negatives.quotas().iter().map(|quota| quota.rate).collect();
         let (mut factors, mut offsets) = (None, None);
         match self.config.correction {
@@ -339,7 +409,7 @@ impl Trainer {
                 epoch: self.state.epoch,
                 step: report.step,
                 done: sums.samples as usize,
-                samples: dataset.len(),
+                samples: order.len(),
                 log_loss: sums.log_loss(),
             };
             if observer(event).is_break() {
@@ -351,10 +421,11 @@ impl Trainer {
 
     /// Fails if a tag has nothing to be told apart from, or by.
     fn check_trainable(&self, dataset: &Dataset) -> Result<()> {
-        for (tag, positives) in self.tags.iter().zip(dataset.tag_counts(self.tags.len())) {
-            let (positives, all) = (positives as usize, dataset.len());
-            if positives == 0 || positives == all {
-                return Err(Error::UntrainableTag { tag: tag.name.clone(), positives, negatives: all - positives });
+        let counts = dataset.tag_counts(self.tags.len()).into_iter().zip(dataset.exclusions().counts(self.tags.len()));
+        for (tag, (positives, excluded)) in self.tags.iter().zip(counts) {
+            let (positives, negatives) = (positives as usize, dataset.len() - (positives + excluded) as usize);
+            if positives == 0 || negatives == 0 {
+                return Err(Error::UntrainableTag { tag: tag.name.clone(), positives, negatives });
             }
         }
         Ok(())

@@ -9,6 +9,8 @@
 //! of threads and any kernel level; every random decision is a function of what it decides ([`crate::rng`]).
 
 mod batch;
+mod checkpoint;
+mod codec;
 mod config;
 mod decay;
 mod fit;
@@ -23,6 +25,7 @@ mod trainer;
 mod update;
 
 pub use batch::{PairWeights, Sample, Targets};
+pub use checkpoint::{Checkpoints, Every};
 pub use config::{Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Rowwise, TrainConfig};
 pub use fit::{EpochReport, Event, FitReport, FitState, Observer, pool};
 pub use parameters::{Parameters, Statistics, glorot_radius, he_radius, prior_logit};

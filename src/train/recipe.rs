@@ -14,6 +14,7 @@
 //! | `data.fingerprint` | hash of names and items, [`Prepared::fingerprint`] |
 //! | `data.valid_samples` | items validated on |
 //! | `data.min_count` | items that a keyword needed |
+//! | `data.rules` | the tag rules, as [`Rules`] write themselves; without rules the key is not there |
 //! | `fit.epochs`, `fit.best_epoch` | epochs run, and which was best |
 //! | `fit.valid_log_loss`, `fit.valid_p_at_1`, `fit.valid_micro_f1`, `fit.valid_macro_auc`, `fit.valid_macro_ap` | measures on the validation items, those that are defined |
 //! | `train.*` | each field of [`TrainConfig`] |
@@ -27,10 +28,12 @@ use super::fit::{Event, FitReport};
 use super::run::Run;
 use crate::data::{Corpus, CorpusStats, Counts, Dataset, Prepared};
 use crate::error::{Error, Result};
-use crate::evaluate::Evaluated;
+use crate::evaluate::{Evaluated, KeyMeasures};
 use crate::format::{Model, Provenance};
 use crate::kernels::Level;
+use crate::metrics::Metric;
 use crate::rng::Philox;
+use crate::rules::Rules;
 use crate::tags::Tags;
 use crate::vocab::Vocabulary;
 
@@ -43,6 +46,8 @@ pub struct TrainingSet {
     stats: CorpusStats,
     fingerprint: u64,
     min_count: u64,
+    /// What the rules, if there are any, say of themselves.
+    rules: Option<String>,
 }
 
 /// What decides when training stops and which epoch is kept.
@@ -97,6 +102,18 @@ pub struct TrainingReport {
     pub duration: Duration,
 }
 
+/// What a model tells of the fit that it comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome {
+    pub(super) epochs: usize,
+    pub(super) best_epoch: u32,
+    pub(super) valid_samples: usize,
+    /// Measures on these.
+    pub(super) valid: Option<KeyMeasures>,
+}
+
+const CREATED_BY: &str = concat!("tagomatic ", env!("CARGO_PKG_VERSION"));
+
 impl TrainingSet {
     /// All items of `corpus`; a keyword needs `min_count` of them to be in the vocabulary.
     ///
@@ -104,17 +121,32 @@ impl TrainingSet {
     /// [`Error::NoData`] without items, keywords or tags, [`Error::UntrainableTag`] if all items have a tag; [`Error::BadName`] if
     /// a tag's name cannot be in a model; [`Error::TooLarge`].
     pub fn new(corpus: Corpus, min_count: u64) -> Result<Self> {
+        Self::numbered(corpus, min_count, Tags::from_names)
+    }
+
+    /// As [`TrainingSet::new`], of items that a [`Labeller`](crate::rules::Labeller) has seen: tags have the ids that the rules give
+    /// them, and the model tells the rules.
+    ///
+    /// # Errors
+    /// As [`TrainingSet::new`] and [`Rules::number`].
+    pub fn with_rules(corpus: Corpus, min_count: u64, rules: &Rules) -> Result<Self> {
+        let set = Self::numbered(corpus, min_count, |tags| rules.number(tags))?;
+        Ok(TrainingSet { rules: Some(rules.to_string()), ..set })
+    }
+
+    fn numbered(corpus: Corpus, min_count: u64, number: impl FnOnce(Vec<String>) -> Result<Tags>) -> Result<Self> {
         let prepared = corpus.finish(min_count)?;
         prepared.check_trainable()?;
         let fingerprint = prepared.fingerprint();
         let Prepared { keywords, tags, dataset, stats } = prepared;
         Ok(TrainingSet {
             vocabulary: Vocabulary::from_keywords(keywords)?,
-            tags: Tags::from_names(tags)?,
+            tags: number(tags)?,
             dataset,
             stats,
             fingerprint,
             min_count,
+            rules: None,
         })
     }
 
@@ -178,34 +210,47 @@ impl TrainingSet {
         Ok(Some((self.dataset.subset(train)?, self.dataset.subset(valid)?)))
     }
 
+    /// What decides a training beside its validation items, as text under the keys of the provenance.
+    pub(super) fn settings(&self, config: &TrainConfig) -> Result<Provenance> {
+        let mut settings = Provenance::new();
+        config.describe(&mut settings)?;
+        for (key, value) in [
+            ("created_by", CREATED_BY.to_owned()),
+            ("data.fingerprint", format!("{:016x}", self.fingerprint)),
+            ("data.keywords", self.vocabulary.len().to_string()),
+            ("data.min_count", self.min_count.to_string()),
+            ("data.samples", self.dataset.len().to_string()),
+            ("data.tags", self.tags.len().to_string()),
+        ] {
+            settings.insert(key, value)?;
+        }
+        Ok(settings)
+    }
+
     /// What the model tells of its making, but for its configuration, which the trainer adds.
-    pub(super) fn provenance(&self, learnt: &Dataset, report: &TrainingReport) -> Result<Provenance> {
-        let TrainingReport { fit, measured, valid_samples, .. } = report;
+    pub(super) fn provenance(&self, learnt: &Dataset, fitted: Outcome) -> Result<Provenance> {
+        let Outcome { epochs, best_epoch, valid_samples, valid } = fitted;
         let mut provenance = Provenance::new();
         Counts::of(learnt, self.tags.len()).describe(&mut provenance)?;
         for (key, value) in [
-            ("created_by", concat!("tagomatic ", env!("CARGO_PKG_VERSION")).to_owned()),
+            ("created_by", CREATED_BY.to_owned()),
             ("data.keywords", self.vocabulary.len().to_string()),
             ("data.tags", self.tags.len().to_string()),
             ("data.fingerprint", format!("{:016x}", self.fingerprint)),
             ("data.valid_samples", valid_samples.to_string()),
             ("data.min_count", self.min_count.to_string()),
-            ("fit.epochs", fit.epochs.len().to_string()),
-            ("fit.best_epoch", fit.best_epoch.to_string()),
+            ("fit.epochs", epochs.to_string()),
+            ("fit.best_epoch", best_epoch.to_string()),
         ] {
             provenance.insert(key, value)?;
         }
-        if *valid_samples > 0 {
-            let evaluation = &measured.evaluation;
-            for (key, value) in [
-                ("fit.valid_log_loss", Some(evaluation.summary.log_loss)),
-                ("fit.valid_p_at_1", evaluation.summary.p_at_1),
-                ("fit.valid_micro_f1", Some(evaluation.micro_f1)),
-                ("fit.valid_macro_auc", evaluation.macro_auc.value),
-                ("fit.valid_macro_ap", evaluation.macro_ap.value),
-            ] {
-                if let Some(value) = value {
-                    provenance.insert(key, format!("{value:.6}"))?;
+        if let Some(rules) = &self.rules {
+            provenance.insert("data.rules", rules.as_str())?;
+        }
+        if let Some(valid) = valid {
+            for metric in [Metric::LogLoss, Metric::PAt1, Metric::MicroF1, Metric::MacroAuc, Metric::MacroAp] {
+                if let Some(value) = valid.get(metric) {
+                    provenance.insert(format!("fit.valid_{metric}"), format!("{value:.6}"))?;
                 }
             }
         }
@@ -243,7 +288,11 @@ mod tests {
         let (model, _) = train(SPLIT, &mut |_, _| ControlFlow::Continue(())).unwrap();
         let provenance = model.provenance().unwrap();
         let written: Vec<&str> = provenance.iter().map(|(key, _)| key).collect();
-        assert_eq!(documented.iter().filter(|key| **key != "train.*" && !written.contains(key)).count(), 0, "{documented:?}");
+        assert_eq!(
+            documented.iter().filter(|key| !["train.*", "data.rules"].contains(key) && !written.contains(key)).count(),
+            0,
+            "{documented:?}"
+        );
         for key in written {
             assert!(documented.contains(&key) || key.starts_with("train."), "{key}");
         }

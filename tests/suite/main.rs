@@ -18,6 +18,10 @@ mod golden;
 mod interchange;
 #[cfg(feature = "live")]
 mod live;
+#[cfg(feature = "cli")]
+mod lost;
+#[cfg(feature = "cli")]
+mod rules;
 mod serving;
 #[cfg(feature = "train")]
 mod training;
