@@ -78,6 +78,9 @@ struct Options {
     /// Hidden units
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().hidden)]
     hidden: usize,
+    /// Networks to train from seeds SEED, SEED + 1 and so on, and to average on the logits: one network of N times the hidden units
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().average)]
+    average: u32,
     /// Nonlinearity of the hidden units: relu, leaky_relu[:slope], elu[:alpha], sigmoid, trec[:theta], tlin[:theta], identity
     #[arg(long, value_name = "NAME[:PARAM]", default_value_t = TrainConfig::default().activation)]
     activation: Activation,
@@ -176,6 +179,7 @@ impl Options {
     fn config(&self) -> TrainConfig {
         TrainConfig {
             hidden: self.hidden,
+            average: self.average,
             activation: self.activation,
             epochs: self.epochs,
             batch: self.batch,

@@ -22,6 +22,7 @@ pub mod recipe;
 mod run;
 mod state;
 mod trainer;
+mod undo;
 mod update;
 
 pub use batch::{PairWeights, Sample, Targets};
