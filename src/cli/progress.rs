@@ -22,6 +22,7 @@ impl Progress {
     /// Shows what happened in a phase.
     pub(super) fn show(&mut self, phase: Phase, event: Event<'_>) {
         let (what, epochs) = match phase {
+            Phase::Pretrain { epochs } => ("autoencoder, ", epochs),
             Phase::Fit { epochs } => ("", epochs),
             Phase::Refit { epochs } => ("all items, ", epochs),
         };

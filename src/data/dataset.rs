@@ -97,6 +97,12 @@ impl Dataset {
         self.tags.counts(tags)
     }
 
+    /// How many samples have each of the keywords below `keywords`; larger ones are not counted.
+    #[must_use]
+    pub fn keyword_counts(&self, keywords: usize) -> Vec<u64> {
+        self.keywords.counts(keywords)
+    }
+
     /// The given samples, which must exist, in the given order.
     ///
     /// # Errors

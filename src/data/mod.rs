@@ -10,6 +10,7 @@
 mod corpus;
 mod counts;
 mod dataset;
+mod draws;
 mod encoder;
 #[cfg(feature = "jsonl")]
 pub mod input;
@@ -21,6 +22,7 @@ mod negatives;
 pub use corpus::{Corpus, CorpusStats, Prepared};
 pub use counts::Counts;
 pub use dataset::{Dataset, Pushed};
+pub use draws::WeightedDraws;
 pub use encoder::{Encoder, EncoderStats};
 pub use item::Item;
 pub use negatives::{NegativeSampler, Quota, ScoredPairs, logit_correction};

@@ -38,6 +38,16 @@ pub fn forward(kernels: Kernels, weights: Weights<'_>, bag: Bag<'_>, out: &mut [
     bag.sum(kernels, Rows::new(weights.w1, out.len()), Some(weights.b1), out)
 }
 
+/// Like [`forward`], for a sample of `keywords` keywords that are pooled by their mean. The bag may lack some of them.
+///
+/// # Errors
+/// As [`forward`].
+pub fn forward_mean(kernels: Kernels, weights: Weights<'_>, bag: Bag<'_>, keywords: usize, out: &mut [Block]) -> Result<()> {
+    bag.sum(kernels, Rows::new(weights.w1, out.len()), None, out)?;
+    mean(weights.b1, keywords, out);
+    Ok(())
+}
+
 /// Turns the sum of a sample's rows, without the bias, into its pre-activations where keywords are pooled by their mean:
 /// `sum / keywords + b1`. Without keywords that is `b1`.
 pub fn mean(b1: &[Block], keywords: usize, sum: &mut [Block]) {
@@ -45,6 +55,13 @@ pub fn mean(b1: &[Block], keywords: usize, sum: &mut [Block]) {
     for (a, b) in as_floats_mut(sum).iter_mut().zip(as_floats(b1)) {
         *a = *a / divisor + b;
     }
+}
+
+/// Turns the gradient by the pre-activations of a sample of `keywords` keywords that are pooled by their mean into the gradient by the
+/// sum of their rows.
+pub fn backward_mean(keywords: usize, d_pre_activations: &mut [Block]) {
+    let divisor = keywords.max(1) as f32;
+    as_floats_mut(d_pre_activations).iter_mut().for_each(|d| *d /= divisor);
 }
 
 /// Writes the gradient of one row of W1 to `out`: `Σ_i x_i·da_i` over the samples in `bag`, those that hold its keyword.

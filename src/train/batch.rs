@@ -1,5 +1,6 @@
 //! A mini-batch: samples as the caller gives them, and its keywords sorted by row.
 
+use super::by_row::ByRow;
 use crate::aligned::{Block, as_floats_mut};
 use crate::error::{Error, Result};
 use crate::network::Shape;
@@ -30,6 +31,13 @@ pub enum PairWeights<'a> {
     },
     /// One weight a tag.
     PerTag(&'a [f32]),
+    /// The tags whose target is above 0 count, and these others, each as often as it is listed, in any order.
+    Listed {
+        /// The others. Those whose target is above 0 are passed over.
+        negatives: &'a [u32],
+        /// How much each counts.
+        weight: f32,
+    },
 }
 
 /// One sample of a mini-batch.
@@ -90,12 +98,74 @@ impl Sample<'_> {
                 Error::check_length("pair weights", tags, weights.len())?;
                 weights.iter().try_for_each(weight_fits)
             }
+            PairWeights::Listed { negatives, weight: m } => {
+                if let Some(tag) = negatives.iter().find(|tag| **tag as usize >= tags) {
+                    return Err(Error::Config { option: "tag", expected: "a tag of the model", found: tag.to_string() });
+                }
+                weight_fits(&m)
+            }
+        }
+    }
+
+    /// The target of a tag.
+    fn target(&self, tag: u32) -> f32 {
+        match self.targets {
+            Targets::Tags(positives) => f32::from(u8::from(positives.binary_search(&tag).is_ok())),
+            Targets::Soft(targets) => targets[tag as usize],
+        }
+    }
+
+    /// The weight of a tag with this target, where tags are not listed.
+    fn weight(&self, tag: usize, target: f32) -> f32 {
+        match self.weights {
+            PairWeights::All(weight) => weight,
+            PairWeights::PerTag(weights) => weights[tag],
+            PairWeights::Scored { tags: words, weight, negatives } => {
+                let factor = negatives.filter(|_| target == 0.0).map_or(1.0, |factors| factors[tag]);
+                if words[tag / 64] >> (tag % 64) & 1 == 1 { weight * factor } else { 0.0 }
+            }
+            PairWeights::Listed { .. } => 0.0,
+        }
+    }
+
+    /// Calls `score(tag, target, weight)` for each of `tags` tags that counts, ascending.
+    pub(super) fn for_each_scored(&self, tags: usize, mut score: impl FnMut(u32, f32, f32)) {
+        let PairWeights::Listed { negatives, weight } = self.weights else {
+            let mut positives = if let Targets::Tags(positives) = self.targets { positives } else { &[] }.iter().peekable();
+            for tag in (0..).take(tags) {
+                let target = match self.targets {
+                    Targets::Tags(_) => f32::from(u8::from(positives.next_if_eq(&&tag).is_some())),
+                    Targets::Soft(targets) => targets[tag as usize],
+                };
+                let weight = self.weight(tag as usize, target);
+                if weight > 0.0 {
+                    score(tag, target, weight);
+                }
+            }
+            return;
+        };
+        if weight == 0.0 {
+            return;
+        }
+        let mut listed: Vec<u32> = negatives.iter().copied().filter(|tag| self.target(*tag) == 0.0).collect();
+        match self.targets {
+            Targets::Tags(positives) => listed.extend_from_slice(positives),
+            Targets::Soft(targets) => listed.extend((0..).zip(targets).filter(|(_, y)| **y > 0.0).map(|(tag, _)| tag)),
+        }
+        listed.sort_unstable();
+        for repeats in listed.chunk_by(|a, b| a == b) {
+            score(repeats[0], self.target(repeats[0]), weight * repeats.len() as f32);
         }
     }
 
     /// The number of tags that count.
     pub(super) fn scored(&self, tags: usize) -> usize {
         match self.weights {
+            PairWeights::Listed { .. } => {
+                let mut scored = 0;
+                self.for_each_scored(tags, |_, _, _| scored += 1);
+                scored
+            }
             PairWeights::All(m) => usize::from(m > 0.0) * tags,
             PairWeights::Scored { tags: words, weight: m, .. } => {
                 usize::from(m > 0.0) * words.iter().map(|word| word.count_ones() as usize).sum::<usize>()
@@ -122,13 +192,16 @@ impl Sample<'_> {
             match self.weights {
                 PairWeights::All(weight) => m.fill(weight),
                 PairWeights::PerTag(weights) => m.copy_from_slice(&weights[group.tags.clone()]),
-                PairWeights::Scored { tags: words, weight, negatives } => {
+                PairWeights::Scored { .. } => {
                     for ((m, y), tag) in m.iter_mut().zip(y.iter()).zip(group.tags.clone()) {
-                        let factor = negatives.filter(|_| *y == 0.0).map_or(1.0, |factors| factors[tag]);
-                        *m = if words[tag / 64] >> (tag % 64) & 1 == 1 { weight * factor } else { 0.0 };
+                        *m = self.weight(tag, *y);
                     }
                 }
+                PairWeights::Listed { .. } => {}
             }
+        }
+        if matches!(self.weights, PairWeights::Listed { .. }) {
+            self.for_each_scored(shape.tags(), |tag, _, weight| m[shape.slot(tag as usize)] = weight);
         }
     }
 }
@@ -150,22 +223,15 @@ pub(super) struct Keywords {
     /// The keywords of sample i are `ids[starts[i]..starts[i + 1]]`.
     ids: Vec<u32>,
     starts: Vec<usize>,
-    /// The distinct keywords, ascending.
-    pub(super) rows: Vec<u32>,
-    /// The samples with keyword `rows[r]` are `row_samples[row_starts[r]..row_starts[r + 1]]`, ascending.
-    row_samples: Vec<u32>,
-    row_starts: Vec<usize>,
-    /// For each keyword of the vocabulary its place in `rows`, or `ABSENT`.
-    place: Vec<u32>,
+    /// The same by keyword.
+    by_row: ByRow,
     /// As many factors, all the same, as the longest list of keywords or samples; empty when they are all 1.
     factors: Vec<f32>,
 }
 
-const ABSENT: u32 = u32::MAX;
-
 impl Keywords {
     pub(super) fn new(shape: &Shape) -> Self {
-        Keywords { place: vec![ABSENT; shape.keywords()], ..Keywords::default() }
+        Keywords { by_row: ByRow::new(shape.keywords()), ..Keywords::default() }
     }
 
     /// Takes in a mini-batch; `dropout` is its generator, rate and threshold, and the step.
@@ -190,48 +256,10 @@ impl Keywords {
             }
             self.starts.push(self.ids.len());
         }
-        self.transpose(samples.len());
+        self.by_row.load(&self.ids, &self.starts);
         if let Some((_, rate, _)) = dropout {
             let longest = self.starts.windows(2).map(|s| s[1] - s[0]).chain([samples.len()]).max().unwrap_or(0);
             self.factors.resize(longest, (1.0 / (1.0 - rate)) as f32);
-        }
-    }
-
-    fn transpose(&mut self, samples: usize) {
-        self.rows.clear();
-        for &id in &self.ids {
-            let place = &mut self.place[id as usize];
-            if *place == ABSENT {
-                *place = 0;
-                self.rows.push(id);
-            }
-        }
-        self.rows.sort_unstable();
-        for (r, &row) in (0..).zip(&self.rows) {
-            self.place[row as usize] = r;
-        }
-        // A counting sort: sizes, then starts, then every sample to the end of its row's part so far.
-        self.row_starts.clear();
-        self.row_starts.resize(self.rows.len() + 1, 0);
-        for &id in &self.ids {
-            self.row_starts[self.place[id as usize] as usize + 1] += 1;
-        }
-        for r in 0..self.rows.len() {
-            self.row_starts[r + 1] += self.row_starts[r];
-        }
-        self.row_samples.resize(self.ids.len(), 0);
-        for sample in 0..samples {
-            for n in self.starts[sample]..self.starts[sample + 1] {
-                let end = &mut self.row_starts[self.place[self.ids[n] as usize] as usize];
-                self.row_samples[*end] = sample as u32;
-                *end += 1;
-            }
-        }
-        // Each start has moved to its row's end, which is the next row's start.
-        self.row_starts.rotate_right(1);
-        self.row_starts[0] = 0;
-        for &row in &self.rows {
-            self.place[row as usize] = ABSENT;
         }
     }
 
@@ -240,18 +268,28 @@ impl Keywords {
         self.with_factors(&self.ids[self.starts[sample]..self.starts[sample + 1]])
     }
 
-    /// The samples that hold keyword `rows[place]`, ascending, and the keyword's factors.
+    /// The distinct keywords, ascending.
+    pub(super) fn rows(&self) -> &[u32] {
+        &self.by_row.rows
+    }
+
+    /// The samples that hold keyword `rows()[place]`, ascending, and the keyword's factors.
     pub(super) fn samples_of(&self, place: usize) -> (&[u32], Option<&[f32]>) {
-        self.with_factors(&self.row_samples[self.row_starts[place]..self.row_starts[place + 1]])
+        self.with_factors(self.by_row.samples_of(place))
+    }
+
+    /// The place of a keyword among `rows()`, if it is there.
+    pub(super) fn place_of(&self, keyword: u32) -> Option<usize> {
+        self.by_row.place_of(keyword)
     }
 
     fn with_factors<'a>(&'a self, ids: &'a [u32]) -> (&'a [u32], Option<&'a [f32]>) {
         (ids, (!self.factors.is_empty()).then(|| &self.factors[..ids.len()]))
     }
 
-    /// The mean number of pairs a row takes part in, at least 1.
-    pub(super) fn pairs_per_row(&self) -> usize {
-        self.ids.len().div_ceil(self.rows.len().max(1)).max(1)
+    /// The mean number of samples of a row, at least 1.
+    pub(super) fn samples_per_row(&self) -> usize {
+        self.by_row.samples_per_row()
     }
 
     /// The factor on kept keywords.

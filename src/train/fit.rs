@@ -3,15 +3,15 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::batch::{PairWeights, Sample, Targets};
-use super::config::{Correction, Negatives, TrainConfig};
+use super::batch::Sample;
+use super::config::TrainConfig;
+use super::objective::{DrawnNegatives, EpochPairs};
 use super::parameters::{Parameters, Statistics};
 use super::trainer::Trainer;
-use crate::data::{Dataset, NegativeSampler, ScoredPairs, logit_correction};
+use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, evaluate_network};
 use crate::metrics::Propensities;
-use crate::network::Weights;
 use crate::rng::Philox;
 
 impl Statistics {
@@ -23,6 +23,12 @@ impl Statistics {
             mean_keywords: dataset.mean_keywords(),
             positives: dataset.tag_counts(tags),
         }
+    }
+
+    /// The statistics of a data set with `keywords` keywords for an autoencoder, whose outputs they are.
+    #[must_use]
+    pub fn of_keywords(dataset: &Dataset, keywords: usize) -> Self {
+        Statistics { positives: dataset.keyword_counts(keywords), ..Statistics::of(dataset, 0) }
     }
 }
 
@@ -99,13 +105,17 @@ impl Trainer {
     /// # Errors
     /// [`Error::NoData`] without samples or tags; if a sample does not fit the model.
     pub fn evaluate(&self, dataset: &Dataset, propensities: Option<&Propensities>) -> Result<Evaluated> {
-        let thresholds: Vec<f32> = self.tags.iter().map(|tag| tag.threshold).collect();
-        let weights = Weights { w1: &self.decayed_w1(), b2: &self.served_b2(), ..self.parameters.weights() };
-        let run = || evaluate_network(self.kernels, &self.network, weights, &thresholds, dataset, propensities, self.workers);
-        match &self.pool {
-            Some(pool) => pool.install(run),
-            None => run(),
-        }
+        let mut thresholds: Vec<f32> = self.tags.iter().map(|tag| tag.threshold).collect();
+        // The outputs of an autoencoder are no tags.
+        thresholds.resize(self.network.shape.tags(), 0.5);
+        self.with_served(|weights| {
+            let run =
+                || evaluate_network(self.kernels, &self.network, weights, &thresholds, dataset, propensities, self.workers);
+            match &self.pool {
+                Some(pool) => pool.install(run),
+                None => run(),
+            }
+        })
     }
 
     fn fit_here(&mut self, train: &Dataset, valid: Option<&Dataset>, observer: &mut Observer<'_>) -> Result<FitReport> {
@@ -153,61 +163,30 @@ impl Trainer {
         let samples = u32::try_from(dataset.len())
             .map_err(|_| Error::TooLarge { what: "samples of a data set", limit: u32::MAX.into() })?;
         let given_offsets = self.offsets.clone();
-        let sampled = match self.config.negatives {
-            Negatives::All => None,
-            Negatives::Sampled(ratio) => Some(self.sample_negatives(dataset, ratio)?),
-        };
+        let pairs = self.epoch_pairs(dataset)?;
         self.epoch += 1;
         let order = Philox::new(self.config.seed).permutation(samples, self.epoch);
-        let result = self.run_batches(dataset, &order, sampled.as_ref(), observer);
+        let result = self.run_batches(dataset, &order, &pairs, observer);
         self.offsets = given_offsets;
         result
     }
 
-    /// Draws the negatives of the coming epoch, and corrects for them as configured.
-    fn sample_negatives(&mut self, dataset: &Dataset, ratio: f64) -> Result<SampledPairs> {
-        let names: Vec<&str> = self.tags.iter().map(|tag| tag.name.as_str()).collect();
-        let negatives = NegativeSampler::new(Philox::new(self.config.seed), dataset.tag_sets(), &names, ratio)?;
-        let rates: Vec<f64> = negatives.quotas().iter().map(|quota| quota.rate).collect();
-        let mut factors = None;
-        match self.config.correction {
-            Correction::Offset => self.set_inclusion_rates(&rates)?,
-            Correction::Shift => {
-                let shifts: Vec<f32> = rates.iter().map(|rate| logit_correction(*rate, 1.0, 1.0) as f32).collect();
-                self.network.shape.scatter_slots(&shifts, &mut self.shifts);
-            }
-            Correction::Importance => factors = Some(rates.iter().map(|rate| (1.0 / rate) as f32).collect()),
-        }
-        Ok(SampledPairs { scored: negatives.epoch(self.epoch + 1), factors })
-    }
-
-    /// Steps through the samples in `order`; of each, only the pairs in `sampled` count, if given.
+    /// Steps through the samples in `order`; of each, only the pairs in `pairs` count.
     fn run_batches(
         &mut self,
         dataset: &Dataset,
         order: &[u32],
-        sampled: Option<&SampledPairs>,
+        epoch_pairs: &EpochPairs,
         observer: &mut Observer<'_>,
     ) -> Result<(EpochMeans, ControlFlow<()>)> {
-        let mut batch = Vec::with_capacity(self.config.batch.min(order.len()));
+        let objective = self.config.objective;
+        let mut drawn = DrawnNegatives::default();
         let (mut loss_sum, mut penalty_sum, mut pairs) = (0.0, 0.0, 0);
         let mut means = EpochMeans { log_loss: 0.0, penalty: 0.0 };
         for (n, indices) in order.chunks(self.config.batch).enumerate() {
-            batch.clear();
-            batch.extend(indices.iter().map(|&index| {
-                let i = index as usize;
-                let weight = dataset.weight(i);
-                Sample {
-                    index,
-                    keywords: dataset.keywords(i),
-                    targets: Targets::Tags(dataset.tags(i)),
-                    weights: sampled.map_or(PairWeights::All(weight), |sampled| PairWeights::Scored {
-                        tags: sampled.scored.row(i),
-                        weight,
-                        negatives: sampled.factors.as_deref(),
-                    }),
-                }
-            }));
+            epoch_pairs.draw(objective, dataset, indices, self.steps() + 1, &mut drawn);
+            let sample = |(n, index): (usize, &u32)| epoch_pairs.sample(objective, dataset, (n, *index), &drawn);
+            let batch: Vec<Sample<'_>> = indices.iter().enumerate().map(sample).collect();
             let step = self.step_here(&batch)?;
             loss_sum += step.loss_sum;
             pairs += step.pairs;
@@ -232,13 +211,6 @@ impl Trainer {
         }
         Ok(())
     }
-}
-
-/// The pairs of an epoch with sampled negatives.
-struct SampledPairs {
-    scored: ScoredPairs,
-    /// Of each tag's negatives, where they count for those that were left out.
-    factors: Option<Vec<f32>>,
 }
 
 /// Means over an epoch, or the part of it that was run.

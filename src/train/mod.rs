@@ -9,20 +9,25 @@
 //! of threads and any kernel level; every random decision is a function of what it decides ([`crate::rng`]).
 
 mod batch;
+mod by_row;
 mod config;
 mod decay;
 mod fit;
+mod objective;
 mod optimizer;
+mod pairs;
 mod parameters;
 mod pass;
 mod penalty;
 pub mod recipe;
+mod table;
 mod trainer;
 mod update;
 
 pub use batch::{PairWeights, Sample, Targets};
 pub use config::{Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Rowwise, TrainConfig};
 pub use fit::{EpochReport, Event, FitReport, Observer, pool};
+pub use objective::{Anchor, AnchorKind, Autoencoder, Objective, Pretrain};
 pub use parameters::{Parameters, Statistics, glorot_radius, he_radius, prior_logit};
 pub use penalty::{Penalty, PenaltyKind};
 pub use trainer::{StepReport, Trainer};

@@ -4,12 +4,13 @@
 //! then all samples go forward, the penalty is computed, and all go back.
 
 use super::batch::{Keywords, Sample};
+use super::pairs::{Outputs, PairScratch};
 use super::penalty::{BatchPenalty, Penalty};
 use crate::aligned::{Block, LANES, as_floats_mut};
 use crate::error::Result;
 use crate::kernels::{ActiveUnits, Kernels, LogLoss, LossInputs};
 use crate::layers::{Active, activation, embedding_bag, output};
-use crate::network::{Network, Weights};
+use crate::network::{Network, Pooling, Weights};
 use crate::rng::{DropoutLayer, Philox};
 use crate::workers::Workers;
 
@@ -21,6 +22,7 @@ pub(super) struct PassInputs<'a> {
     pub(super) weights: Weights<'a>,
     pub(super) keywords: &'a Keywords,
     pub(super) samples: &'a [Sample<'a>],
+    pub(super) outputs: Outputs<'a>,
     pub(super) loss: LogLoss,
     /// Weights of positives, one a tag slot.
     pub(super) positive_weights: &'a [Block],
@@ -37,7 +39,8 @@ pub(super) struct PassInputs<'a> {
 pub(super) struct Pass {
     /// Hidden vectors after dropout.
     pub(super) hidden: Vec<Block>,
-    /// dL/da. Until a sample goes back it holds a, which nobody needs after that.
+    /// dL/da, divided by the number of keywords where their mean is taken. Until a sample goes back it holds a, which nobody needs
+    /// after that.
     pub(super) d_pre_activations: Vec<Block>,
     /// dL/dz.
     pub(super) delta: Vec<Block>,
@@ -64,6 +67,7 @@ struct Scratch {
     d_active: Vec<f32>,
     numbers: Vec<u32>,
     hidden: output::HiddenScratch,
+    pairs: PairScratch,
 }
 
 /// Samples that share a [`Scratch`]: the smallest part that a mini-batch is divided into.
@@ -107,7 +111,7 @@ impl Pass {
     pub(super) fn run(&mut self, inputs: &PassInputs<'_>, workers: Workers) -> Result<()> {
         let samples = inputs.samples.len();
         let shape = &inputs.network.shape;
-        let (row, slots) = (shape.row_blocks(), shape.slot_blocks());
+        let (row, slots) = (shape.row_blocks(), inputs.outputs.delta_blocks(shape));
         self.hidden.resize(samples * row, Block::ZERO);
         self.d_pre_activations.resize(samples * row, Block::ZERO);
         self.delta.resize(samples * slots, Block::ZERO);
@@ -117,16 +121,23 @@ impl Pass {
             self.scratch.resize_with(samples.div_ceil(LEAF), Scratch::default);
         }
         for scratch in &mut self.scratch {
-            scratch.resize(row, slots);
+            scratch.resize(row, if let Outputs::All = inputs.outputs { slots } else { 0 });
         }
         self.penalty = 0.0;
-        let Some(penalty) = inputs.penalty else {
-            return self.range().run(inputs, Direction::ForwardAndBack, workers);
-        };
-        self.range().run(inputs, Direction::Forward, workers)?;
-        let batch = penalty.batch(inputs.kernels, shape, &self.undropped, &self.d_pre_activations, samples)?;
-        self.penalty = batch.value;
-        self.range().run(inputs, Direction::Back(&batch), workers)
+        if let Some(penalty) = inputs.penalty {
+            self.range().run(inputs, Direction::Forward, workers)?;
+            let batch = penalty.batch(inputs.kernels, shape, &self.undropped, &self.d_pre_activations, samples)?;
+            self.penalty = batch.value;
+            self.range().run(inputs, Direction::Back(&batch), workers)?;
+        } else {
+            self.range().run(inputs, Direction::ForwardAndBack, workers)?;
+        }
+        if inputs.network.pooling == Pooling::Mean {
+            for (sample, d) in inputs.samples.iter().zip(self.d_pre_activations.chunks_exact_mut(row.max(1))) {
+                embedding_bag::backward_mean(sample.keywords.len(), d);
+            }
+        }
+        Ok(())
     }
 
     /// All samples.
@@ -173,10 +184,11 @@ struct SampleRange<'a> {
 impl<'a> SampleRange<'a> {
     fn run(self, inputs: &PassInputs<'_>, direction: Direction<'_>, workers: Workers) -> Result<()> {
         let shape = &inputs.network.shape;
-        let cost = shape.w2_blocks() * 2 + shape.row_blocks() * 32 + shape.slot_blocks() * 8;
+        let slots = inputs.outputs.delta_blocks(shape);
+        let cost = inputs.outputs.blocks_read(shape) * 2 + shape.row_blocks() * 32 + slots * 8;
         let samples = self.losses.len();
         if samples > LEAF && workers.divides(samples, cost) {
-            let (left, right) = self.split(shape.row_blocks(), shape.slot_blocks());
+            let (left, right) = self.split(shape.row_blocks(), slots);
             let (left, right) = workers.join(|| left.run(inputs, direction, workers), || right.run(inputs, direction, workers));
             return left.and(right);
         }
@@ -208,7 +220,7 @@ impl<'a> SampleRange<'a> {
 
     fn run_here(self, inputs: &PassInputs<'_>, direction: Direction<'_>) -> Result<()> {
         let shape = &inputs.network.shape;
-        let (row, slots) = (shape.row_blocks(), shape.slot_blocks());
+        let (row, slots) = (shape.row_blocks(), inputs.outputs.delta_blocks(shape));
         let Some(scratch) = self.scratch.first_mut() else { return Ok(()) };
         for (i, loss) in self.losses.iter_mut().enumerate() {
             let kept = if self.undropped.is_empty() { 0..0 } else { i * row..(i + 1) * row };
@@ -251,7 +263,14 @@ impl SampleRows<'_> {
     fn forward(&mut self, inputs: &PassInputs<'_>, scratch: &mut Scratch) -> Result<(f64, usize)> {
         let PassInputs { kernels, network, weights, .. } = *inputs;
         let (ids, factors) = inputs.keywords.of_sample(self.i);
-        embedding_bag::forward(kernels, weights, embedding_bag::Bag { ids, factors }, self.d_pre_activations)?;
+        let bag = embedding_bag::Bag { ids, factors };
+        match network.pooling {
+            Pooling::Sum => embedding_bag::forward(kernels, weights, bag, self.d_pre_activations)?,
+            Pooling::Mean => {
+                let keywords = inputs.samples[self.i].keywords.len();
+                embedding_bag::forward_mean(kernels, weights, bag, keywords, self.d_pre_activations)?;
+            }
+        }
         activation::forward(kernels, network, self.d_pre_activations, self.hidden)?;
         if !self.undropped.is_empty() {
             self.undropped.copy_from_slice(self.hidden);
@@ -273,6 +292,9 @@ impl SampleRows<'_> {
                     h[unit as usize] = 0.0;
                 }
             });
+        }
+        if let Outputs::Listed(pairs) = inputs.outputs {
+            return Ok((pairs.score(inputs, self.i, self.hidden, &mut scratch.pairs, self.delta)?, count));
         }
         let active = Active { units: &scratch.units[..count], values: &scratch.values[..count] };
         let numbers = &mut scratch.numbers;
@@ -320,7 +342,14 @@ impl SampleRows<'_> {
         }
         let active = Active { units: &scratch.units[..count], values: &scratch.values[..count] };
         let d_active = &mut scratch.d_active[..count];
-        output::backward_hidden(kernels, shape, weights.w2, self.delta, active, &mut scratch.hidden, d_active)?;
+        match inputs.outputs {
+            Outputs::All => {
+                output::backward_hidden(kernels, shape, weights.w2, self.delta, active, &mut scratch.hidden, d_active)?;
+            }
+            Outputs::Listed(pairs) => {
+                pairs.backward_hidden(inputs, self.i, self.delta, active, &mut scratch.pairs, d_active)?;
+            }
+        }
         let multiplier = inputs.multiplier();
         if multiplier != 1.0 {
             d_active.iter_mut().for_each(|d| *d *= multiplier);

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use super::config::TrainConfig;
 use super::fit::{Event, FitReport};
+use super::objective::Pretrain;
 use super::parameters::Statistics;
 use super::trainer::Trainer;
 use crate::data::{Corpus, CorpusStats, Counts, Dataset, Prepared};
@@ -65,6 +66,11 @@ pub enum Validation<'a> {
 /// The part of a training that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// An autoencoder of the keywords is trained, for the first layer of the network to begin with.
+    Pretrain {
+        /// Epochs.
+        epochs: u32,
+    },
     /// The network is fitted to the items that are not validated on.
     Fit {
         /// Epochs at most.
@@ -78,7 +84,7 @@ pub enum Phase {
 }
 
 /// Watches the phases of a training. [`ControlFlow::Break`] ends it: in [`Phase::Fit`] there is no refit then, and in
-/// [`Phase::Refit`] the model is the one that was validated.
+/// [`Phase::Refit`] the model is the one that was validated; in [`Phase::Pretrain`] it ends that phase.
 pub type PhaseObserver<'o> = dyn FnMut(Phase, Event<'_>) -> ControlFlow<()> + Send + 'o;
 
 /// What [`TrainingSet::train`] did.
@@ -172,6 +178,7 @@ impl TrainingSet {
             trainer.set_pool(pool);
         }
         let start = Instant::now();
+        trainer.pretrain_if_asked(train, observer)?;
         let fit = trainer.fit(train, valid, &mut |event| observer(phase, event))?;
         let mut duration = start.elapsed();
         let propensities = Counts::of(train, tags).propensities();
@@ -182,6 +189,7 @@ impl TrainingSet {
             let start = Instant::now();
             let phase = Phase::Refit { epochs: fit.best_epoch };
             let mut again = trainer.restarted(&Statistics::of(&self.dataset, tags), fit.best_epoch)?;
+            again.pretrain_if_asked(&self.dataset, observer)?;
             if !again.fit(&self.dataset, None, &mut |event| observer(phase, event))?.interrupted {
                 (trainer, learnt, refit_samples) = (again, &self.dataset, self.dataset.len());
             }
@@ -248,6 +256,14 @@ impl TrainingSet {
             }
         }
         Ok(provenance)
+    }
+}
+
+impl Trainer {
+    /// [`Trainer::pretrain`], where that is configured.
+    fn pretrain_if_asked(&mut self, dataset: &Dataset, observer: &mut PhaseObserver<'_>) -> Result<()> {
+        let Some(Pretrain { epochs, .. }) = self.config().pretrain else { return Ok(()) };
+        self.pretrain(dataset, &mut |event| observer(Phase::Pretrain { epochs }, event)).map(drop)
     }
 }
 

@@ -3,7 +3,8 @@
 //! A row is written by one thread, and its sum does not depend on which: so training is the same for every number of threads.
 
 use super::batch::Keywords;
-use super::optimizer::{OutputStep, Step, StepRows};
+use super::optimizer::{OutputStep, Step, StepRows, UnitStep};
+use super::pairs::{OutputGradients, Outputs, RowSteps};
 use super::pass::Pass;
 use crate::aligned::{Block, LANES, as_floats};
 use crate::error::Result;
@@ -19,6 +20,9 @@ pub(super) struct Update<'a> {
     pub(super) kernels: Kernels,
     pub(super) shape: &'a Shape,
     pub(super) keywords: &'a Keywords,
+    pub(super) outputs: Outputs<'a>,
+    /// The rows of W1 that the step is on, ascending.
+    pub(super) rows: &'a [u32],
     pub(super) pass: &'a Pass,
     pub(super) samples: usize,
     pub(super) workers: Workers,
@@ -26,42 +30,65 @@ pub(super) struct Update<'a> {
 
 impl Update<'_> {
     /// Takes the step on all parameters.
-    pub(super) fn run(&self, mut step: Step<'_>) -> Result<()> {
+    pub(super) fn run(&self, step: Step<'_>) -> Result<()> {
         let all: Vec<u32> = (0..).take(self.samples).collect();
-        self.rows_of_w1(0, self.keywords.rows.len(), 0, step.w1)?;
-        self.output_weights(&all, &mut step.w2)?;
-        step.w2.finish(self.shape)?;
-        let mut gradient = vec![Block::ZERO; self.shape.row_blocks()];
-        embedding_bag::backward_row(self.kernels, &self.pass.d_pre_activations, Bag::of(&all), &mut gradient)?;
-        step.b1.step(0, &mut gradient)?;
-        let mut gradient = vec![Block::ZERO; self.shape.slot_blocks()];
-        self.kernels.sum_rows(Rows::new(&self.pass.delta, gradient.len()), None, &all, &mut gradient)?;
-        step.b2.step(0, &mut gradient)
+        let listed = match self.outputs {
+            Outputs::All => None,
+            Outputs::Listed(pairs) => Some((pairs, pairs.gradients(&self.pass.delta))),
+        };
+        let tied = listed.filter(|_| matches!(step.output, OutputStep::Tied)).map(|(_, gradients)| gradients);
+        self.rows_of_w1(step.w1, tied)?;
+        match (step.output, listed) {
+            (OutputStep::Units(mut w2), _) => {
+                self.output_weights(&all, &mut w2)?;
+                w2.finish(self.shape)?;
+            }
+            (OutputStep::Rows(w2), Some((pairs, gradients))) => {
+                let cost = self.shape.row_blocks() * (pairs.pairs_per_row() + 4);
+                RowSteps { workers: self.workers, cost, rows: pairs.rows() }
+                    .run(w2, &|place, out| gradients.add_row(self.kernels, place, &self.pass.hidden, None, out))?;
+            }
+            (OutputStep::Rows(_) | OutputStep::Tied, _) => {}
+        }
+        if let Some(mut b1) = step.b1 {
+            let mut gradient = vec![Block::ZERO; self.shape.row_blocks()];
+            embedding_bag::backward_row(self.kernels, &self.pass.d_pre_activations, Bag::of(&all), &mut gradient)?;
+            b1.step(0, &mut gradient)?;
+        }
+        match (step.b2, listed) {
+            (Some(mut b2), Some((_, gradients))) => gradients.step_biases(&mut b2),
+            (Some(mut b2), None) => {
+                let mut gradient = vec![Block::ZERO; self.shape.slot_blocks()];
+                self.kernels.sum_rows(Rows::new(&self.pass.delta, gradient.len()), None, &all, &mut gradient)?;
+                b2.step(0, &mut gradient)
+            }
+            (None, _) => Ok(()),
+        }
     }
 
-    /// Steps on the rows of W1 of the keywords at places `from..to`. `table` begins at row `first`.
-    fn rows_of_w1(&self, from: usize, to: usize, first: usize, mut table: StepRows<'_>) -> Result<()> {
-        let width = self.shape.row_blocks();
-        let rows = &self.keywords.rows;
-        if self.workers.divides(to - from, width * (self.keywords.pairs_per_row() + 4)) {
-            let middle = from + (to - from) / 2;
-            let boundary = rows[middle] as usize;
-            let (left, right) = table.split_at(boundary - first);
-            let (left, right) = self
-                .workers
-                .join(|| self.rows_of_w1(from, middle, first, left), || self.rows_of_w1(middle, to, boundary, right));
-            return left.and(right);
-        }
-        let mut gradient = vec![Block::ZERO; width];
-        for (place, row) in (from..to).zip(&rows[from..to]) {
+    /// Steps on the rows of W1: each is the sum of its samples' da, and of what it is as a row of output weights if it is one.
+    fn rows_of_w1(&self, table: StepRows<'_>, tied: Option<OutputGradients<'_>>) -> Result<()> {
+        let cost = self.shape.row_blocks() * (self.keywords.samples_per_row() + 4);
+        let da = &self.pass.d_pre_activations;
+        let steps = RowSteps { workers: self.workers, cost, rows: self.rows };
+        let as_input = |place, out: &mut [Block]| {
             let (ids, factors) = self.keywords.samples_of(place);
-            embedding_bag::backward_row(self.kernels, &self.pass.d_pre_activations, Bag { ids, factors }, &mut gradient)?;
-            table.step(*row as usize - first, &mut gradient)?;
-        }
-        Ok(())
+            embedding_bag::backward_row(self.kernels, da, Bag { ids, factors }, out)
+        };
+        let Some(tied) = tied else { return steps.run(table, &as_input) };
+        steps.run(table, &|place, out| {
+            let row = self.rows[place];
+            match self.keywords.place_of(row) {
+                Some(place) => as_input(place, out)?,
+                None => out.fill(Block::ZERO),
+            }
+            let Some(place) = tied.place_of(row) else { return Ok(()) };
+            let as_input = out.to_vec();
+            tied.add_row(self.kernels, place, &self.pass.hidden, Some(&as_input), out)
+        })
     }
 
-    fn output_weights(&self, all: &[u32], w2: &mut OutputStep<'_>) -> Result<()> {
+    fn output_weights(&self, all: &[u32], w2: &mut UnitStep<'_>) -> Result<()> {
         for group in self.shape.groups() {
             match self.shape.layout() {
                 OutputLayout::TagMajor => {

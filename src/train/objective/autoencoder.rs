@@ -1,0 +1,115 @@
+//! The autoencoder: hidden units from which the sample's own keywords can be told. Its first layer is where a tagger's can begin.
+//!
+//! ```text
+//! s_v = c_v + h · D_v        for every keyword v of the sample, and all or some others; D = W1 where it is tied
+//! ```
+//!
+//! With input dropout it is a denoising one: the keywords that were dropped are to be told too.
+
+use super::super::config::{Negatives, TrainConfig};
+use super::super::fit::{FitReport, Observer};
+use super::super::parameters::Statistics;
+use super::super::trainer::Trainer;
+use super::{DrawCount, EpochPairs, Objective, SampleDraws};
+use crate::data::{Dataset, WeightedDraws};
+use crate::error::{Error, Result};
+use crate::layers::sigmoid_loss::Reduction;
+use crate::network::Activation;
+use crate::rng::{Drawn, Philox};
+use crate::tags::Tags;
+
+/// An autoencoder.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Autoencoder {
+    /// Whether the output weights are those of the first layer.
+    pub tied: bool,
+    /// How many keywords that a sample does not have are drawn for it in each step, at least 1; `None` scores all of them.
+    pub negatives: Option<usize>,
+    /// They are drawn in proportion to keywords' counts to this power, from 0 to 1.
+    pub power: f64,
+}
+
+impl Default for Autoencoder {
+    fn default() -> Self {
+        Autoencoder { tied: false, negatives: Some(20), power: 0.75 }
+    }
+}
+
+/// An autoencoder that is trained before the tagger, whose first layer begins where the autoencoder's ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pretrain {
+    /// For so many epochs, at least 1.
+    pub epochs: u32,
+    /// The autoencoder. Hidden units, optimiser, decay, dropout, penalty and seed are the tagger's.
+    pub autoencoder: Autoencoder,
+}
+
+impl Autoencoder {
+    /// Its choices, as a model's provenance tells them.
+    pub(super) fn described(&self) -> Vec<(&'static str, String)> {
+        let negatives = self.negatives.map_or_else(|| "all".to_owned(), |m| m.to_string());
+        vec![
+            ("decoder", if self.tied { "tied" } else { "untied" }.to_owned()),
+            ("decoder_negatives", negatives),
+            ("decoder_power", self.power.to_string()),
+        ]
+    }
+
+    /// How often each keyword is expected as a negative where negatives are drawn.
+    pub(super) fn expected_negatives(&self, statistics: &Statistics) -> Result<Option<Vec<u64>>> {
+        let Some(m) = self.negatives else { return Ok(None) };
+        let weights = WeightedDraws::new(&statistics.positives, self.power)?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
+        let round = |x: f64| (x + 0.5).floor() as u64;
+        Ok(Some(weights.expected(m as f64 * statistics.samples as f64).into_iter().map(round).collect()))
+    }
+
+    pub(super) fn epoch_pairs(&self, rng: Philox, dataset: &Dataset, keywords: usize) -> Result<EpochPairs> {
+        let Some(m) = self.negatives else { return Ok(EpochPairs::All) };
+        let weights = WeightedDraws::new(&dataset.keyword_counts(keywords), self.power)?;
+        Ok(EpochPairs::Drawn(SampleDraws { rng, drawn: Drawn::Keywords, weights, count: DrawCount::Each(m) }))
+    }
+}
+
+impl Pretrain {
+    /// The configuration of the autoencoder for a tagger's. Units with a threshold have no bias in it (Konda, Memisevic & Krueger, arXiv
+    /// 1402.3337).
+    #[must_use]
+    pub fn config(&self, tagger: &TrainConfig) -> TrainConfig {
+        let threshold = matches!(tagger.activation, Activation::Trec(_) | Activation::Tlin(_));
+        TrainConfig {
+            objective: Objective::Autoencoder(self.autoencoder),
+            pretrain: None,
+            epochs: self.epochs,
+            hidden_bias: tagger.hidden_bias && !threshold,
+            reduction: if self.autoencoder.negatives.is_some() { Reduction::MeanActive } else { Reduction::Mean },
+            negatives: Negatives::All,
+            ..tagger.clone()
+        }
+    }
+}
+
+impl Trainer {
+    /// Trains the configured autoencoder ([`TrainConfig::pretrain`]) on the keywords of `dataset`, and begins with its first layer: W1 and
+    /// b1 are the autoencoder's, everything else is as it was.
+    ///
+    /// # Errors
+    /// [`Error::Config`] without one, or after the first step; whatever [`Trainer::fit`] fails with.
+    pub fn pretrain(&mut self, dataset: &Dataset, observer: &mut Observer<'_>) -> Result<FitReport> {
+        let error = |expected, found: String| Error::Config { option: "pretrain", expected, found };
+        let pretrain = self.config.pretrain.ok_or_else(|| error("an autoencoder", "none".to_owned()))?;
+        if self.steps() > 0 {
+            return Err(error("a trainer before its first step", format!("{} steps", self.steps())));
+        }
+        let config = pretrain.config(&self.config);
+        let statistics = Statistics::of_keywords(dataset, self.vocabulary.len());
+        let mut autoencoder = Trainer::new(config, self.vocabulary.clone(), Tags::from_names::<[&str; 0]>([])?, &statistics)?;
+        autoencoder.work_like(self);
+        let report = autoencoder.fit(dataset, None, observer)?;
+        let mut parameters = self.snapshot();
+        let learnt = autoencoder.snapshot();
+        (parameters.w1, parameters.b1) = (learnt.w1, learnt.b1);
+        self.replace(parameters);
+        Ok(report)
+    }
+}

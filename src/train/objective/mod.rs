@@ -1,0 +1,280 @@
+//! What a network learns: what its outputs are, and on which of them a step scores a sample.
+//!
+//! | objective | outputs | rows of output weights | scored |
+//! | --- | --- | --- | --- |
+//! | [`Objective::Tagger`] | tags | hidden units, all in every step | all tags; or a tag's positives and some of its negatives |
+//! | [`Objective::Autoencoder`] | keywords | keywords (D, or W1 itself) | the sample's keywords, and all or some others |
+//! | [`Objective::Anchor`] | tags | tags (V) | the sample's tags, and all or some others |
+//!
+//! It is one network and one trainer: objectives give the trainer its samples ([`super::Sample`]), its initial values and the form of its
+//! parameters, and nothing else.
+
+mod anchor;
+mod autoencoder;
+mod tagger;
+
+pub use anchor::{Anchor, AnchorKind};
+pub use autoencoder::{Autoencoder, Pretrain};
+
+use super::batch::{PairWeights, Sample, Targets};
+use super::config::{Negatives, TrainConfig};
+use super::parameters::{Statistics, prior_logit};
+use super::trainer::Trainer;
+use crate::data::{Dataset, WeightedDraws};
+use crate::error::{Error, Result};
+use crate::network::{Activation, OutputLayout, Pooling, Shape};
+use crate::rng::{Drawn, Parameter, Philox};
+use tagger::TagPairs;
+
+/// What the network is trained for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub enum Objective {
+    /// A probability for every tag.
+    #[default]
+    Tagger,
+    /// The sample's own keywords, through the hidden units: a first layer for a tagger, see [`Pretrain`].
+    Autoencoder(Autoencoder),
+    /// Vectors of keywords and tags whose products tell which tags a sample has.
+    Anchor(Anchor),
+}
+
+/// How output weights are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OutputForm {
+    /// Rows are hidden units; a step is on all of them.
+    Units,
+    /// Rows are outputs; a step is on those that are scored.
+    Rows,
+    /// They are W1, whose rows are outputs too.
+    Tied,
+}
+
+/// Which layers have biases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Biases {
+    pub(super) hidden: bool,
+    pub(super) output: bool,
+}
+
+impl TrainConfig {
+    pub(super) fn output_form(&self) -> OutputForm {
+        match self.objective {
+            Objective::Tagger => OutputForm::Units,
+            Objective::Autoencoder(Autoencoder { tied: true, .. }) => OutputForm::Tied,
+            Objective::Autoencoder(_) | Objective::Anchor(_) => OutputForm::Rows,
+        }
+    }
+
+    pub(super) fn biases(&self) -> Biases {
+        match self.objective {
+            Objective::Tagger | Objective::Autoencoder(_) => Biases { hidden: self.hidden_bias, output: true },
+            Objective::Anchor(anchor) => {
+                Biases { hidden: self.hidden_bias && anchor.kind == AnchorKind::Hidden, output: false }
+            }
+        }
+    }
+
+    /// The nonlinearity that the hidden units have; an anchor that is a sum or mean has none.
+    #[must_use]
+    pub fn hidden_activation(&self) -> Activation {
+        match self.objective {
+            Objective::Anchor(Anchor { kind: AnchorKind::Sum | AnchorKind::Mean, .. }) => Activation::Identity,
+            _ => self.activation,
+        }
+    }
+
+    pub(super) fn pooling(&self) -> Pooling {
+        match self.objective {
+            Objective::Anchor(Anchor { kind: AnchorKind::Mean, .. }) => Pooling::Mean,
+            _ => Pooling::Sum,
+        }
+    }
+
+    /// The sizes of the network for so many keywords and tags.
+    pub(super) fn shape(&self, keywords: usize, tags: usize) -> Result<Shape> {
+        let outputs = match self.objective {
+            Objective::Autoencoder(_) => keywords,
+            Objective::Tagger | Objective::Anchor(_) => tags,
+        };
+        let layout = match self.output_form() {
+            OutputForm::Units => OutputLayout::for_tags(outputs),
+            OutputForm::Rows | OutputForm::Tied => OutputLayout::TagMajor,
+        };
+        Shape::new(keywords, self.hidden, &[outputs], layout)
+    }
+
+    /// The stream and the fan-out of the initial output weights of a group with so many outputs.
+    pub(super) fn initial_output(&self, statistics: &Statistics, outputs: usize) -> (Parameter, f64) {
+        match self.objective {
+            Objective::Tagger => (Parameter::W2, outputs as f64),
+            Objective::Autoencoder(_) => (Parameter::Decoder, statistics.mean_keywords.max(1.0)),
+            Objective::Anchor(_) => (Parameter::TagVectors, outputs as f64),
+        }
+    }
+
+    /// The initial biases of the outputs: the log-odds of the counts that the loss sees.
+    pub(super) fn initial_biases(&self, statistics: &Statistics) -> Result<Vec<f32>> {
+        let drawn = match self.objective {
+            Objective::Autoencoder(autoencoder) => autoencoder.expected_negatives(statistics)?,
+            Objective::Tagger | Objective::Anchor(_) => None,
+        };
+        let all = |positives: u64| statistics.samples.saturating_sub(positives);
+        let of_output = |(output, &positives): (usize, &u64)| {
+            let negatives = drawn.as_ref().map_or_else(|| all(positives), |drawn| drawn[output]);
+            prior_logit(positives, negatives) as f32
+        };
+        Ok(statistics.positives.iter().enumerate().map(of_output).collect())
+    }
+
+    /// Fails unless the objective's own choices are in range, and go with the others.
+    pub(super) fn check_objective(&self) -> Result<()> {
+        let error = |option, expected, found: String| Err(Error::Config { option, expected, found });
+        let autoencoder = match (self.objective, self.pretrain) {
+            (Objective::Tagger, None) => return Ok(()),
+            (Objective::Tagger, Some(Pretrain { epochs: 0, .. })) => {
+                return error("pretrain", "at least 1 epoch", "0".to_owned());
+            }
+            (Objective::Tagger, Some(pretrain)) => pretrain.autoencoder,
+            (_, Some(_)) => return error("pretrain", "the objective tagger", "another".to_owned()),
+            (Objective::Autoencoder(autoencoder), None) => autoencoder,
+            (Objective::Anchor(anchor), None) => return check_power(anchor.power),
+        };
+        if autoencoder.negatives == Some(0) {
+            return error("negatives of the autoencoder", "all, or at least 1", "0".to_owned());
+        }
+        check_power(autoencoder.power)
+    }
+
+    /// The objective's choices as a model's provenance tells them; of a plain tagger nothing.
+    pub(super) fn described_objective(&self) -> Vec<(&'static str, String)> {
+        match (self.objective, self.pretrain) {
+            (Objective::Tagger, None) => Vec::new(),
+            (Objective::Tagger, Some(pretrain)) => {
+                [vec![("pretrain", pretrain.epochs.to_string())], pretrain.autoencoder.described()].concat()
+            }
+            (Objective::Autoencoder(autoencoder), _) => {
+                [vec![("objective", "autoencoder".to_owned())], autoencoder.described()].concat()
+            }
+            (Objective::Anchor(anchor), _) => vec![
+                ("objective", "anchor".to_owned()),
+                ("anchor", anchor.kind.to_string()),
+                ("anchor_power", anchor.power.to_string()),
+            ],
+        }
+    }
+}
+
+/// The pairs that an epoch scores.
+pub(super) enum EpochPairs {
+    /// All of each sample.
+    All,
+    /// Each tag's positives, and those of its negatives that were drawn for the epoch.
+    OfTags(TagPairs),
+    /// Each sample's positives, and negatives that are drawn for it in each step.
+    Drawn(SampleDraws),
+}
+
+/// Negatives of a mini-batch, drawn for each sample.
+#[derive(Default)]
+pub(super) struct DrawnNegatives {
+    ids: Vec<u32>,
+    /// Those of sample n of the mini-batch are `ids[ends[n - 1]..ends[n]]`.
+    ends: Vec<usize>,
+}
+
+/// How negatives are drawn for a sample.
+pub(super) struct SampleDraws {
+    rng: Philox,
+    drawn: Drawn,
+    weights: WeightedDraws,
+    count: DrawCount,
+}
+
+/// How many negatives a sample gets.
+#[derive(Clone, Copy)]
+enum DrawCount {
+    Each(usize),
+    /// So many times its positives, to the nearest number.
+    PerPositive(f64),
+}
+
+impl EpochPairs {
+    /// Draws the negatives of the samples `indices`, in step `step`.
+    pub(super) fn draw(&self, objective: Objective, dataset: &Dataset, indices: &[u32], step: u64, drawn: &mut DrawnNegatives) {
+        drawn.ids.clear();
+        drawn.ends.clear();
+        let EpochPairs::Drawn(draws) = self else { return };
+        for &index in indices {
+            let positives = objective.positives(dataset, index as usize);
+            let m = match draws.count {
+                DrawCount::Each(m) => m,
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
+                DrawCount::PerPositive(ratio) => (ratio * positives.len() as f64 + 0.5).floor() as usize,
+            };
+            // Only the low word of the step names a decision.
+            let key = |attempt| draws.rng.draw_key(draws.drawn, attempt, index, step as u32);
+            draws.weights.draw(m, positives, key, &mut drawn.ids);
+            drawn.ends.push(drawn.ids.len());
+        }
+    }
+
+    /// Sample `index` of the data set, the n-th of the mini-batch whose negatives are `drawn`.
+    pub(super) fn sample<'a>(
+        &'a self,
+        objective: Objective,
+        dataset: &'a Dataset,
+        (n, index): (usize, u32),
+        drawn: &'a DrawnNegatives,
+    ) -> Sample<'a> {
+        let i = index as usize;
+        let weight = dataset.weight(i);
+        Sample {
+            index,
+            keywords: dataset.keywords(i),
+            targets: Targets::Tags(objective.positives(dataset, i)),
+            weights: match self {
+                EpochPairs::All => PairWeights::All(weight),
+                EpochPairs::OfTags(pairs) => pairs.weights(i, weight),
+                EpochPairs::Drawn(_) => {
+                    let start = n.checked_sub(1).map_or(0, |before| drawn.ends[before]);
+                    PairWeights::Listed { negatives: &drawn.ids[start..drawn.ends[n]], weight }
+                }
+            },
+        }
+    }
+}
+
+fn check_power(power: f64) -> Result<()> {
+    let expected = "a number from 0 to 1";
+    if (0.0..=1.0).contains(&power) {
+        return Ok(());
+    }
+    Err(Error::Config { option: "power of counts", expected, found: power.to_string() })
+}
+
+impl Objective {
+    /// The outputs that sample `i` has, ascending.
+    fn positives(self, dataset: &Dataset, i: usize) -> &[u32] {
+        match self {
+            Objective::Autoencoder(_) => dataset.keywords(i),
+            Objective::Tagger | Objective::Anchor(_) => dataset.tags(i),
+        }
+    }
+}
+
+impl Trainer {
+    /// The pairs that the coming epoch scores.
+    pub(super) fn epoch_pairs(&mut self, dataset: &Dataset) -> Result<EpochPairs> {
+        let rng = Philox::new(self.config.seed);
+        match (self.config.objective, self.config.negatives) {
+            (Objective::Autoencoder(autoencoder), _) => autoencoder.epoch_pairs(rng, dataset, self.vocabulary.len()),
+            (_, Negatives::All) => Ok(EpochPairs::All),
+            (Objective::Tagger, Negatives::Sampled(ratio)) => self.sample_negatives(dataset, ratio).map(EpochPairs::OfTags),
+            (Objective::Anchor(anchor), Negatives::Sampled(ratio)) => {
+                let weights = WeightedDraws::new(&dataset.tag_counts(self.tags.len()), anchor.power)?;
+                Ok(EpochPairs::Drawn(SampleDraws { rng, drawn: Drawn::Tags, weights, count: DrawCount::PerPositive(ratio) }))
+            }
+        }
+    }
+}

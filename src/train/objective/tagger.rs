@@ -1,0 +1,41 @@
+//! The tagger's pairs: a tag's positives, and all or some of its negatives.
+
+use super::super::batch::PairWeights;
+use super::super::config::Correction;
+use super::super::trainer::Trainer;
+use crate::data::{Dataset, NegativeSampler, ScoredPairs, logit_correction};
+use crate::error::Result;
+use crate::rng::Philox;
+
+/// The pairs of an epoch with sampled negatives.
+pub(in super::super) struct TagPairs {
+    scored: ScoredPairs,
+    /// Of each tag's negatives, where they count for those that were left out.
+    factors: Option<Vec<f32>>,
+}
+
+impl TagPairs {
+    /// What counts of sample `i`, which counts `weight`.
+    pub(super) fn weights(&self, i: usize, weight: f32) -> PairWeights<'_> {
+        PairWeights::Scored { tags: self.scored.row(i), weight, negatives: self.factors.as_deref() }
+    }
+}
+
+impl Trainer {
+    /// Draws the negatives of the coming epoch, and corrects for them as configured.
+    pub(super) fn sample_negatives(&mut self, dataset: &Dataset, ratio: f64) -> Result<TagPairs> {
+        let names: Vec<&str> = self.tags.iter().map(|tag| tag.name.as_str()).collect();
+        let negatives = NegativeSampler::new(Philox::new(self.config.seed), dataset.tag_sets(), &names, ratio)?;
+        let rates: Vec<f64> = negatives.quotas().iter().map(|quota| quota.rate).collect();
+        let mut factors = None;
+        match self.config.correction {
+            Correction::Offset => self.set_inclusion_rates(&rates)?,
+            Correction::Shift => {
+                let shifts: Vec<f32> = rates.iter().map(|rate| logit_correction(*rate, 1.0, 1.0) as f32).collect();
+                self.network.shape.scatter_slots(&shifts, &mut self.shifts);
+            }
+            Correction::Importance => factors = Some(rates.iter().map(|rate| (1.0 / rate) as f32).collect()),
+        }
+        Ok(TagPairs { scored: negatives.epoch(self.epoch + 1), factors })
+    }
+}

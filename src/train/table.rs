@@ -1,0 +1,191 @@
+//! A parameter with many rows, of which a mini-batch touches a few: W1, and output weights that are scored by lists of pairs.
+//!
+//! Rows that a step does not touch are not written. Where they decay in every step all the same, they catch up when they are next
+//! read ([`super::decay`]).
+
+use super::config::{DecayMode, TrainConfig};
+use super::decay::{LazyDecay, Missed};
+use super::optimizer::{Rule, StepRows, Sums};
+use crate::aligned::{Block, LANES, as_floats_mut};
+use crate::error::Result;
+use crate::kernels::{Kernels, ProximalSteps, Squares};
+
+/// The optimiser's memory of the parameter; the weights are elsewhere.
+#[derive(Debug)]
+pub(super) struct Table {
+    size: TableSize,
+    sums: Sums,
+    lazy: Option<LazyDecay>,
+    undo: Undo,
+}
+
+/// The size of a table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TableSize {
+    pub(super) rows: usize,
+    /// Weights in a row.
+    pub(super) length: usize,
+    /// Blocks in a row.
+    pub(super) width: usize,
+}
+
+impl Table {
+    /// The memory of a parameter that is called `what` where there is none for it.
+    pub(super) fn new(config: &TrainConfig, rowwise: bool, what: &'static str, size: TableSize) -> Result<Self> {
+        Ok(Table {
+            size,
+            sums: Sums::new(config, rowwise, what, size.rows * size.width, size.rows)?,
+            lazy: LazyDecay::new(config, size.rows),
+            undo: Undo::default(),
+        })
+    }
+
+    /// Brings rows up to date, before they are read. [`Table::undo`] takes it back.
+    pub(super) fn catch_up(&mut self, rule: &Rule, kernels: Kernels, rows: &[u32], weights: &mut [Block]) -> Result<()> {
+        let Some(lazy) = &mut self.lazy else { return Ok(()) };
+        self.undo.keep(lazy, rows, self.size.width, weights, &self.sums);
+        for row in rows.iter().map(|row| *row as usize) {
+            catch_up(rule, kernels, lazy, self.size, row, weights, &mut self.sums)?;
+            lazy.touch(row);
+        }
+        Ok(())
+    }
+
+    /// Takes the last [`Table::catch_up`] back.
+    pub(super) fn undo(&mut self, rows: &[u32], weights: &mut [Block]) {
+        if let Some(lazy) = &mut self.lazy {
+            self.undo.restore(lazy, rows, self.size.width, weights, &mut self.sums);
+        }
+    }
+
+    /// Begins a step at rate `lr`, to be taken on the rows that [`Table::catch_up`] was told.
+    pub(super) fn begin<'a>(
+        &'a mut self,
+        rule: &Rule,
+        kernels: Kernels,
+        lr: f64,
+        rows: &[u32],
+        weights: &'a mut [Block],
+    ) -> StepRows<'a> {
+        if let Some(lazy) = &mut self.lazy {
+            lazy.advance(lr, rule.l1, rule.l2);
+            rows.iter().for_each(|row| lazy.touch(*row as usize));
+        }
+        StepRows::new(rule.constants(kernels, lr), self.size.width, weights, self.sums.memory(self.size.length))
+    }
+
+    /// Catches all rows up where the log of their decay has grown long.
+    pub(super) fn flush_if_due(&mut self, rule: &Rule, kernels: Kernels, weights: &mut [Block]) -> Result<()> {
+        let Some(lazy) = self.lazy.as_mut().filter(|lazy| lazy.wants_flush()) else { return Ok(()) };
+        for row in 0..self.size.rows {
+            catch_up(rule, kernels, lazy, self.size, row, weights, &mut self.sums)?;
+        }
+        lazy.restart();
+        Ok(())
+    }
+
+    /// Copies of the weights and their sums with all decay applied, if rows decay lazily.
+    fn caught_up(&self, rule: &Rule, kernels: Kernels, weights: &[Block]) -> Option<(Vec<Block>, Sums)> {
+        let lazy = self.lazy.as_ref()?;
+        let mut weights = weights.to_vec();
+        // Decoupled decay asks no sums.
+        let mut sums = if rule.mode == DecayMode::Decoupled { Sums::One } else { self.sums.clone() };
+        for row in 0..self.size.rows {
+            catch_up(rule, kernels, lazy, self.size, row, &mut weights, &mut sums).ok()?;
+        }
+        Some((weights, sums))
+    }
+
+    /// The weights with all decay applied; `None` if they are so already.
+    pub(super) fn decayed(&self, rule: &Rule, kernels: Kernels, weights: &[Block]) -> Option<Vec<Block>> {
+        self.caught_up(rule, kernels, weights).map(|(weights, _)| weights)
+    }
+
+    /// The squared-gradient sum of every weight, all decay applied.
+    pub(super) fn squares(&self, rule: &Rule, kernels: Kernels, weights: &[Block]) -> Vec<Block> {
+        let replayed =
+            self.lazy.as_ref().is_some_and(LazyDecay::replays).then(|| self.caught_up(rule, kernels, weights)).flatten();
+        let sums = replayed.as_ref().map_or(&self.sums, |(_, sums)| sums);
+        sums.spread(weights.len(), |place| place / (self.size.width * LANES))
+    }
+
+    /// All rows count as decayed up to the present step.
+    pub(super) fn restart(&mut self) {
+        if let Some(lazy) = &mut self.lazy {
+            lazy.restart();
+        }
+    }
+}
+
+/// Applies the decay that a row has missed to its weights, and to its sums if it enters them.
+fn catch_up(
+    rule: &Rule,
+    kernels: Kernels,
+    lazy: &LazyDecay,
+    size: TableSize,
+    row: usize,
+    table: &mut [Block],
+    sums: &mut Sums,
+) -> Result<()> {
+    let TableSize { length, width, .. } = size;
+    let weights = &mut table[row * width..(row + 1) * width];
+    match lazy.missed(row) {
+        None => Ok(()),
+        Some(Missed::Shrink(shrink)) => {
+            kernels.shrink(&shrink, weights);
+            Ok(())
+        }
+        Some(Missed::Proximal(rates)) => {
+            let steps = ProximalSteps { l1: rule.l1, l2: rule.l2, denominator: rule.denominator, rates };
+            kernels.proximal(&steps, weights, &sums.of_row(row, width))
+        }
+        Some(Missed::Replay(rates)) => {
+            let mut gradient = vec![Block::ZERO; width];
+            rates.iter().try_for_each(|&lr| {
+                gradient.fill(Block::ZERO);
+                let mut rows = StepRows::new(rule.constants(kernels, lr), width, table, sums.memory(length));
+                rows.step(row, &mut gradient)
+            })
+        }
+    }
+}
+
+/// What a step that fails has to put back: the rows that were caught up with their decay before it could be known to fail.
+#[derive(Debug, Default)]
+struct Undo {
+    weights: Vec<Block>,
+    /// Sums of these rows; only replayed decay changes them.
+    sums: Vec<Block>,
+    seen: Vec<u32>,
+}
+
+impl Undo {
+    fn keep(&mut self, lazy: &LazyDecay, rows: &[u32], width: usize, weights: &[Block], sums: &Sums) {
+        self.weights.clear();
+        self.sums.clear();
+        self.seen.clear();
+        for row in rows.iter().map(|row| *row as usize) {
+            self.weights.extend_from_slice(&weights[row * width..(row + 1) * width]);
+            self.seen.push(lazy.seen(row));
+            match sums.of_row(row, width) {
+                Squares::Each(sums) if lazy.replays() => self.sums.extend_from_slice(sums),
+                Squares::Same(sum) if lazy.replays() => self.sums.push(Block([sum; LANES])),
+                _ => {}
+            }
+        }
+    }
+
+    fn restore(&self, lazy: &mut LazyDecay, rows: &[u32], width: usize, weights: &mut [Block], sums: &mut Sums) {
+        for (n, (&row, &seen)) in rows.iter().zip(&self.seen).enumerate() {
+            let row = row as usize;
+            let (range, kept) = (row * width..(row + 1) * width, n * width..(n + 1) * width);
+            weights[range.clone()].copy_from_slice(&self.weights[kept.clone()]);
+            lazy.untouch(row, seen);
+            match sums {
+                Sums::EachWeight(sums) if lazy.replays() => sums[range].copy_from_slice(&self.sums[kept]),
+                Sums::EachRow(sums) if lazy.replays() => as_floats_mut(sums)[row] = self.sums[n].0[0],
+                _ => {}
+            }
+        }
+    }
+}
