@@ -16,6 +16,7 @@ use std::path::Path;
 
 use tagomatic::data::{Corpus, Dataset, Encoder, Item, input, jsonl};
 use tagomatic::evaluate::{Evaluated, evaluate};
+use tagomatic::format::Extensions;
 use tagomatic::kernels::LossKind;
 use tagomatic::metrics::Predictions;
 use tagomatic::network::{Activation, Weights};
@@ -110,6 +111,7 @@ impl Films {
             vocabulary: self.vocabulary.view(),
             tags: &self.tags,
             provenance: &Provenance::new(),
+            extensions: &Extensions::default(),
         };
         parts.to_model().unwrap()
     }

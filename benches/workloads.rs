@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each bench uses its own part of this module")]
 
 use tagomatic::aligned::{Block, LANES, as_floats, as_floats_mut, zeroed};
+use tagomatic::format::Extensions;
 use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
 use tagomatic::rng::{Parameter, Philox};
 use tagomatic::{Model, ModelParts, Provenance, Tags, Vocabulary};
@@ -142,6 +143,7 @@ impl Workload {
             vocabulary: self.vocabulary().view(),
             tags: &self.tags(),
             provenance: &Provenance::new(),
+            extensions: &Extensions::default(),
         }
         .to_model()
         .unwrap()

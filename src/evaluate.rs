@@ -6,7 +6,7 @@ use crate::format::Model;
 use crate::ids::Sets;
 use crate::kernels::Kernels;
 use crate::layers::Forward;
-use crate::metrics::{Evaluation, Options, Predictions, Propensities, Sparsity};
+use crate::metrics::{Evaluation, Metric, Options, Predictions, Propensities, Sparsity};
 use crate::network::{Network, Weights};
 use crate::tagger::Tagger;
 use crate::workers::Workers;
@@ -26,6 +26,46 @@ pub struct Evaluated {
     pub dead_units: usize,
     /// Hidden units that are zero for no sample.
     pub always_on_units: usize,
+}
+
+/// What is kept of an [`Evaluated`] for every epoch of a training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KeyMeasures {
+    /// One for each of [`Metric::ALL`].
+    pub(crate) values: [Option<f64>; Metric::ALL.len()],
+    /// Hidden units.
+    pub units: usize,
+    /// Share of hidden activations that are zero; `None` without hidden units.
+    pub zeros: Option<f64>,
+    /// Hidden units that are zero for every sample.
+    pub dead_units: usize,
+}
+
+impl KeyMeasures {
+    /// Those of `evaluated`.
+    #[must_use]
+    pub fn of(evaluated: &Evaluated) -> Self {
+        let Evaluated { evaluation, units, zeros, dead_units, .. } = evaluated;
+        let mut values = [None; Metric::ALL.len()];
+        for (value, metric) in values.iter_mut().zip(Metric::ALL) {
+            *value = metric.of(evaluation);
+        }
+        KeyMeasures { values, units: *units, zeros: *zeros, dead_units: *dead_units }
+    }
+
+    /// A measure; `None` where it is undefined.
+    #[must_use]
+    pub fn get(&self, metric: Metric) -> Option<f64> {
+        self.values[metric as usize]
+    }
+
+    /// A measure as a score, of which more is better: losses change their sign. Where the measure is undefined, as macro-AP is
+    /// without positives, the log-loss decides.
+    #[must_use]
+    pub fn score(&self, metric: Metric) -> f64 {
+        let signed = |metric: Metric| self.get(metric).map(|value| if metric.is_loss() { -value } else { value });
+        signed(metric).or_else(|| signed(Metric::LogLoss)).unwrap_or(f64::NEG_INFINITY)
+    }
 }
 
 /// Scores `dataset` with `tagger` and measures the scores, dividing the work between the threads of `pool` if there is one.

@@ -173,7 +173,7 @@ impl<'a> Scorer<'a> {
 mod tests {
     use super::*;
     use crate::aligned::{Block, as_floats_mut};
-    use crate::format::{ModelParts, Provenance};
+    use crate::format::{Extensions, ModelParts, Provenance};
     use crate::layers::tests::random_blocks;
     use crate::network::{Network, OutputLayout, Pooling, Shape, Weights};
     use crate::tags::Tags;
@@ -211,6 +211,7 @@ mod tests {
             vocabulary: vocabulary.view(),
             tags: &Tags::from_names(names("t", shape.tags())).unwrap(),
             provenance: &Provenance::new(),
+            extensions: &Extensions::default(),
             network: &Network { shape, pooling, activation, eps: 1e-4 },
         };
         Tagger::new(parts.to_model().unwrap())

@@ -48,6 +48,7 @@ pub fn nearest_tags(model: &Model, tag: usize, top: usize) -> Result<Vec<Neighbo
 mod tests {
     use super::*;
     use crate::aligned::{Block, as_floats_mut};
+    use crate::format::Extensions;
     use crate::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
     use crate::{ModelParts, Provenance, Tags, Vocabulary};
 
@@ -72,6 +73,7 @@ mod tests {
             vocabulary: vocabulary.view(),
             tags: &tags,
             provenance: &Provenance::new(),
+            extensions: &Extensions::default(),
         };
         parts.to_model().unwrap()
     }

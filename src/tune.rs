@@ -17,7 +17,7 @@ use std::str::FromStr;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::evaluate::scores;
-use crate::format::{Model, ModelParts, Provenance};
+use crate::format::{Model, ModelParts};
 use crate::metrics::{Curve, Evaluation, Options, Predictions};
 use crate::tagger::Tagger;
 
@@ -151,20 +151,14 @@ pub fn tune(
         let options = Options { eps: f64::from(model.network().eps), propensities: None };
         Evaluation::new(&predictions, &thresholds, options)
     };
-    let mut provenance: Provenance = model.provenance()?;
+    let mut provenance = model.provenance()?;
     let set = chosen.iter().zip(&tuned).filter(|(threshold, _)| threshold.is_some());
     let ids: Vec<String> = set.map(|(_, tag)| tag.id.to_string()).collect();
     provenance.insert("tune.threshold", rule.to_string())?;
     provenance.insert("tune.data", format!("{:016x}", valid.fingerprint()))?;
     provenance.insert("tune.samples", valid.len().to_string())?;
     provenance.insert("tune.tags", ids.join(","))?;
-    let parts = ModelParts {
-        network: model.network(),
-        weights: model.weights(),
-        vocabulary: model.vocabulary(),
-        tags: &tuned,
-        provenance: &provenance,
-    };
+    let parts = ModelParts { tags: &tuned, ..model.parts(&provenance) };
     Ok(Tuned {
         model: parts.to_model()?,
         before: measure(model.tags())?,

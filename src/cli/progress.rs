@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tagomatic::metrics::Metric;
 use tagomatic::train::Event;
 use tagomatic::train::recipe::Phase;
 
@@ -27,7 +28,7 @@ impl Progress {
             Phase::Refit { epochs } => ("all items, ", epochs),
         };
         match event {
-            Event::Batch { epoch, done, samples, log_loss } => {
+            Event::Batch { epoch, done, samples, log_loss, .. } => {
                 if self.phase != Some(phase) {
                     *self = Progress { phase: Some(phase), bar: bar(epochs, samples), best: String::new() };
                 }
@@ -37,7 +38,7 @@ impl Progress {
                 }
             }
             Event::Epoch(report) => {
-                let ap = report.valid.as_ref().map(|valid| output::measure(valid.evaluation.macro_ap.value));
+                let ap = report.valid.as_ref().map(|valid| output::measure(valid.get(Metric::MacroAp)));
                 if let (Some(ap), true) = (&ap, report.best) {
                     self.best = format!(", best validation macro-AP {ap} in epoch {}", report.epoch);
                 }

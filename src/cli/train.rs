@@ -6,6 +6,7 @@ use clap::Args;
 use tagomatic::Model;
 use tagomatic::kernels::LossKind;
 use tagomatic::layers::sigmoid_loss::Reduction;
+use tagomatic::metrics::Metric;
 use tagomatic::network::Activation;
 use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::train::{
@@ -157,6 +158,9 @@ struct Options {
     /// How scores are corrected for sampled negatives: offset, shift or importance
     #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().correction)]
     correction: Correction,
+    /// The validation score: macro_ap, macro_auc, micro_f1, macro_f1, p_at_1, p_at_3, p_at_5, ndcg_at_5, log_loss, brier or ece
+    #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().metric)]
+    metric: Metric,
     /// Epochs without a better validation score before training stops; 0 to run all
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().patience)]
     patience: u32,
@@ -227,6 +231,7 @@ impl Options {
             penalty: self.penalty.zip(self.penalty_weight).map(|(kind, weight)| Penalty { kind, weight }),
             negatives: self.negatives,
             correction: self.correction,
+            metric: self.metric,
             patience: self.patience,
             initial_scale: self.initial_scale,
             initial_square: self.initial_square,

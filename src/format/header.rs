@@ -84,11 +84,35 @@ impl Part {
     }
 }
 
+/// The sections that a file may have after the [`Part`]s, ascending by kind. `super::extensions` tells how one is added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extension {
+    LogitError,
+}
+
+impl Extension {
+    pub(crate) const ALL: [Extension; 1] = [Extension::LogitError];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Extension::LogitError => "LERR",
+        }
+    }
+
+    /// Its flags: whoever does not know a section that changes answers must refuse the file.
+    const fn flags(self) -> u32 {
+        match self {
+            Extension::LogitError => 0,
+        }
+    }
+}
+
 /// A section of a model file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
     kind: [u8; 4],
-    body: Range<usize>,
+    flags: u32,
+    pub(super) body: Range<usize>,
     checksum: u64,
 }
 
@@ -111,6 +135,13 @@ impl Section {
         self.body.len() as u64
     }
 
+    /// Its entry in the section table.
+    fn entry(&self) -> [u8; ENTRY] {
+        let [a, b, c, d] = self.kind;
+        let head = u64::from(u32::from_le_bytes([a, b, c, d])) | u64::from(self.flags) << 32;
+        bytemuck::cast([head, self.offset(), self.length(), self.checksum].map(u64::to_le))
+    }
+
     /// Fails unless the body has the checksum that the table gives it. `bytes` is the whole file.
     pub(crate) fn verify(&self, bytes: &[u8]) -> Result<()> {
         let found = xxh3_64(&bytes[self.body.clone()]);
@@ -118,12 +149,9 @@ impl Section {
             return Ok(());
         }
         let found = format!("{found:016x}; the section {} is damaged", self.name());
-        let known = Part::ALL.iter().find(|part| part.name() == self.name());
-        Err(Error::model(
-            known.map_or("optional section", |part| part.name()),
-            format!("checksum {:016x}", self.checksum),
-            found,
-        ))
+        let mut known = Part::ALL.map(Part::name).into_iter().chain(Extension::ALL.map(Extension::name));
+        let name = known.find(|name| *name == self.name()).unwrap_or("unknown section");
+        Err(Error::model(name, format!("checksum {:016x}", self.checksum), found))
     }
 }
 
@@ -147,6 +175,10 @@ impl Fields<'_> {
 
     pub(crate) fn f32(&mut self) -> Option<f32> {
         self.bytes().map(f32::from_le_bytes)
+    }
+
+    pub(crate) fn f64(&mut self) -> Option<f64> {
+        self.bytes().map(f64::from_le_bytes)
     }
 }
 
@@ -248,20 +280,23 @@ impl Header {
         Ok(Header { version, sections, length: bytes.len() })
     }
 
-    /// The header of a new file whose parts have these lengths. The checksums are still to be made.
-    pub(crate) fn plan(lengths: [usize; Part::COUNT]) -> Result<Self> {
+    /// The header of a new file whose sections have these lengths; extensions ascend. The checksums are still to be made.
+    pub(crate) fn plan(lengths: [usize; Part::COUNT], extensions: &[(Extension, usize)]) -> Result<Self> {
         let limit = Error::TooLarge { what: "model", limit: isize::MAX as u64 };
-        Self::try_plan(lengths).filter(|header| header.length <= isize::MAX.unsigned_abs()).ok_or(limit)
+        Self::try_plan(lengths, extensions).filter(|header| header.length <= isize::MAX.unsigned_abs()).ok_or(limit)
     }
 
-    fn try_plan(lengths: [usize; Part::COUNT]) -> Option<Self> {
-        let mut sections = Vec::with_capacity(Part::COUNT);
-        let mut end = table_end(Part::COUNT)? + CHECKSUM;
-        for (part, length) in Part::ALL.into_iter().zip(lengths) {
+    fn try_plan(lengths: [usize; Part::COUNT], extensions: &[(Extension, usize)]) -> Option<Self> {
+        let parts = Part::ALL.into_iter().zip(lengths).map(|(part, length)| (part.name(), REQUIRED, length));
+        let extensions = extensions.iter().map(|&(extension, length)| (extension.name(), extension.flags(), length));
+        let planned: Vec<_> = parts.chain(extensions).collect();
+        let mut sections = Vec::with_capacity(planned.len());
+        let mut end = table_end(planned.len())? + CHECKSUM;
+        for (name, flags, length) in planned {
             let start = end.checked_next_multiple_of(ALIGN)?;
             end = start.checked_add(length)?;
-            let kind = *part.name().as_bytes().first_chunk()?;
-            sections.push(Section { kind, body: start..end, checksum: 0 });
+            let kind = *name.as_bytes().first_chunk()?;
+            sections.push(Section { kind, flags, body: start..end, checksum: 0 });
         }
         Some(Header { version: VERSION, sections, length: end.checked_next_multiple_of(ALIGN)? })
     }
@@ -273,16 +308,10 @@ impl Header {
         }
         let mut header = MAGIC.to_vec();
         header.extend(self.version.to_le_bytes());
-        // A plan has exactly the parts.
-        header.extend((Part::Provenance as u32 + 1).to_le_bytes());
+        // A plan has a few dozen sections at most.
+        header.extend(&(self.sections.len() as u64).to_le_bytes()[..4]);
         header.extend((self.length as u64).to_le_bytes());
-        for section in &self.sections {
-            header.extend(section.kind);
-            header.extend(REQUIRED.to_le_bytes());
-            header.extend(section.offset().to_le_bytes());
-            header.extend(section.length().to_le_bytes());
-            header.extend(section.checksum.to_le_bytes());
-        }
+        header.extend(self.sections.iter().flat_map(Section::entry));
         header.extend(xxh3_64(&header).to_le_bytes());
         bytes[..header.len()].copy_from_slice(&header);
     }
@@ -295,6 +324,11 @@ impl Header {
     /// Where the body of a part stands in the file.
     pub(crate) fn range(&self, part: Part) -> Range<usize> {
         self.sections[part as usize].body.clone()
+    }
+
+    /// The section of an extension, if the file has it.
+    pub(crate) fn extension(&self, extension: Extension) -> Option<&Section> {
+        self.sections[Part::COUNT..].iter().find(|section| section.name() == extension.name())
     }
 
     /// Fails unless all bytes that belong to nothing are zero.
@@ -341,14 +375,19 @@ fn parse_entry(entry: &[u8; ENTRY], before: &[Section], end: usize, length: usiz
         let last = before.get(Part::COUNT..).and_then(<[Section]>::last);
         if known || last.is_some_and(|last| last.kind >= kind) {
             return Err(fault(
-                "every section once, optional ones ascending by kind".to_owned(),
+                format!("every section once, those after the first {} ascending by kind", Part::COUNT),
                 format!("{name} as section {number}"),
             ));
         }
-        match flags {
-            0 => {}
-            REQUIRED => return Err(Error::newer_model(format!("the section {name}, which this program does not know"))),
-            _ => return Err(fault(format!("flags 0x0 or {REQUIRED:#x} of {name}"), format!("{flags:#x}"))),
+        let extension = Extension::ALL.into_iter().find(|extension| extension.name().as_bytes() == kind);
+        match (extension.map(Extension::flags), flags) {
+            (Some(expected), found) if expected == found => {}
+            (Some(expected), _) => return Err(fault(format!("flags {expected:#x} of {name}"), format!("{flags:#x}"))),
+            (None, 0) => {}
+            (None, REQUIRED) => {
+                return Err(Error::newer_model(format!("the section {name}, which this program does not know")));
+            }
+            (None, _) => return Err(fault(format!("flags 0x0 or {REQUIRED:#x} of {name}"), format!("{flags:#x}"))),
         }
     }
 
@@ -358,7 +397,7 @@ fn parse_entry(entry: &[u8; ENTRY], before: &[Section], end: usize, length: usiz
     let end = usize::try_from(body).ok().and_then(|body| start.checked_add(body)).filter(|&end| end <= length);
     let end =
         end.ok_or_else(|| fault(format!("{name} inside the file of {length} bytes"), format!("{body} bytes at {offset}")))?;
-    Ok(Section { kind, body: start..end, checksum })
+    Ok(Section { kind, flags, body: start..end, checksum })
 }
 
 #[cfg(test)]
@@ -366,7 +405,7 @@ mod tests {
     use super::*;
 
     fn sealed(lengths: [usize; Part::COUNT]) -> Vec<u8> {
-        let mut header = Header::plan(lengths).unwrap();
+        let mut header = Header::plan(lengths, &[]).unwrap();
         let mut bytes = vec![0; header.length()];
         header.seal(&mut bytes);
         bytes
@@ -409,8 +448,8 @@ mod tests {
 
     #[test]
     fn absurd_sizes_are_errors() {
-        assert!(matches!(Header::plan([usize::MAX; Part::COUNT]), Err(Error::TooLarge { .. })));
-        assert!(matches!(Header::plan([isize::MAX.unsigned_abs() / 2; Part::COUNT]), Err(Error::TooLarge { .. })));
+        assert!(matches!(Header::plan([usize::MAX; Part::COUNT], &[]), Err(Error::TooLarge { .. })));
+        assert!(matches!(Header::plan([isize::MAX.unsigned_abs() / 2; Part::COUNT], &[]), Err(Error::TooLarge { .. })));
         let mut bytes = sealed([0; Part::COUNT]);
         bytes[12..16].copy_from_slice(&u32::MAX.to_le_bytes());
         assert!(Header::parse(&bytes).unwrap_err().to_string().contains("4294967295 sections"));

@@ -2,6 +2,7 @@
 #![warn(clippy::cast_possible_truncation)]
 
 pub(crate) mod atomic;
+mod extensions;
 mod header;
 #[cfg(feature = "mmap")]
 mod map;
@@ -15,6 +16,7 @@ mod write;
 use std::fmt;
 use std::path::Path;
 
+pub use extensions::{Extensions, LogitError};
 pub use header::Section;
 pub use provenance::Provenance;
 #[cfg(feature = "train")]
@@ -148,6 +150,12 @@ impl Model {
     #[must_use]
     pub fn tags(&self) -> &Tags {
         &self.contents.tags
+    }
+
+    /// What not every model has.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        &self.contents.extensions
     }
 
     /// How the model was made. It is read out of the file at each call.

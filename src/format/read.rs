@@ -1,5 +1,6 @@
 //! From bytes to a model's contents: what is checked on opening, and what only when everything is verified.
 
+use super::extensions::Extensions;
 use super::header::{Header, Part};
 use super::records::{NetworkRecord, parse_groups, parse_tags};
 use crate::aligned::{Block, LANES};
@@ -14,6 +15,7 @@ pub(super) struct Contents {
     pub(super) header: Header,
     pub(super) network: Network,
     pub(super) tags: Tags,
+    pub(super) extensions: Extensions,
 }
 
 impl Contents {
@@ -52,7 +54,8 @@ impl Contents {
         }
         let tags = parse_tags(body(Part::Tags), body(Part::TagNames))?;
         let network = Network { shape, pooling: record.pooling, activation: record.activation, eps: record.eps };
-        Ok(Contents { header, network, tags })
+        let extensions = Extensions::parse(&header, bytes)?;
+        Ok(Contents { header, network, tags, extensions })
     }
 
     /// Checks padding between sections and the checksum of every section. `bytes` is what was parsed.

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::header::{Header, Part};
+use super::extensions::Extensions;
+use super::header::{Extension, Header, Part};
 use super::provenance::Provenance;
 use super::storage::{Storage, to_little_endian};
 use super::{Model, atomic, records, weights};
@@ -25,6 +26,8 @@ pub struct ModelParts<'a> {
     pub tags: &'a Tags,
     /// How the model was made.
     pub provenance: &'a Provenance,
+    /// What not every model has.
+    pub extensions: &'a Extensions,
 }
 
 impl ModelParts<'_> {
@@ -32,10 +35,10 @@ impl ModelParts<'_> {
     ///
     /// # Errors
     /// [`Error::Length`] if vocabulary, tags or weights do not have the network's sizes; [`Error::BadWeight`] if a weight is not
-    /// finite or padding is not zero; [`Error::Config`] if the network's clamp is out of range; [`Error::Model`] if the
+    /// finite or padding is not zero; [`Error::Config`] if the network's clamp or an extension is out of range; [`Error::Model`] if the
     /// vocabulary is borrowed from a corrupt mapped file; [`Error::TooLarge`] if it all exceeds what a file can hold.
     pub fn to_model(&self) -> Result<Model> {
-        let ModelParts { network, weights, vocabulary, tags, provenance } = *self;
+        let ModelParts { network, weights, vocabulary, tags, provenance, extensions } = *self;
         weights.check(&network.shape)?;
         Error::check_length("vocabulary", network.shape.keywords(), vocabulary.len())?;
         Error::check_length("tags", network.shape.tags(), tags.len())?;
@@ -48,31 +51,23 @@ impl ModelParts<'_> {
         let (tag_records, tag_names) = records::write_tags(tags)?;
         let [w1, b1, w2, b2] = [weights.w1, weights.b1, weights.w2, weights.b2].map(bytemuck::cast_slice);
         let provenance = provenance.to_string();
-        let blocks = serialize([
-            &network_record,
-            &groups,
-            buckets,
-            offsets,
-            text,
-            &tag_records,
-            &tag_names,
-            w1,
-            b1,
-            w2,
-            b2,
-            provenance.as_bytes(),
-        ])?;
+        let extensions = extensions.write()?;
+        let parts =
+            [&network_record, &groups, buckets, offsets, text, &tag_records, &tag_names, w1, b1, w2, b2, provenance.as_bytes()];
+        let blocks = serialize(parts, &extensions)?;
         Model::new(Storage::Owned(blocks))
     }
 }
 
-/// The file with these bodies, in the order of [`Part::ALL`]; those of the weights are in the machine's byte order.
-fn serialize(bodies: [&[u8]; Part::COUNT]) -> Result<Vec<Block>> {
-    let mut header = Header::plan(bodies.map(<[u8]>::len))?;
+/// The file with these bodies, parts in the order of [`Part::ALL`]; those of the weights are in the machine's byte order.
+fn serialize(parts: [&[u8]; Part::COUNT], extensions: &[(Extension, Vec<u8>)]) -> Result<Vec<Block>> {
+    let lengths: Vec<_> = extensions.iter().map(|(extension, body)| (*extension, body.len())).collect();
+    let mut header = Header::plan(parts.map(<[u8]>::len), &lengths)?;
     let mut blocks = Storage::zeroed(header.length())?;
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut blocks);
-    for (part, body) in Part::ALL.into_iter().zip(bodies) {
-        bytes[header.range(part)].copy_from_slice(body);
+    let bodies = parts.into_iter().chain(extensions.iter().map(|(_, body)| &body[..]));
+    for (section, body) in header.sections.iter().zip(bodies) {
+        bytes[section.body.clone()].copy_from_slice(body);
     }
     to_little_endian(&mut bytes[header.range(Part::W1).start..header.range(Part::B2).end]);
     header.seal(bytes);
@@ -80,6 +75,29 @@ fn serialize(bodies: [&[u8]; Part::COUNT]) -> Result<Vec<Block>> {
 }
 
 impl Model {
+    /// The model's parts, to make another one that differs in some of them; `provenance` tells how that one was made:
+    ///
+    /// ```
+    /// # fn rename(model: &tagomatic::Model, tags: &tagomatic::Tags) -> tagomatic::Result<tagomatic::Model> {
+    /// let mut provenance = model.provenance()?;
+    /// provenance.insert("renamed", "yes")?;
+    /// tagomatic::ModelParts { tags, ..model.parts(&provenance) }.to_model()
+    /// # }
+    /// ```
+    ///
+    /// Sections that this version does not know are left behind: they may tell of what is changed.
+    #[must_use]
+    pub fn parts<'a>(&'a self, provenance: &'a Provenance) -> ModelParts<'a> {
+        ModelParts {
+            network: self.network(),
+            weights: self.weights(),
+            vocabulary: self.vocabulary(),
+            tags: self.tags(),
+            provenance,
+            extensions: self.extensions(),
+        }
+    }
+
     /// Fails where [`save`](Model::save) would fail for want of a folder or a permission: to be asked before hours of training.
     ///
     /// # Errors

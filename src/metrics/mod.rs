@@ -12,10 +12,12 @@
 //! | precision, recall, F1 at given thresholds | [`Confusion`] |
 //! | zero, dead and always-on hidden units | [`Sparsity`] |
 //! | all that `eval` reports, in one call | [`Evaluation`], and its cheaper half, [`Summary`] |
+//! | one of these by its name | [`Metric`] |
 
 mod confusion;
 mod curve;
 mod evaluation;
+mod metric;
 mod pairs;
 mod predictions;
 mod ranking;
@@ -24,6 +26,7 @@ mod sparsity;
 pub use confusion::Confusion;
 pub use curve::{Curve, OperatingPoint};
 pub use evaluation::{Evaluation, Mean, Options, Summary, TagEvaluation};
+pub use metric::Metric;
 pub use predictions::Predictions;
 pub use ranking::{Propensities, Ranking};
 pub use sparsity::Sparsity;

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::Provenance;
 use crate::kernels::LossKind;
 use crate::layers::sigmoid_loss::Reduction;
+use crate::metrics::Metric;
 use crate::named::named;
 use crate::network::{Activation, check_eps};
 
@@ -205,6 +206,8 @@ pub struct TrainConfig {
     pub negatives: Negatives,
     /// How scores are corrected where negatives are sampled.
     pub correction: Correction,
+    /// The validation score.
+    pub metric: Metric,
     /// Epochs without a better validation score after which training stops; 0 never stops early.
     pub patience: u32,
     /// Seed of every random decision.
@@ -241,6 +244,7 @@ impl Default for TrainConfig {
             penalty: None,
             negatives: Negatives::All,
             correction: Correction::Offset,
+            metric: Metric::MacroAp,
             patience: 6,
             seed: 1,
         }
@@ -319,6 +323,7 @@ impl TrainConfig {
             ("optimizer", self.optimizer != default.optimizer, self.optimizer.to_string()),
             ("epsilon_place", self.epsilon_place != default.epsilon_place, self.epsilon_place.to_string()),
             ("correction", self.correction != default.correction, self.correction.to_string()),
+            ("metric", self.metric != default.metric, self.metric.to_string()),
             ("rowwise", self.rowwise != default.rowwise, self.rowwise.to_string()),
             ("hidden_bias", self.hidden_bias != default.hidden_bias, self.hidden_bias.to_string()),
         ] {

@@ -10,7 +10,7 @@ use super::parameters::{Parameters, Statistics};
 use super::trainer::Trainer;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::evaluate::{Evaluated, evaluate_network};
+use crate::evaluate::{Evaluated, KeyMeasures, evaluate_network};
 use crate::metrics::Propensities;
 use crate::rng::Philox;
 
@@ -39,6 +39,8 @@ pub enum Event<'a> {
     Batch {
         /// The epoch, counted from 1.
         epoch: u32,
+        /// Steps taken so far, those of earlier epochs too.
+        step: u64,
         /// Samples of the epoch done so far.
         done: usize,
         /// Samples in the epoch.
@@ -51,7 +53,7 @@ pub enum Event<'a> {
 }
 
 /// What an epoch did.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EpochReport {
     /// The epoch, counted from 1.
     pub epoch: u32,
@@ -60,7 +62,7 @@ pub struct EpochReport {
     /// Mean activity penalty of the mini-batches, not part of `log_loss`; 0 without one.
     pub penalty: f64,
     /// Measures on the validation data, if there are any.
-    pub valid: Option<Evaluated>,
+    pub valid: Option<KeyMeasures>,
     /// Whether the validation score is the best so far.
     pub best: bool,
 }
@@ -76,20 +78,102 @@ pub struct FitReport {
     pub interrupted: bool,
 }
 
+/// How far a fit is, beside what its trainer has learnt. See [`Trainer::advance`].
+#[derive(Clone, Debug, Default)]
+pub struct FitState {
+    /// Every finished epoch.
+    pub(super) epochs: Vec<EpochReport>,
+    /// The epoch with the best score, the last one without validation; 0 before the first is finished.
+    pub(super) best_epoch: u32,
+    /// Its score and weights, where there is validation.
+    pub(super) best: Option<(f64, Parameters)>,
+    /// The part of an unfinished epoch that is done.
+    pub(super) under_way: Option<EpochSums>,
+    /// Whether no epoch is to follow.
+    pub(super) finished: bool,
+    /// Of the unfinished epoch; made anew when it is gone on with elsewhere.
+    plan: Option<EpochPlan>,
+}
+
+impl FitState {
+    /// Whether no epoch is to follow.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Every finished epoch.
+    #[must_use]
+    pub fn epochs(&self) -> &[EpochReport] {
+        &self.epochs
+    }
+}
+
+/// Sums over the part of an epoch that is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct EpochSums {
+    pub(super) samples: u64,
+    pub(super) batches: u64,
+    pub(super) pairs: u64,
+    pub(super) loss: f64,
+    pub(super) penalty: f64,
+}
+
+impl EpochSums {
+    fn log_loss(&self) -> f64 {
+        self.loss / self.pairs.max(1) as f64
+    }
+
+    fn mean_penalty(&self) -> f64 {
+        self.penalty / self.batches.max(1) as f64
+    }
+}
+
+/// What an epoch visits: a function of seed and epoch.
+#[derive(Clone, Debug)]
+struct EpochPlan {
+    order: Vec<u32>,
+    pairs: EpochPairs,
+}
+
 /// Watches a training; [`ControlFlow::Break`] ends it after the present mini-batch or epoch.
 pub type Observer<'o> = dyn FnMut(Event<'_>) -> ControlFlow<()> + Send + 'o;
 
 impl Trainer {
-    /// Trains up to [`TrainConfig::epochs`] epochs on `train`. With validation data, stops when the score has not improved for
-    /// [`TrainConfig::patience`] epochs, and ends with the weights of the best epoch.
-    ///
-    /// The score is the macro average of the tags' average precision, which asks for good ranking of rare tags too.
+    /// Trains up to [`TrainConfig::epochs`] epochs on `train`. With validation data, stops when the score, [`TrainConfig::metric`],
+    /// has not improved for [`TrainConfig::patience`] epochs, and ends with the weights of the best epoch.
     ///
     /// # Errors
     /// [`Error::NoData`] without samples, [`Error::UntrainableTag`] for a tag without positives or negatives, whatever
     /// [`Trainer::step`] fails with, and [`Error::NonFinite`] for weights so large that a score could not be a number.
     pub fn fit(&mut self, train: &Dataset, valid: Option<&Dataset>, observer: &mut Observer<'_>) -> Result<FitReport> {
-        self.in_pool(|trainer| trainer.fit_here(train, valid, observer))
+        let mut fit = FitState::default();
+        let done = self.advance(&mut fit, train, valid, observer);
+        let report = self.finish(fit);
+        done.map(|_| report)
+    }
+
+    /// Goes on with a fit, begun with [`FitState::default`], until it is finished or the observer breaks. Where it breaks makes no
+    /// difference to what is learnt, as long as the data are the same.
+    ///
+    /// # Errors
+    /// As [`Trainer::fit`].
+    pub fn advance(
+        &mut self,
+        fit: &mut FitState,
+        train: &Dataset,
+        valid: Option<&Dataset>,
+        observer: &mut Observer<'_>,
+    ) -> Result<ControlFlow<()>> {
+        self.in_pool(|trainer| trainer.advance_here(fit, train, valid, observer))
+    }
+
+    /// Ends a fit: the weights are those of the best epoch, if there was validation.
+    pub fn finish(&mut self, fit: FitState) -> FitReport {
+        if let Some((_, parameters)) = fit.best {
+            self.replace(parameters);
+        }
+        FitReport { epochs: fit.epochs, best_epoch: fit.best_epoch, interrupted: !fit.finished }
     }
 
     /// Trains one epoch on `dataset`: every sample once, in a new random order. Returns the mean loss of the pairs scored.
@@ -97,7 +181,10 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::fit`].
     pub fn epoch(&mut self, dataset: &Dataset, observer: &mut Observer<'_>) -> Result<f64> {
-        self.in_pool(|trainer| trainer.epoch_here(dataset, observer).map(|(means, _)| means.log_loss))
+        let mut fit = FitState::default();
+        // Of an epoch that is ended early, what was run counts.
+        let _ = self.in_pool(|trainer| trainer.epoch_here(&mut fit, dataset, observer))?;
+        Ok(fit.under_way.unwrap_or_default().log_loss())
     }
 
     /// Scores `dataset` with the present weights and measures the scores.
@@ -118,87 +205,108 @@ impl Trainer {
         })
     }
 
-    fn fit_here(&mut self, train: &Dataset, valid: Option<&Dataset>, observer: &mut Observer<'_>) -> Result<FitReport> {
-        let TrainConfig { epochs, patience, .. } = self.config;
-        let mut report = FitReport { epochs: Vec::new(), best_epoch: 0, interrupted: false };
-        let mut best: Option<(f64, Parameters)> = None;
+    fn advance_here(
+        &mut self,
+        fit: &mut FitState,
+        train: &Dataset,
+        valid: Option<&Dataset>,
+        observer: &mut Observer<'_>,
+    ) -> Result<ControlFlow<()>> {
+        let TrainConfig { epochs, patience, metric, .. } = self.config;
         self.check_weights_finite()?;
-        for _ in 0..epochs {
-            let (EpochMeans { log_loss, penalty }, flow) = self.epoch_here(train, observer)?;
-            if flow.is_break() {
-                report.interrupted = true;
-                break;
+        fit.finished |= fit.epochs.len() >= epochs as usize;
+        while !fit.finished {
+            if self.epoch_here(fit, train, observer)?.is_break() {
+                return Ok(ControlFlow::Break(()));
             }
             let valid = valid.map(|valid| self.evaluate(valid, None)).transpose()?;
-            let score = valid.as_ref().map(score);
-            let is_best = best.as_ref().is_none_or(|(least, _)| score.is_none_or(|score| score > *least));
-            if is_best {
-                report.best_epoch = self.epoch;
-                if let Some(score) = score {
-                    best = Some((score, self.snapshot()));
-                }
+            let valid = valid.as_ref().map(KeyMeasures::of);
+            let score = valid.as_ref().map(|valid| valid.score(metric));
+            let best = fit.best.as_ref().is_none_or(|(least, _)| score.is_none_or(|score| score > *least));
+            if best {
+                fit.best_epoch = self.state.epoch;
+                fit.best = score.map(|score| (score, self.snapshot()));
             }
-            let epoch = EpochReport { epoch: self.epoch, log_loss, penalty, valid, best: is_best };
-            let flow = observer(Event::Epoch(&epoch));
-            report.epochs.push(epoch);
-            if flow.is_break() {
-                report.interrupted = true;
-                break;
-            }
-            if patience > 0 && score.is_some() && self.epoch - report.best_epoch >= patience {
-                break;
+            let sums = fit.under_way.take().unwrap_or_default();
+            let (log_loss, penalty) = (sums.log_loss(), sums.mean_penalty());
+            let report = EpochReport { epoch: self.state.epoch, log_loss, penalty, valid, best };
+            fit.epochs.push(report);
+            let stale = patience > 0 && score.is_some() && self.state.epoch - fit.best_epoch >= patience;
+            fit.finished = stale || fit.epochs.len() >= epochs as usize;
+            if observer(Event::Epoch(&report)).is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
-        if let Some((_, parameters)) = best {
-            self.replace(parameters);
-        }
-        Ok(report)
+        Ok(ControlFlow::Continue(()))
     }
 
-    fn epoch_here(&mut self, dataset: &Dataset, observer: &mut Observer<'_>) -> Result<(EpochMeans, ControlFlow<()>)> {
+    /// Begins an epoch, or goes on with the one under way.
+    fn epoch_here(&mut self, fit: &mut FitState, dataset: &Dataset, observer: &mut Observer<'_>) -> Result<ControlFlow<()>> {
+        let epoch = self.state.epoch + u32::from(fit.under_way.is_none());
+        let mut plan = match fit.plan.take() {
+            Some(plan) => plan,
+            None => self.plan(dataset, epoch)?,
+        };
+        self.state.epoch = epoch;
+        // What is given stands, but for this epoch.
+        plan.pairs.swap_offsets(&mut self.offsets);
+        let flow = self.run_batches(fit.under_way.get_or_insert_default(), &plan, dataset, observer);
+        plan.pairs.swap_offsets(&mut self.offsets);
+        let flow = flow?;
+        if flow.is_break() {
+            fit.plan = Some(plan);
+        } else {
+            self.check_weights_finite()?;
+        }
+        Ok(flow)
+    }
+
+    /// The order of the samples in `epoch`, and the pairs that it scores.
+    fn plan(&mut self, dataset: &Dataset, epoch: u32) -> Result<EpochPlan> {
         if dataset.is_empty() {
             return Err(Error::NoData { what: "no samples to train on".into(), cure: "give at least one item" });
         }
         self.check_trainable(dataset)?;
         let samples = u32::try_from(dataset.len())
             .map_err(|_| Error::TooLarge { what: "samples of a data set", limit: u32::MAX.into() })?;
-        let given_offsets = self.offsets.clone();
-        let pairs = self.epoch_pairs(dataset)?;
-        self.epoch += 1;
-        let order = Philox::new(self.config.seed).permutation(samples, self.epoch);
-        let result = self.run_batches(dataset, &order, &pairs, observer);
-        self.offsets = given_offsets;
-        result
+        let pairs = self.epoch_pairs(dataset, epoch)?;
+        Ok(EpochPlan { order: Philox::new(self.config.seed).permutation(samples, epoch), pairs })
     }
 
-    /// Steps through the samples in `order`; of each, only the pairs in `pairs` count.
+    /// Steps through the samples that `sums` does not count yet; of each, only the planned pairs count.
     fn run_batches(
         &mut self,
+        sums: &mut EpochSums,
+        plan: &EpochPlan,
         dataset: &Dataset,
-        order: &[u32],
-        epoch_pairs: &EpochPairs,
         observer: &mut Observer<'_>,
-    ) -> Result<(EpochMeans, ControlFlow<()>)> {
+    ) -> Result<ControlFlow<()>> {
+        let EpochPlan { order, pairs } = plan;
         let objective = self.config.objective;
         let mut drawn = DrawnNegatives::default();
-        let (mut loss_sum, mut penalty_sum, mut pairs) = (0.0, 0.0, 0);
-        let mut means = EpochMeans { log_loss: 0.0, penalty: 0.0 };
-        for (n, indices) in order.chunks(self.config.batch).enumerate() {
-            epoch_pairs.draw(objective, dataset, indices, self.steps() + 1, &mut drawn);
-            let sample = |(n, index): (usize, &u32)| epoch_pairs.sample(objective, dataset, (n, *index), &drawn);
+        let rest = usize::try_from(sums.samples).ok().and_then(|done| order.get(done..)).unwrap_or_default();
+        for indices in rest.chunks(self.config.batch) {
+            pairs.draw(objective, dataset, indices, self.steps() + 1, &mut drawn);
+            let sample = |(n, index): (usize, &u32)| pairs.sample(objective, dataset, (n, *index), &drawn);
             let batch: Vec<Sample<'_>> = indices.iter().enumerate().map(sample).collect();
-            let step = self.step_here(&batch)?;
-            loss_sum += step.loss_sum;
-            pairs += step.pairs;
-            penalty_sum += step.penalty;
-            means = EpochMeans { log_loss: loss_sum / pairs.max(1) as f64, penalty: penalty_sum / (n + 1) as f64 };
-            let (done, log_loss) = (n * self.config.batch + indices.len(), means.log_loss);
-            if observer(Event::Batch { epoch: self.epoch, done, samples: dataset.len(), log_loss }).is_break() {
-                return Ok((means, ControlFlow::Break(())));
+            let report = self.step_here(&batch)?;
+            sums.samples += indices.len() as u64;
+            sums.batches += 1;
+            sums.pairs += report.pairs as u64;
+            sums.loss += report.loss_sum;
+            sums.penalty += report.penalty;
+            let event = Event::Batch {
+                epoch: self.state.epoch,
+                step: report.step,
+                done: sums.samples as usize,
+                samples: dataset.len(),
+                log_loss: sums.log_loss(),
+            };
+            if observer(event).is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
-        self.check_weights_finite()?;
-        Ok((means, ControlFlow::Continue(())))
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Fails if a tag has nothing to be told apart from, or by.
@@ -211,19 +319,6 @@ impl Trainer {
         }
         Ok(())
     }
-}
-
-/// Means over an epoch, or the part of it that was run.
-struct EpochMeans {
-    /// Over pairs.
-    log_loss: f64,
-    /// Over mini-batches.
-    penalty: f64,
-}
-
-/// What early stopping maximises.
-fn score(valid: &Evaluated) -> f64 {
-    valid.evaluation.macro_ap.value.unwrap_or(-valid.evaluation.summary.log_loss)
 }
 
 /// A pool of `threads` threads for [`Trainer::set_pool`]; `None` for a single one.

@@ -20,14 +20,17 @@ mod parameters;
 mod pass;
 mod penalty;
 pub mod recipe;
+mod run;
+mod state;
 mod table;
 mod trainer;
 mod update;
 
 pub use batch::{PairWeights, Sample, Targets};
 pub use config::{Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Rowwise, TrainConfig};
-pub use fit::{EpochReport, Event, FitReport, Observer, pool};
+pub use fit::{EpochReport, Event, FitReport, FitState, Observer, pool};
 pub use objective::{Anchor, AnchorKind, Autoencoder, Objective, Pretrain};
 pub use parameters::{Parameters, Statistics, glorot_radius, he_radius, prior_logit};
 pub use penalty::{Penalty, PenaltyKind};
+pub use run::Run;
 pub use trainer::{StepReport, Trainer};

@@ -20,13 +20,11 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::TrainConfig;
 use super::fit::{Event, FitReport};
-use super::objective::Pretrain;
-use super::parameters::Statistics;
-use super::trainer::Trainer;
+use super::run::Run;
 use crate::data::{Corpus, CorpusStats, Counts, Dataset, Prepared};
 use crate::error::{Error, Result};
 use crate::evaluate::Evaluated;
@@ -84,7 +82,7 @@ pub enum Phase {
 }
 
 /// Watches the phases of a training. [`ControlFlow::Break`] ends it: in [`Phase::Fit`] there is no refit then, and in
-/// [`Phase::Refit`] the model is the one that was validated; in [`Phase::Pretrain`] it ends that phase.
+/// [`Phase::Refit`] the model is the one that was validated.
 pub type PhaseObserver<'o> = dyn FnMut(Phase, Event<'_>) -> ControlFlow<()> + Send + 'o;
 
 /// What [`TrainingSet::train`] did.
@@ -100,7 +98,9 @@ pub struct TrainingReport {
     pub valid_samples: usize,
     /// Items that the final weights were trained on anew; 0 if they were not.
     pub refit_samples: usize,
-    /// The time that fit and refit took.
+    /// Items that an autoencoder was trained on, counted in every epoch.
+    pub pretrained: u64,
+    /// The time that all of it took.
     pub duration: Duration,
 }
 
@@ -149,11 +149,11 @@ impl TrainingSet {
         &self.stats
     }
 
-    /// Trains a model, at a kernel level and on the threads of `pool`, if there is one; the model depends on neither.
+    /// Trains a model, at a kernel level and on the threads of `pool`, if there is one; the model depends on neither. To pause a
+    /// training, save it and go on with it, make a [`Run`].
     ///
     /// # Errors
-    /// [`Error::Config`] if the configuration or the share of validation items is out of range; [`Error::NoData`] if there is nothing
-    /// in [`Validation::On`]; [`Error::UnsupportedLevel`]; and whatever [`Trainer::fit`] and [`Trainer::evaluate`] fail with.
+    /// As [`Run::new`] and [`Run::advance`].
     pub fn train(
         &self,
         config: TrainConfig,
@@ -162,53 +162,14 @@ impl TrainingSet {
         pool: Option<Arc<rayon::ThreadPool>>,
         observer: &mut PhaseObserver<'_>,
     ) -> Result<(Model, TrainingReport)> {
-        let tags = self.tags.len();
-        let sides = self.split(validation, &config)?;
-        let train = sides.as_ref().map_or(&self.dataset, |(train, _)| train);
-        let (valid, refit) = match validation {
-            Validation::On(valid) => (Some(valid), false),
-            Validation::Split { refit, .. } => (sides.as_ref().map(|(_, valid)| valid), refit && sides.is_some()),
-            Validation::None => (None, false),
-        };
-
-        let phase = Phase::Fit { epochs: config.epochs };
-        let mut trainer = Trainer::new(config, self.vocabulary.clone(), self.tags.clone(), &Statistics::of(train, tags))?;
-        trainer.set_level(level)?;
-        if let Some(pool) = pool {
-            trainer.set_pool(pool);
-        }
-        let start = Instant::now();
-        trainer.pretrain_if_asked(train, observer)?;
-        let fit = trainer.fit(train, valid, &mut |event| observer(phase, event))?;
-        let mut duration = start.elapsed();
-        let propensities = Counts::of(train, tags).propensities();
-        let measured = trainer.evaluate(valid.unwrap_or(train), propensities.as_ref())?;
-
-        let (mut learnt, mut refit_samples) = (train, 0);
-        if refit && fit.best_epoch > 0 && !fit.interrupted {
-            let start = Instant::now();
-            let phase = Phase::Refit { epochs: fit.best_epoch };
-            let mut again = trainer.restarted(&Statistics::of(&self.dataset, tags), fit.best_epoch)?;
-            again.pretrain_if_asked(&self.dataset, observer)?;
-            if !again.fit(&self.dataset, None, &mut |event| observer(phase, event))?.interrupted {
-                (trainer, learnt, refit_samples) = (again, &self.dataset, self.dataset.len());
-            }
-            duration += start.elapsed();
-        }
-        let report = TrainingReport {
-            fit,
-            measured,
-            samples: train.len(),
-            valid_samples: valid.map_or(0, Dataset::len),
-            refit_samples,
-            duration,
-        };
-        let model = trainer.model(self.provenance(learnt, &report)?)?;
-        Ok((model, report))
+        let mut run = Run::new(self, config, validation, level, pool)?;
+        // Whether it was ended early is in the report.
+        let _ = run.advance(observer)?;
+        run.into_model()
     }
 
     /// The items to train on and those to validate on, if there are any among the training items.
-    fn split(&self, validation: Validation<'_>, config: &TrainConfig) -> Result<Option<(Dataset, Dataset)>> {
+    pub(super) fn split(&self, validation: Validation<'_>, config: &TrainConfig) -> Result<Option<(Dataset, Dataset)>> {
         let fraction = match validation {
             Validation::None => return Ok(None),
             Validation::On(valid) if valid.is_empty() => {
@@ -225,7 +186,7 @@ impl TrainingSet {
     }
 
     /// What the model tells of its making, but for its configuration, which the trainer adds.
-    fn provenance(&self, learnt: &Dataset, report: &TrainingReport) -> Result<Provenance> {
+    pub(super) fn provenance(&self, learnt: &Dataset, report: &TrainingReport) -> Result<Provenance> {
         let TrainingReport { fit, measured, valid_samples, .. } = report;
         let mut provenance = Provenance::new();
         Counts::of(learnt, self.tags.len()).describe(&mut provenance)?;
@@ -256,14 +217,6 @@ impl TrainingSet {
             }
         }
         Ok(provenance)
-    }
-}
-
-impl Trainer {
-    /// [`Trainer::pretrain`], where that is configured.
-    fn pretrain_if_asked(&mut self, dataset: &Dataset, observer: &mut PhaseObserver<'_>) -> Result<()> {
-        let Some(Pretrain { epochs, .. }) = self.config().pretrain else { return Ok(()) };
-        self.pretrain(dataset, &mut |event| observer(Phase::Pretrain { epochs }, event)).map(drop)
     }
 }
 

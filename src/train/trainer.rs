@@ -10,10 +10,11 @@ use super::optimizer::{Optimizer, Touched};
 use super::pairs::{Outputs, Pairs};
 use super::parameters::{Parameters, Statistics};
 use super::pass::{Pass, PassInputs};
+use super::state::State;
 use super::update::Update;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
-use crate::format::{Model, ModelParts, Provenance, check_weights};
+use crate::format::{Extensions, Model, ModelParts, Provenance, check_weights};
 use crate::kernels::{Kernels, Level};
 use crate::layers::sigmoid_loss;
 use crate::ln::ln;
@@ -33,12 +34,9 @@ pub struct Trainer {
     pub(super) network: Network,
     pub(super) vocabulary: Vocabulary,
     pub(super) tags: Tags,
-    pub(super) parameters: Parameters,
-    optimizer: Optimizer,
+    pub(super) state: State,
     positive_weights: Vec<Block>,
     pub(super) offsets: Vec<Block>,
-    /// What is added to the output bias of the model that is served, one a tag slot.
-    pub(super) shifts: Vec<Block>,
     keywords: Keywords,
     /// The pairs of a mini-batch, where they are listed.
     pairs: Option<Pairs>,
@@ -47,8 +45,6 @@ pub struct Trainer {
     pass: Pass,
     pub(super) pool: Option<Arc<rayon::ThreadPool>>,
     pub(super) workers: Workers,
-    pub(super) epoch: u32,
-    step: u64,
 }
 
 /// What one step did.
@@ -77,21 +73,23 @@ impl Trainer {
         config.validate()?;
         let shape = config.shape(vocabulary.len(), tags.len())?;
         Error::check_length("positives of each output", shape.tags(), statistics.positives.len())?;
-        let parameters = Parameters::initial(&shape, statistics, &config)?;
         Ok(Trainer {
             kernels: Kernels::best(),
-            optimizer: Optimizer::new(&config, &shape)?,
+            state: State {
+                parameters: Parameters::initial(&shape, statistics, &config)?,
+                optimizer: Optimizer::new(&config, &shape)?,
+                shifts: vec![Block::ZERO; shape.slot_blocks()],
+                step: 0,
+                epoch: 0,
+            },
             positive_weights: vec![Block([1.0; LANES]); shape.slot_blocks()],
             offsets: vec![Block::ZERO; shape.slot_blocks()],
-            shifts: vec![Block::ZERO; shape.slot_blocks()],
             keywords: Keywords::new(&shape),
             pairs: (config.output_form() != OutputForm::Units).then(|| Pairs::new(shape.tags())),
             rows: Vec::new(),
             pass: Pass::default(),
             pool: None,
             workers: Workers { parallel: false, grain: Workers::GRAIN },
-            epoch: 0,
-            step: 0,
             network: Network {
                 shape,
                 pooling: config.pooling(),
@@ -101,7 +99,6 @@ impl Trainer {
             config,
             vocabulary,
             tags,
-            parameters,
         })
     }
 
@@ -162,7 +159,7 @@ impl Trainer {
     /// Steps taken.
     #[must_use]
     pub fn steps(&self) -> u64 {
-        self.step
+        self.state.step
     }
 
     /// A copy of the weights after the last step, all decay applied, without what [`super::Correction::Shift`] adds when serving.
@@ -170,37 +167,37 @@ impl Trainer {
     pub fn snapshot(&self) -> Parameters {
         Parameters {
             w1: self.decayed_w1().into_owned(),
-            b1: self.parameters.b1.clone(),
+            b1: self.state.parameters.b1.clone(),
             w2: self.decayed_w2().into_owned(),
-            b2: self.parameters.b2.clone(),
-            tied: self.parameters.tied,
+            b2: self.state.parameters.b2.clone(),
+            tied: self.state.parameters.tied,
         }
     }
 
     /// W1 with all decay applied: a copy, if rows decay lazily, so that looking at a training never changes it.
     fn decayed_w1(&self) -> Cow<'_, [Block]> {
-        let w1 = &self.parameters.w1;
-        self.optimizer.decayed_w1(self.kernels, w1).map_or(Cow::Borrowed(w1), Cow::Owned)
+        let w1 = &self.state.parameters.w1;
+        self.state.optimizer.decayed_w1(self.kernels, w1).map_or(Cow::Borrowed(w1), Cow::Owned)
     }
 
     /// W2 in the same way; nothing if it is W1.
     fn decayed_w2(&self) -> Cow<'_, [Block]> {
-        let w2 = &self.parameters.w2;
-        self.optimizer.decayed_w2(self.kernels, w2).map_or(Cow::Borrowed(w2), Cow::Owned)
+        let w2 = &self.state.parameters.w2;
+        self.state.optimizer.decayed_w2(self.kernels, w2).map_or(Cow::Borrowed(w2), Cow::Owned)
     }
 
     /// Calls `look` with the weights that are served.
     pub(super) fn with_served<R>(&self, look: impl FnOnce(Weights<'_>) -> R) -> R {
         let (w1, w2, b2) = (self.decayed_w1(), self.decayed_w2(), self.served_b2());
-        let w2 = if self.parameters.tied { &w1 } else { &w2 };
-        look(Weights { w1: &w1, b1: &self.parameters.b1, w2, b2: &b2 })
+        let w2 = if self.state.parameters.tied { &w1 } else { &w2 };
+        look(Weights { w1: &w1, b1: &self.state.parameters.b1, w2, b2: &b2 })
     }
 
     /// AdaGrad's squared-gradient sum of each weight, in the form of weights: a copy, all decay applied. Weights that share a sum
     /// all show it; without AdaGrad all are 0.
     #[must_use]
     pub fn squares(&self) -> Parameters {
-        self.optimizer.squares(self.kernels, &self.parameters)
+        self.state.optimizer.squares(self.kernels, &self.state.parameters)
     }
 
     /// Replaces the weights; AdaGrad's memory stays.
@@ -211,14 +208,14 @@ impl Trainer {
     pub fn set_weights(&mut self, weights: Weights<'_>) -> Result<()> {
         weights.check(&self.network.shape)?;
         check_weights(&self.network, weights)?;
-        self.replace(Parameters::copy_from(&self.network.shape, self.parameters.tied, weights)?);
+        self.replace(Parameters::copy_from(&self.network.shape, self.state.parameters.tied, weights)?);
         Ok(())
     }
 
     /// The output bias with what is added to it when serving.
     fn served_b2(&self) -> Vec<Block> {
-        let mut b2 = self.parameters.b2.clone();
-        for (b2, shift) in as_floats_mut(&mut b2).iter_mut().zip(as_floats(&self.shifts)) {
+        let mut b2 = self.state.parameters.b2.clone();
+        for (b2, shift) in as_floats_mut(&mut b2).iter_mut().zip(as_floats(&self.state.shifts)) {
             *b2 += shift;
         }
         b2
@@ -226,8 +223,8 @@ impl Trainer {
 
     /// Goes on with other weights, which count as decayed up to the present step.
     pub(super) fn replace(&mut self, parameters: Parameters) {
-        self.parameters = parameters;
-        self.optimizer.restart();
+        self.state.parameters = parameters;
+        self.state.optimizer.restart();
     }
 
     /// Weighs the loss of each output's positives by a finite factor of at least 0.
@@ -251,13 +248,20 @@ impl Trainer {
     /// # Errors
     /// [`Error::Length`] unless there is one rate an output, [`Error::Config`] if one is not in (0, 1].
     pub fn set_inclusion_rates(&mut self, rates: &[f64]) -> Result<()> {
+        self.offsets = self.offsets_of(rates)?;
+        Ok(())
+    }
+
+    /// ln π, one an output's slot.
+    pub(super) fn offsets_of(&self, rates: &[f64]) -> Result<Vec<Block>> {
         Error::check_length("inclusion rates", self.network.shape.tags(), rates.len())?;
         if let Some(found) = rates.iter().find(|rate| !(**rate > 0.0 && **rate <= 1.0)) {
             return Err(Error::Config { option: "inclusion rate", expected: "a number in (0, 1]", found: found.to_string() });
         }
-        let offsets: Vec<f32> = rates.iter().map(|rate| ln(*rate) as f32).collect();
-        self.network.shape.scatter_slots(&offsets, &mut self.offsets);
-        Ok(())
+        let logs: Vec<f32> = rates.iter().map(|rate| ln(*rate) as f32).collect();
+        let mut offsets = vec![Block::ZERO; self.network.shape.slot_blocks()];
+        self.network.shape.scatter_slots(&logs, &mut offsets);
+        Ok(offsets)
     }
 
     /// Runs `work` on the caller's pool, if there is one, entered once.
@@ -281,9 +285,9 @@ impl Trainer {
         let shape = &self.network.shape;
         samples.iter().try_for_each(|sample| sample.check(shape))?;
         if samples.is_empty() {
-            return Ok(StepReport { step: self.step, loss: 0.0, penalty: 0.0, pairs: 0, loss_sum: 0.0 });
+            return Ok(StepReport { step: self.state.step, loss: 0.0, penalty: 0.0, pairs: 0, loss_sum: 0.0 });
         }
-        let step = self.step + 1;
+        let step = self.state.step + 1;
         let config = &self.config;
         let rng = Philox::new(config.seed);
         let dropout = |rate: f64| (rate > 0.0).then(|| (rng, rate, dropout_threshold(rate)));
@@ -297,18 +301,18 @@ impl Trainer {
             None => (Outputs::All, &[][..], samples.iter().map(|sample| sample.scored(shape.tags())).sum()),
             Some(pairs) => (Outputs::Listed(pairs), pairs.rows(), pairs.len()),
         };
-        if self.parameters.tied {
+        if self.state.parameters.tied {
             self.rows.extend_from_slice(touched_outputs);
             self.rows.sort_unstable();
             self.rows.dedup();
         }
         let touched = Touched { w1: &self.rows, outputs: touched_outputs };
         let factor = config.reduction.factor(samples.len(), shape.tags(), pairs);
-        self.optimizer.catch_up(self.kernels, touched, &mut self.parameters)?;
+        self.state.optimizer.catch_up(self.kernels, touched, &mut self.state.parameters)?;
         let inputs = PassInputs {
             kernels: self.kernels,
             network: &self.network,
-            weights: self.parameters.weights(),
+            weights: self.state.parameters.weights(),
             keywords: &self.keywords,
             samples,
             outputs,
@@ -322,7 +326,7 @@ impl Trainer {
         self.pass.run(&inputs, self.workers)?;
         let loss_sum: f64 = self.pass.losses.iter().sum();
         if let Err(error) = self.check_finite(samples.len(), loss_sum) {
-            self.optimizer.undo(touched, &mut self.parameters);
+            self.state.optimizer.undo(touched, &mut self.state.parameters);
             return Err(error);
         }
 
@@ -336,9 +340,9 @@ impl Trainer {
             samples: samples.len(),
             workers: self.workers,
         };
-        update.run(self.optimizer.begin(self.kernels, config.lr_at(step), touched, &mut self.parameters)?)?;
-        self.step = step;
-        self.optimizer.flush_if_due(self.kernels, &mut self.parameters)?;
+        update.run(self.state.optimizer.begin(self.kernels, config.lr_at(step), touched, &mut self.state.parameters)?)?;
+        self.state.step = step;
+        self.state.optimizer.flush_if_due(self.kernels, &mut self.state.parameters)?;
         Ok(StepReport { step, loss: loss_sum * factor, penalty: self.pass.penalty, pairs, loss_sum })
     }
 
@@ -361,8 +365,8 @@ impl Trainer {
             return Ok(());
         }
         let what = if (a + z).is_finite() { "the score of some set of keywords" } else { "a weight" };
-        let lr = self.config.lr_at(self.step);
-        Err(Error::NonFinite { what, tag: None, epoch: self.epoch, step: self.step, lr })
+        let lr = self.config.lr_at(self.state.step);
+        Err(Error::NonFinite { what, tag: None, epoch: self.state.epoch, step: self.state.step, lr })
     }
 
     /// Fails if the loss or any gradient is not finite, or so large that a sum over the mini-batch could overflow.
@@ -372,7 +376,7 @@ impl Trainer {
             (largest(&self.pass.hidden), largest(&self.pass.delta), largest(&self.pass.d_pre_activations));
         let bound = f64::from(f32::MAX) / samples as f64;
         let (as_input, as_output) = (da * f64::from(self.keywords.factor()), hidden * delta);
-        let together = if self.parameters.tied { as_input + as_output } else { as_input.max(as_output) };
+        let together = if self.state.parameters.tied { as_input + as_output } else { as_input.max(as_output) };
         let fits = delta <= bound && together <= bound;
         if loss_sum.is_finite() && self.pass.penalty.is_finite() && fits {
             return Ok(());
@@ -388,9 +392,9 @@ impl Trainer {
         Err(Error::NonFinite {
             what: if loss_sum.is_finite() { "a gradient" } else { "the loss" },
             tag: culprit,
-            epoch: self.epoch,
-            step: self.step + 1,
-            lr: self.config.lr_at(self.step + 1),
+            epoch: self.state.epoch,
+            step: self.state.step + 1,
+            lr: self.config.lr_at(self.state.step + 1),
         })
     }
 
@@ -412,6 +416,7 @@ impl Trainer {
                 vocabulary: self.vocabulary.view(),
                 tags: keywords.as_ref().unwrap_or(&self.tags),
                 provenance: &provenance,
+                extensions: &Extensions::default(),
             }
             .to_model()
         })

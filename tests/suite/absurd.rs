@@ -7,6 +7,7 @@ use tagomatic::aligned::as_floats;
 use tagomatic::data::{Corpus, Item};
 use tagomatic::kernels::LossKind;
 use tagomatic::layers::sigmoid_loss::Reduction;
+use tagomatic::metrics::Metric;
 use tagomatic::network::{Activation, Weights};
 use tagomatic::rng::Philox;
 use tagomatic::train::recipe::{TrainingSet, Validation};
@@ -107,6 +108,7 @@ impl Draws {
                 Negatives::Sampled(0.5),
             ]),
             correction: self.of(Correction::ALL),
+            metric: self.of(Metric::ALL),
             patience: self.of(&[0, 1]),
             seed: self.of(&[0, u64::MAX]),
         }

@@ -4,6 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use tagomatic::aligned::{Block, LANES, as_floats_mut};
+use tagomatic::format::Extensions;
 use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
 use tagomatic::rng::{Parameter, Philox};
 use tagomatic::selection::{MinScore, Selection};
@@ -74,6 +75,7 @@ fn pooled(pooling: Pooling, keywords: usize, hidden: usize, group_tags: &[usize]
         vocabulary: Vocabulary::from_keywords(names("k", keywords)).unwrap().view(),
         tags: &Tags::from_names(names("t", shape.tags())).unwrap(),
         provenance: &Provenance::new(),
+        extensions: &Extensions::default(),
     }
     .to_model()
     .unwrap()
@@ -168,6 +170,7 @@ fn groups_are_networks_of_their_own() {
                     vocabulary: bank.vocabulary(),
                     tags: &Tags::from_names(names("t", own.tags())).unwrap(),
                     provenance: &Provenance::new(),
+                    extensions: &Extensions::default(),
                 };
                 let alone = Tagger::new(alone.to_model().unwrap());
                 let mut expected = vec![0.0; own.tags()];

@@ -40,7 +40,8 @@ impl Default for Autoencoder {
 pub struct Pretrain {
     /// For so many epochs, at least 1.
     pub epochs: u32,
-    /// The autoencoder. Hidden units, optimiser, decay, dropout, penalty and seed are the tagger's.
+    /// The autoencoder. Hidden units, optimiser, decay, dropout, penalty and seed are the tagger's, but squared-gradient sums start at
+    /// 0.
     pub autoencoder: Autoencoder,
 }
 
@@ -84,6 +85,8 @@ impl Pretrain {
             hidden_bias: tagger.hidden_bias && !threshold,
             reduction: if self.autoencoder.negatives.is_some() { Reduction::MeanActive } else { Reduction::Mean },
             negatives: Negatives::All,
+            // Means over so many pairs have small gradients, which squares of another size would drown.
+            initial_square: 0.0,
             ..tagger.clone()
         }
     }
@@ -97,19 +100,30 @@ impl Trainer {
     /// [`Error::Config`] without one, or after the first step; whatever [`Trainer::fit`] fails with.
     pub fn pretrain(&mut self, dataset: &Dataset, observer: &mut Observer<'_>) -> Result<FitReport> {
         let error = |expected, found: String| Error::Config { option: "pretrain", expected, found };
-        let pretrain = self.config.pretrain.ok_or_else(|| error("an autoencoder", "none".to_owned()))?;
         if self.steps() > 0 {
             return Err(error("a trainer before its first step", format!("{} steps", self.steps())));
         }
-        let config = pretrain.config(&self.config);
-        let statistics = Statistics::of_keywords(dataset, self.vocabulary.len());
-        let mut autoencoder = Trainer::new(config, self.vocabulary.clone(), Tags::from_names::<[&str; 0]>([])?, &statistics)?;
-        autoencoder.work_like(self);
+        let autoencoder = self.autoencoder(dataset)?;
+        let mut autoencoder = autoencoder.ok_or_else(|| error("an autoencoder", "none".to_owned()))?;
         let report = autoencoder.fit(dataset, None, observer)?;
-        let mut parameters = self.snapshot();
-        let learnt = autoencoder.snapshot();
+        self.begin_with(&autoencoder);
+        Ok(report)
+    }
+
+    /// The configured autoencoder before its first step, for the keywords of `dataset`.
+    pub(in super::super) fn autoencoder(&self, dataset: &Dataset) -> Result<Option<Trainer>> {
+        let Some(pretrain) = self.config.pretrain else { return Ok(None) };
+        let statistics = Statistics::of_keywords(dataset, self.vocabulary.len());
+        let no_tags = Tags::from_names::<[&str; 0]>([])?;
+        let mut autoencoder = Trainer::new(pretrain.config(&self.config), self.vocabulary.clone(), no_tags, &statistics)?;
+        autoencoder.work_like(self);
+        Ok(Some(autoencoder))
+    }
+
+    /// Takes the first layer of a trained autoencoder.
+    pub(in super::super) fn begin_with(&mut self, autoencoder: &Trainer) {
+        let (mut parameters, learnt) = (self.snapshot(), autoencoder.snapshot());
         (parameters.w1, parameters.b1) = (learnt.w1, learnt.b1);
         self.replace(parameters);
-        Ok(report)
     }
 }

@@ -20,6 +20,7 @@ use super::batch::{PairWeights, Sample, Targets};
 use super::config::{Negatives, TrainConfig};
 use super::parameters::{Statistics, prior_logit};
 use super::trainer::Trainer;
+use crate::aligned::Block;
 use crate::data::{Dataset, WeightedDraws};
 use crate::error::{Error, Result};
 use crate::network::{Activation, OutputLayout, Pooling, Shape};
@@ -166,6 +167,7 @@ impl TrainConfig {
 }
 
 /// The pairs that an epoch scores.
+#[derive(Clone, Debug)]
 pub(super) enum EpochPairs {
     /// All of each sample.
     All,
@@ -184,6 +186,7 @@ pub(super) struct DrawnNegatives {
 }
 
 /// How negatives are drawn for a sample.
+#[derive(Clone, Debug)]
 pub(super) struct SampleDraws {
     rng: Philox,
     drawn: Drawn,
@@ -192,7 +195,7 @@ pub(super) struct SampleDraws {
 }
 
 /// How many negatives a sample gets.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum DrawCount {
     Each(usize),
     /// So many times its positives, to the nearest number.
@@ -200,6 +203,13 @@ enum DrawCount {
 }
 
 impl EpochPairs {
+    /// Exchanges the offsets that training sees with those of the epoch, if it has its own.
+    pub(super) fn swap_offsets(&mut self, offsets: &mut Vec<Block>) {
+        if let EpochPairs::OfTags(pairs) = self {
+            pairs.swap_offsets(offsets);
+        }
+    }
+
     /// Draws the negatives of the samples `indices`, in step `step`.
     pub(super) fn draw(&self, objective: Objective, dataset: &Dataset, indices: &[u32], step: u64, drawn: &mut DrawnNegatives) {
         drawn.ids.clear();
@@ -264,13 +274,15 @@ impl Objective {
 }
 
 impl Trainer {
-    /// The pairs that the coming epoch scores.
-    pub(super) fn epoch_pairs(&mut self, dataset: &Dataset) -> Result<EpochPairs> {
+    /// The pairs that `epoch` scores.
+    pub(super) fn epoch_pairs(&mut self, dataset: &Dataset, epoch: u32) -> Result<EpochPairs> {
         let rng = Philox::new(self.config.seed);
         match (self.config.objective, self.config.negatives) {
             (Objective::Autoencoder(autoencoder), _) => autoencoder.epoch_pairs(rng, dataset, self.vocabulary.len()),
             (_, Negatives::All) => Ok(EpochPairs::All),
-            (Objective::Tagger, Negatives::Sampled(ratio)) => self.sample_negatives(dataset, ratio).map(EpochPairs::OfTags),
+            (Objective::Tagger, Negatives::Sampled(ratio)) => {
+                self.sample_negatives(dataset, ratio, epoch).map(EpochPairs::OfTags)
+            }
             (Objective::Anchor(anchor), Negatives::Sampled(ratio)) => {
                 let weights = WeightedDraws::new(&dataset.tag_counts(self.tags.len()), anchor.power)?;
                 Ok(EpochPairs::Drawn(SampleDraws { rng, drawn: Drawn::Tags, weights, count: DrawCount::PerPositive(ratio) }))

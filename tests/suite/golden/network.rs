@@ -5,6 +5,7 @@ use std::path::Path;
 use half::f16;
 use serde_json::Value;
 use tagomatic::aligned::{Block, LANES, as_floats, as_floats_mut};
+use tagomatic::format::Extensions;
 use tagomatic::kernels::Kernels;
 use tagomatic::layers::embedding_bag::{self, Bag};
 use tagomatic::network::{Activation, Network, Pooling, Shape, Weights};
@@ -263,6 +264,7 @@ pub(super) fn tagger(network: &Network, plain: &Plain, level: Level) -> tagomati
             vocabulary: Vocabulary::from_keywords(names("k", shape.keywords()))?.view(),
             tags: &Tags::from_names(names("t", shape.tags()))?,
             provenance: &Provenance::new(),
+            extensions: &Extensions::default(),
         }
         .to_model()
     })?;

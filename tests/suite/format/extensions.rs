@@ -1,0 +1,90 @@
+//! Sections after the twelve, known and unknown.
+
+use super::*;
+
+#[test]
+fn unknown_sections() {
+    let model = Parts::small().model().unwrap();
+    let with = |more: &[(&str, u32, &[u8])]| {
+        let mut pieces = Pieces::of(&model);
+        pieces.0.extend(more.iter().map(|&(name, flags, body)| (name.to_owned(), flags, body.to_vec())));
+        pieces.bytes()
+    };
+    let bytes = with(&[("AAAA", 0, b"anything"), ("B2B2", 0, b"")]);
+    let known = Model::from_bytes(&bytes).unwrap();
+    assert_eq!(known.bytes(), bytes, "unknown sections are kept");
+    assert_eq!(known.sections().len(), 14);
+    assert_eq!((known.sections()[12].name(), known.sections()[12].length()), ("AAAA", 8));
+    assert_eq!(known.tags(), model.tags());
+
+    assert!(
+        matches!(Model::from_bytes(&with(&[("AAAA", 1, b"")])), Err(Error::NewerModel { what, .. }) if what.contains("AAAA"))
+    );
+    refused(&with(&[("AAAA", 2, b"")]), "section table");
+    refused(&with(&[("B2B2", 0, b""), ("AAAA", 0, b"")]), "section table");
+    refused(&with(&[("AAAA", 0, b""), ("AAAA", 0, b"")]), "section table");
+    refused(&with(&[("aaaa", 0, b"")]), "section table");
+    refused(&with(&[("\u{e9}\u{e9}", 0, b"")]), "section table");
+    let mut damaged = bytes;
+    let at = known.sections()[12].offset() as usize;
+    damaged[at] ^= 1;
+    assert!(refused(&damaged, "unknown section").contains("AAAA"));
+}
+
+#[test]
+fn extensions() {
+    let parts = Parts::full();
+    let model = parts.model().unwrap();
+    assert_eq!(model.extensions(), &parts.extensions);
+    let names: Vec<&str> = NAMES.into_iter().chain(EXTENSIONS.iter().map(|(name, _)| *name)).collect();
+    assert!(model.sections().iter().map(|section| section.name()).eq(names), "all of them, ascending");
+    assert!(EXTENSIONS.is_sorted());
+    assert_eq!(Pieces::of(&model).bytes(), model.bytes(), "the tests' own writer agrees");
+    // A model of another one's parts keeps them.
+    let provenance = model.provenance().unwrap();
+    assert_eq!(model.parts(&provenance).to_model().unwrap().bytes(), model.bytes());
+
+    let good = Pieces::of(&model);
+    for (name, flags) in EXTENSIONS {
+        for other in [0, 1, 2].into_iter().filter(|&other| other != flags) {
+            let mut bad = good.clone();
+            bad.0.iter_mut().filter(|piece| piece.0 == name).for_each(|piece| piece.1 = other);
+            assert!(refused(&bad.bytes(), "section table").contains(&format!("flags {flags:#x} of {name}")));
+        }
+        for change in [-1, 1, 4, 64] {
+            let mut bad = good.clone();
+            let length = bad.body(name).len().saturating_add_signed(change);
+            bad.body(name).resize(length, 0);
+            refused(&bad.bytes(), name);
+        }
+        let mut bytes = model.bytes().to_vec();
+        let section = model.sections().iter().find(|section| section.name() == name).unwrap();
+        bytes[section.offset() as usize] ^= 1;
+        assert!(refused(&bytes, name).contains("expected checksum"));
+        // Another order, or twice.
+        let place = good.0.iter().position(|piece| piece.0 == name).unwrap();
+        for at in [place, 11] {
+            let mut bad = good.clone();
+            bad.0.insert(at, good.0[place].clone());
+            refused(&bad.bytes(), "section table");
+        }
+        let mut bad = good.clone();
+        bad.0.insert(place, ("ZZZZ".to_owned(), 0, Vec::new()));
+        refused(&bad.bytes(), "section table");
+    }
+}
+
+#[test]
+fn logit_errors_out_of_range() {
+    let good = Pieces::of(&Parts::full().model().unwrap());
+    for (measured, bound) in
+        [(-0.0, 1.0), (-1.0, 1.0), (f64::NAN, 1.0), (f64::INFINITY, f64::INFINITY), (1.0, 0.5), (1.0, f64::NAN), (0.0, -0.0)]
+    {
+        let mut bad = good.clone();
+        bad.body("LERR").copy_from_slice(&[measured, bound].map(f64::to_le_bytes).concat());
+        assert!(refused(&bad.bytes(), "LERR").contains("0 <= measured <= bound"));
+        let mut parts = Parts::full();
+        parts.extensions.logit_error = Some(LogitError { measured, bound });
+        assert!(matches!(parts.model(), Err(Error::Config { option: "logit error", .. })));
+    }
+}
