@@ -8,7 +8,7 @@ use tagomatic::{Model, Tags};
 
 use super::eval::Skipped;
 use super::failure::{Failure, Result};
-use super::load::{self, OnError};
+use super::load::{self, Reading};
 use super::{Session, output};
 
 #[derive(clap::Args)]
@@ -16,7 +16,7 @@ use super::{Session, output};
 pub(super) struct Arguments {
     /// The model; the file must not be changed in place meanwhile (rename a new one over it)
     model: PathBuf,
-    /// Tagged items to choose on, JSON Lines: neither those of training nor those of the test
+    /// Tagged items to choose on: neither those of training nor those of the test
     #[arg(required = true)]
     valid: Vec<PathBuf>,
     /// Where the tuned model goes; it appears whole or not at all. For - it goes to standard output, and the report to standard error
@@ -28,9 +28,8 @@ pub(super) struct Arguments {
     /// Only this tag; may be repeated
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
-    /// What to do at a malformed line: stop with its place, or skip and count it
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
-    on_error: OnError,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 #[derive(Serialize)]
@@ -63,7 +62,7 @@ struct TagDocument<'a> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { model: path, valid, out, threshold, tags, on_error } = arguments;
+    let Arguments { model: path, valid, out, threshold, tags, reading } = arguments;
     let to_stdout = out == Path::new("-");
     if !to_stdout {
         load::check_apart(out, valid)?;
@@ -71,7 +70,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     }
     let model = load::model(path)?;
     let tags = (!tags.is_empty()).then(|| indices(model.tags(), tags)).transpose()?;
-    let encoded = load::encode(valid, *on_error, |keyword| model.vocabulary().get(keyword), model.tags())?;
+    let encoded = load::encode(valid, *reading, |keyword| model.vocabulary().get(keyword), model.tags())?;
     let tagger = session.tagger(model)?;
     let tuned = tune(&tagger, &encoded.dataset, *threshold, tags.as_deref(), session.pool.as_deref())?;
     let document = Document::new(&tuned, tagger.tags(), Skipped::of(&encoded));

@@ -9,6 +9,8 @@ mod cli;
 mod format;
 #[cfg(feature = "train")]
 mod golden;
+#[cfg(feature = "cli")]
+mod interchange;
 #[cfg(feature = "train")]
 mod objectives;
 mod serving;
