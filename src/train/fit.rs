@@ -11,6 +11,7 @@ use super::trainer::Trainer;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, KeyMeasures, evaluate_network};
+use crate::layers::Net;
 use crate::metrics::Propensities;
 use crate::rng::Philox;
 
@@ -196,8 +197,8 @@ impl Trainer {
         // The outputs of an autoencoder are no tags.
         thresholds.resize(self.network.shape.tags(), 0.5);
         self.with_served(|weights| {
-            let run =
-                || evaluate_network(self.kernels, &self.network, weights, &thresholds, dataset, propensities, self.workers);
+            let net = Net { kernels: self.kernels, network: &self.network, weights, calibration: None };
+            let run = || evaluate_network(net, &thresholds, dataset, propensities, self.workers);
             match &self.pool {
                 Some(pool) => pool.install(run),
                 None => run(),
