@@ -10,6 +10,8 @@
 
 mod batch;
 mod by_row;
+mod checkpoint;
+mod codec;
 mod config;
 mod decay;
 mod fit;
@@ -27,6 +29,7 @@ mod trainer;
 mod update;
 
 pub use batch::{PairWeights, Sample, Targets};
+pub use checkpoint::{Checkpoints, Every};
 pub use config::{Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Rowwise, TrainConfig};
 pub use fit::{EpochReport, Event, FitReport, FitState, Observer, pool};
 pub use objective::{Anchor, AnchorKind, Autoencoder, Objective, Pretrain};

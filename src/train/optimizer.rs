@@ -11,6 +11,7 @@
 //! beside one of the three kinds of [`DecayMode`]. Gradients that are 0 change neither w nor G, so stepping only on the rows that a
 //! mini-batch touches is exactly the dense optimiser ([`super::table`]).
 
+use super::codec::Codec;
 use super::config::{DecayMode, EpsilonPlace, OptimizerKind, Rowwise, TrainConfig};
 use super::objective::{Biases, OutputForm};
 use super::parameters::Parameters;
@@ -107,6 +108,15 @@ impl Sums {
         let blocks = if rowwise { blocks_for(rows) } else { weights };
         let sums = Parameters::filled_part(what, blocks, config.initial_square as f32)?;
         Ok(if rowwise { Sums::EachRow(sums) } else { Sums::EachWeight(sums) })
+    }
+
+    /// Passes over them.
+    pub(super) fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        match self {
+            // They may overflow; that freezes the weight.
+            Sums::EachWeight(sums) | Sums::EachRow(sums) => codec.floats("squared-gradient sums", sums, |sum| sum >= 0.0),
+            Sums::One => Ok(()),
+        }
     }
 
     /// The sums of a row, as they are.
@@ -263,6 +273,18 @@ impl Optimizer {
             b2: self.b2.spread(shape.slot_blocks(), |_| 0),
             tied: parameters.tied,
         }
+    }
+
+    /// Passes over sums and clocks; which there are follows from the configuration.
+    pub(super) fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        self.w1.visit(codec)?;
+        self.b1.visit(codec)?;
+        match &mut self.output {
+            Output::Units(sums) => sums.visit(codec)?,
+            Output::Rows(table) => table.visit(codec)?,
+            Output::Tied => {}
+        }
+        self.b2.visit(codec)
     }
 
     /// All rows count as decayed up to the present step.

@@ -1,11 +1,13 @@
 //! All parameters of a network in training: initial values, and the shape they share with gradients' squares.
 
+use super::codec::Codec;
 use super::config::TrainConfig;
 use super::objective::OutputForm;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
+use crate::format::check_weights;
 use crate::ln::ln;
-use crate::network::{Activation, Shape, Weights};
+use crate::network::{Activation, Network, Shape, Weights};
 use crate::rng::{Parameter, Philox};
 
 /// Values of all parameters, owned; also the form of AdaGrad's squared-gradient sums.
@@ -98,6 +100,16 @@ impl Parameters {
             shape.scatter_slots(&config.initial_biases(statistics)?, &mut parameters.b2);
         }
         Ok(parameters)
+    }
+
+    /// Passes over all values, which must be fit for a model.
+    pub(super) fn visit(&mut self, codec: &mut dyn Codec, network: &Network) -> Result<()> {
+        const PART: &str = "weights";
+        for part in [&mut self.w1, &mut self.b1, &mut self.w2, &mut self.b2] {
+            codec.floats(PART, part, |_| true)?;
+        }
+        check_weights(network, self.weights())
+            .map_err(|error| Error::checkpoint(PART, "weights that a model can have", error.to_string()))
     }
 
     /// The parameters, borrowed.

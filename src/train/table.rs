@@ -3,6 +3,7 @@
 //! Rows that a step does not touch are not written. Where they decay in every step all the same, they catch up when they are next
 //! read ([`super::decay`]).
 
+use super::codec::Codec;
 use super::config::{DecayMode, TrainConfig};
 use super::decay::{LazyDecay, Missed};
 use super::optimizer::{Rule, StepRows, Sums};
@@ -107,6 +108,12 @@ impl Table {
             self.lazy.as_ref().is_some_and(LazyDecay::replays).then(|| self.caught_up(rule, kernels, weights)).flatten();
         let sums = replayed.as_ref().map_or(&self.sums, |(_, sums)| sums);
         sums.spread(weights.len(), |place| place / (self.size.width * LANES))
+    }
+
+    /// Passes over sums and clocks; which there are follows from the configuration.
+    pub(super) fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        self.sums.visit(codec)?;
+        self.lazy.as_mut().map_or(Ok(()), |lazy| lazy.visit(codec))
     }
 
     /// All rows count as decayed up to the present step.

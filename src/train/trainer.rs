@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::batch::{Keywords, Sample};
+use super::codec::Codec;
 use super::config::TrainConfig;
 use super::objective::{Objective, OutputForm};
 use super::optimizer::{Optimizer, Touched};
@@ -186,11 +187,16 @@ impl Trainer {
         self.state.optimizer.decayed_w2(self.kernels, w2).map_or(Cow::Borrowed(w2), Cow::Owned)
     }
 
+    /// Calls `look` with the weights after the last step, all decay applied.
+    fn with_decayed<R>(&self, look: impl FnOnce(Weights<'_>) -> R) -> R {
+        let (w1, w2) = (self.decayed_w1(), self.decayed_w2());
+        let w2 = if self.state.parameters.tied { &w1 } else { &w2 };
+        look(Weights { w1: &w1, w2, ..self.state.parameters.weights() })
+    }
+
     /// Calls `look` with the weights that are served.
     pub(super) fn with_served<R>(&self, look: impl FnOnce(Weights<'_>) -> R) -> R {
-        let (w1, w2, b2) = (self.decayed_w1(), self.decayed_w2(), self.served_b2());
-        let w2 = if self.state.parameters.tied { &w1 } else { &w2 };
-        look(Weights { w1: &w1, b1: &self.state.parameters.b1, w2, b2: &b2 })
+        self.with_decayed(|weights| look(Weights { b2: &shifted(weights.b2, &self.state.shifts), ..weights }))
     }
 
     /// AdaGrad's squared-gradient sum of each weight, in the form of weights: a copy, all decay applied. Weights that share a sum
@@ -210,15 +216,6 @@ impl Trainer {
         check_weights(&self.network, weights)?;
         self.replace(Parameters::copy_from(&self.network.shape, self.state.parameters.tied, weights)?);
         Ok(())
-    }
-
-    /// The output bias with what is added to it when serving.
-    fn served_b2(&self) -> Vec<Block> {
-        let mut b2 = self.state.parameters.b2.clone();
-        for (b2, shift) in as_floats_mut(&mut b2).iter_mut().zip(as_floats(&self.state.shifts)) {
-            *b2 += shift;
-        }
-        b2
     }
 
     /// Goes on with other weights, which count as decayed up to the present step.
@@ -403,24 +400,47 @@ impl Trainer {
     /// # Errors
     /// [`Error::BadWeight`] if a weight is not finite: such a model is never made. [`Error::BadName`] if a keyword of an autoencoder,
     /// whose tags they are, cannot be the name of a tag.
-    pub fn model(&self, mut provenance: Provenance) -> Result<Model> {
-        self.config.describe(&mut provenance)?;
-        let keywords = match self.config.objective {
+    pub fn model(&self, provenance: Provenance) -> Result<Model> {
+        self.with_decayed(|weights| self.model_of(&self.config, weights, &self.state.shifts, provenance))
+    }
+
+    /// A model of weights and shifts of this network, learnt as `config` says.
+    pub(super) fn model_of(
+        &self,
+        config: &TrainConfig,
+        weights: Weights<'_>,
+        shifts: &[Block],
+        mut provenance: Provenance,
+    ) -> Result<Model> {
+        config.describe(&mut provenance)?;
+        let keywords = match config.objective {
             Objective::Autoencoder(_) => Some(Tags::from_names(self.vocabulary.view().iter())?),
             Objective::Tagger | Objective::Anchor(_) => None,
         };
-        self.with_served(|weights| {
-            ModelParts {
-                network: &self.network,
-                weights,
-                vocabulary: self.vocabulary.view(),
-                tags: keywords.as_ref().unwrap_or(&self.tags),
-                provenance: &provenance,
-                extensions: &Extensions::default(),
-            }
-            .to_model()
-        })
+        ModelParts {
+            network: &self.network,
+            weights: Weights { b2: &shifted(weights.b2, shifts), ..weights },
+            vocabulary: self.vocabulary.view(),
+            tags: keywords.as_ref().unwrap_or(&self.tags),
+            provenance: &provenance,
+            extensions: &Extensions::default(),
+        }
+        .to_model()
     }
+
+    /// Passes over the state.
+    pub(super) fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        self.state.visit(codec, &self.network)
+    }
+}
+
+/// The output bias with what is added to it when serving.
+fn shifted(b2: &[Block], shifts: &[Block]) -> Vec<Block> {
+    let mut served = b2.to_vec();
+    for (b2, shift) in as_floats_mut(&mut served).iter_mut().zip(as_floats(shifts)) {
+        *b2 += shift;
+    }
+    served
 }
 
 #[cfg(test)]

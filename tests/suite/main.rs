@@ -18,6 +18,8 @@ mod golden;
 mod interchange;
 #[cfg(feature = "live")]
 mod live;
+#[cfg(feature = "cli")]
+mod lost;
 #[cfg(feature = "train")]
 mod objectives;
 mod serving;
