@@ -21,6 +21,7 @@
 //! | [`explain`], [`neighbors`] | what each keyword adds to a score; tags that a model sees alike |
 //! | `live` | serving while the model is replaced |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
+//! | `rules` | what a tag is, in terms of the themes and keywords of items |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
 //! | `calibrate`, `tune` | calibration and thresholds from validation data |
 //! | `features`, `taxonomy` | a model as a feature space; groups of tags that are alike |
@@ -55,6 +56,8 @@ mod named;
 pub mod neighbors;
 pub mod network;
 pub mod rng;
+#[cfg(feature = "train")]
+pub mod rules;
 pub mod selection;
 pub mod tagger;
 pub mod tags;

@@ -18,6 +18,9 @@ pub(super) struct Arguments {
     /// Tagged items
     #[arg(required = true)]
     file: Vec<PathBuf>,
+    /// Rules that make tags out of the tags and keywords of the items, those that the model was trained with
+    #[arg(long = "tags", value_name = "RULES.toml")]
+    rules: Option<PathBuf>,
     #[command(flatten)]
     reading: Reading,
 }
@@ -79,7 +82,9 @@ struct Document<'a> {
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let model = load::model(&arguments.model)?;
-    let encoded = load::encode(&arguments.file, arguments.reading, |keyword| model.vocabulary().get(keyword), model.tags())?;
+    let rules = arguments.rules.as_deref().map(load::rules).transpose()?;
+    let keyword = |keyword: &str| model.vocabulary().get(keyword);
+    let encoded = load::encode(&arguments.file, arguments.reading, rules.as_ref(), keyword, model.tags())?;
     let skipped = Skipped::of(&encoded);
     let tagger = session.tagger(model)?;
     let evaluated = measure(session, &tagger, &encoded)?;

@@ -8,6 +8,7 @@ use tagomatic::kernels::LossKind;
 use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::metrics::Metric;
 use tagomatic::network::Activation;
+use tagomatic::rules::Withhold;
 use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::train::{
     Anchor, AnchorKind, Autoencoder, Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, Objective, OptimizerKind,
@@ -35,6 +36,9 @@ pub(super) struct Arguments {
     /// Items to validate on, which decide when training stops and which epoch is kept
     #[arg(long, value_name = "FILE", conflicts_with = "valid_fraction")]
     valid: Option<PathBuf>,
+    /// Rules that make tags out of the tags and keywords of the items, of those in --valid too
+    #[arg(long, value_name = "RULES.toml")]
+    tags: Option<PathBuf>,
     /// The share of DATA to validate on instead; 0 for none, then the last epoch is kept
     #[arg(long, value_name = "X", default_value_t = VALID_FRACTION, value_parser = fraction)]
     valid_fraction: f64,
@@ -243,7 +247,7 @@ impl Options {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { data, out, valid, reading, .. } = arguments;
+    let Arguments { data, out, valid, tags, reading, .. } = arguments;
     // What can be known to fail fails before the work.
     let Options { penalty, penalty_weight, .. } = arguments.options;
     if penalty.is_some() != penalty_weight.is_some() {
@@ -256,14 +260,23 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         load::check_apart("--curve", curve, data.iter().chain(valid))?;
     }
     if !to_stdout {
-        load::check_apart("--out", out, data.iter().chain(valid))?;
+        load::check_apart("--out", out, data.iter().chain(valid).chain(tags))?;
         Model::check_save(out).map_err(Failure::saving)?;
     }
 
-    let (corpus, read) = load::corpus(Items::new(data, *reading)?)?;
-    let set = TrainingSet::new(corpus, arguments.min_count).map_err(|error| Failure::in_files(error, data))?;
+    let rules = tags.as_deref().map(load::rules).transpose()?;
+    let mut items = Items::new(data, *reading)?;
+    if let Some(rules) = &rules {
+        items = items.labelled(rules, Withhold::FromAll);
+    }
+    let (corpus, read) = load::corpus(items)?;
+    let set = match &rules {
+        Some(rules) => TrainingSet::with_rules(corpus, arguments.min_count, rules),
+        None => TrainingSet::new(corpus, arguments.min_count),
+    };
+    let set = set.map_err(|error| Failure::in_files(error, data))?;
     let keyword = |keyword: &str| set.vocabulary().get(keyword);
-    let encode = |file| load::encode(std::slice::from_ref(file), *reading, keyword, set.tags());
+    let encode = |file| load::encode(std::slice::from_ref(file), *reading, rules.as_ref(), keyword, set.tags());
     let valid = valid.as_ref().map(encode).transpose()?;
     let validation = match &valid {
         Some(valid) => Validation::On(&valid.dataset),

@@ -53,6 +53,7 @@ pub struct CorpusStats {
 struct Scratch {
     keywords: Vec<u32>,
     tags: Vec<u32>,
+    excluded: Vec<u32>,
 }
 
 impl Corpus {
@@ -82,8 +83,9 @@ impl Corpus {
     pub fn push(&mut self, item: &Item) -> Result<()> {
         self.keywords.ids(&item.keywords, &mut self.scratch.keywords)?;
         self.tags.ids(&item.tags, &mut self.scratch.tags)?;
-        let Pushed { repeated_keywords, repeated_tags } =
-            self.samples.push(&self.scratch.keywords, &self.scratch.tags, item.weight)?;
+        self.tags.ids(&item.excluded, &mut self.scratch.excluded)?;
+        let Scratch { keywords, tags, excluded } = &self.scratch;
+        let Pushed { repeated_keywords, repeated_tags } = self.samples.push_excluding(keywords, tags, excluded, item.weight)?;
         let last = self.samples.len() - 1;
         self.keywords.count(self.samples.keywords(last));
         self.tags.count(self.samples.tags(last));
@@ -111,12 +113,13 @@ impl Corpus {
         let tag_ids = new_ids(&tags, tags.len());
 
         let mut dataset = Dataset::new();
-        let (mut keywords_of_item, mut tags_of_item) = (Vec::new(), Vec::new());
+        let (mut keywords_of_item, mut tags_of_item, mut excluded_of_item) = (Vec::new(), Vec::new(), Vec::new());
         for i in 0..samples.len() {
             renumber(samples.keywords(i), &keyword_ids, &mut keywords_of_item);
             renumber(samples.tags(i), &tag_ids, &mut tags_of_item);
+            renumber(samples.excluded(i), &tag_ids, &mut excluded_of_item);
             stats.without_keywords += u64::from(keywords_of_item.is_empty());
-            dataset.push(&keywords_of_item, &tags_of_item, samples.weight(i))?;
+            dataset.push_excluding(&keywords_of_item, &tags_of_item, &excluded_of_item, samples.weight(i))?;
         }
         let names = |words: Vec<Word>| words.into_iter().map(|word| word.name).collect();
         Ok(Prepared { keywords: names(keywords), tags: names(tags), dataset, stats })

@@ -332,7 +332,10 @@ impl Trainer {
         let samples = u32::try_from(dataset.len())
             .map_err(|_| Error::TooLarge { what: "samples of a data set", limit: u32::MAX.into() })?;
         let pairs = self.epoch_pairs(dataset, epoch)?;
-        Ok(EpochPlan { order: Philox::new(self.config.seed).permutation(samples, epoch), pairs })
+        let mut order = Philox::new(self.config.seed).permutation(samples, epoch);
+        // The others would teach nothing.
+        order.retain(|&sample| pairs.scores(sample as usize));
+        Ok(EpochPlan { order, pairs })
     }
 
     /// Steps through the samples that `sums` does not count yet; of each, only the planned pairs count.
@@ -361,7 +364,7 @@ impl Trainer {
                 epoch: self.state.epoch,
                 step: report.step,
                 done: sums.samples as usize,
-                samples: dataset.len(),
+                samples: order.len(),
                 log_loss: sums.log_loss(),
             };
             if observer(event).is_break() {
@@ -373,10 +376,11 @@ impl Trainer {
 
     /// Fails if a tag has nothing to be told apart from, or by.
     fn check_trainable(&self, dataset: &Dataset) -> Result<()> {
-        for (tag, positives) in self.tags.iter().zip(dataset.tag_counts(self.tags.len())) {
-            let (positives, all) = (positives as usize, dataset.len());
-            if positives == 0 || positives == all {
-                return Err(Error::UntrainableTag { tag: tag.name.clone(), positives, negatives: all - positives });
+        let counts = dataset.tag_counts(self.tags.len()).into_iter().zip(dataset.exclusions().counts(self.tags.len()));
+        for (tag, (positives, excluded)) in self.tags.iter().zip(counts) {
+            let (positives, negatives) = (positives as usize, dataset.len() - (positives + excluded) as usize);
+            if positives == 0 || negatives == 0 {
+                return Err(Error::UntrainableTag { tag: tag.name.clone(), positives, negatives });
             }
         }
         Ok(())

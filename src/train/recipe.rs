@@ -14,6 +14,7 @@
 //! | `data.fingerprint` | hash of names and items, [`Prepared::fingerprint`] |
 //! | `data.valid_samples` | items validated on |
 //! | `data.min_count` | items that a keyword needed |
+//! | `data.rules` | the tag rules, as [`Rules`] write themselves; without rules the key is not there |
 //! | `fit.epochs`, `fit.best_epoch` | epochs run, and which was best |
 //! | `fit.valid_log_loss`, `fit.valid_p_at_1`, `fit.valid_micro_f1`, `fit.valid_macro_auc`, `fit.valid_macro_ap` | measures on the validation items, those that are defined |
 //! | `train.*` | each field of [`TrainConfig`] |
@@ -32,6 +33,7 @@ use crate::format::{Model, Provenance};
 use crate::kernels::Level;
 use crate::metrics::Metric;
 use crate::rng::Philox;
+use crate::rules::Rules;
 use crate::tags::Tags;
 use crate::vocab::Vocabulary;
 
@@ -44,6 +46,8 @@ pub struct TrainingSet {
     stats: CorpusStats,
     fingerprint: u64,
     min_count: u64,
+    /// What the rules, if there are any, say of themselves.
+    rules: Option<String>,
 }
 
 /// What decides when training stops and which epoch is kept.
@@ -124,17 +128,32 @@ impl TrainingSet {
     /// [`Error::NoData`] without items, keywords or tags, [`Error::UntrainableTag`] if all items have a tag; [`Error::BadName`] if
     /// a tag's name cannot be in a model; [`Error::TooLarge`].
     pub fn new(corpus: Corpus, min_count: u64) -> Result<Self> {
+        Self::numbered(corpus, min_count, Tags::from_names)
+    }
+
+    /// As [`TrainingSet::new`], of items that a [`Labeller`](crate::rules::Labeller) has seen: tags have the ids that the rules give
+    /// them, and the model tells the rules.
+    ///
+    /// # Errors
+    /// As [`TrainingSet::new`] and [`Rules::number`].
+    pub fn with_rules(corpus: Corpus, min_count: u64, rules: &Rules) -> Result<Self> {
+        let set = Self::numbered(corpus, min_count, |tags| rules.number(tags))?;
+        Ok(TrainingSet { rules: Some(rules.to_string()), ..set })
+    }
+
+    fn numbered(corpus: Corpus, min_count: u64, number: impl FnOnce(Vec<String>) -> Result<Tags>) -> Result<Self> {
         let prepared = corpus.finish(min_count)?;
         prepared.check_trainable()?;
         let fingerprint = prepared.fingerprint();
         let Prepared { keywords, tags, dataset, stats } = prepared;
         Ok(TrainingSet {
             vocabulary: Vocabulary::from_keywords(keywords)?,
-            tags: Tags::from_names(tags)?,
+            tags: number(tags)?,
             dataset,
             stats,
             fingerprint,
             min_count,
+            rules: None,
         })
     }
 
@@ -232,6 +251,9 @@ impl TrainingSet {
         ] {
             provenance.insert(key, value)?;
         }
+        if let Some(rules) = &self.rules {
+            provenance.insert("data.rules", rules.as_str())?;
+        }
         if let Some(valid) = valid {
             for metric in [Metric::LogLoss, Metric::PAt1, Metric::MicroF1, Metric::MacroAuc, Metric::MacroAp] {
                 if let Some(value) = valid.get(metric) {
@@ -273,7 +295,11 @@ mod tests {
         let (model, _) = train(SPLIT, &mut |_, _| ControlFlow::Continue(())).unwrap();
         let provenance = model.provenance().unwrap();
         let written: Vec<&str> = provenance.iter().map(|(key, _)| key).collect();
-        assert_eq!(documented.iter().filter(|key| **key != "train.*" && !written.contains(key)).count(), 0, "{documented:?}");
+        assert_eq!(
+            documented.iter().filter(|key| !["train.*", "data.rules"].contains(key) && !written.contains(key)).count(),
+            0,
+            "{documented:?}"
+        );
         for key in written {
             assert!(documented.contains(&key) || key.starts_with("train."), "{key}");
         }

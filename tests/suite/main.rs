@@ -22,6 +22,8 @@ mod live;
 mod lost;
 #[cfg(feature = "train")]
 mod objectives;
+#[cfg(feature = "cli")]
+mod rules;
 mod serving;
 #[cfg(feature = "train")]
 mod training;

@@ -17,7 +17,7 @@ pub use anchor::{Anchor, AnchorKind};
 pub use autoencoder::{Autoencoder, Pretrain};
 
 use super::batch::{PairWeights, Sample, Targets};
-use super::config::{Negatives, TrainConfig};
+use super::config::{Correction, Negatives, TrainConfig};
 use super::parameters::{Statistics, prior_logit};
 use super::trainer::Trainer;
 use crate::aligned::Block;
@@ -120,9 +120,14 @@ impl TrainConfig {
             Objective::Autoencoder(autoencoder) => autoencoder.expected_negatives(statistics)?,
             Objective::Tagger | Objective::Anchor(_) => None,
         };
-        let all = |positives: u64| statistics.samples.saturating_sub(positives);
         let of_output = |(output, &positives): (usize, &u64)| {
-            let negatives = drawn.as_ref().map_or_else(|| all(positives), |drawn| drawn[output]);
+            let all = statistics.samples.saturating_sub(positives);
+            let negatives = match (&drawn, self.negatives, self.correction) {
+                (Some(drawn), ..) => drawn[output],
+                // At the odds that the loss sees.
+                (None, Negatives::Sampled(ratio), Correction::Shift) => all.min((ratio * positives as f64 + 0.5) as u64),
+                (None, ..) => all,
+            };
             prior_logit(positives, negatives) as f32
         };
         Ok(statistics.positives.iter().enumerate().map(of_output).collect())
@@ -171,7 +176,7 @@ impl TrainConfig {
 pub(super) enum EpochPairs {
     /// All of each sample.
     All,
-    /// Each tag's positives, and those of its negatives that were drawn for the epoch.
+    /// Each tag's positives, and those of its negatives that may be scored, or were drawn for the epoch.
     OfTags(TagPairs),
     /// Each sample's positives, and negatives that are drawn for it in each step.
     Drawn(SampleDraws),
@@ -210,6 +215,14 @@ impl EpochPairs {
         }
     }
 
+    /// Whether any pair of a sample is scored.
+    pub(super) fn scores(&self, sample: usize) -> bool {
+        match self {
+            EpochPairs::OfTags(pairs) => pairs.scores(sample),
+            EpochPairs::All | EpochPairs::Drawn(_) => true,
+        }
+    }
+
     /// Draws the negatives of the samples `indices`, in step `step`.
     pub(super) fn draw(&self, objective: Objective, dataset: &Dataset, indices: &[u32], step: u64, drawn: &mut DrawnNegatives) {
         drawn.ids.clear();
@@ -223,8 +236,16 @@ impl EpochPairs {
                 DrawCount::PerPositive(ratio) => (ratio * positives.len() as f64 + 0.5).floor() as usize,
             };
             // Only the low word of the step names a decision.
+            let excluded = dataset.excluded(index as usize);
             let key = |attempt| draws.rng.draw_key(draws.drawn, attempt, index, step as u32);
-            draws.weights.draw(m, positives, key, &mut drawn.ids);
+            match draws.drawn {
+                Drawn::Tags if !excluded.is_empty() => {
+                    let mut excluded = [positives, excluded].concat();
+                    excluded.sort_unstable();
+                    draws.weights.draw(m, &excluded, key, &mut drawn.ids);
+                }
+                _ => draws.weights.draw(m, positives, key, &mut drawn.ids),
+            }
             drawn.ends.push(drawn.ids.len());
         }
     }
@@ -279,7 +300,8 @@ impl Trainer {
         let rng = Philox::new(self.config.seed);
         match (self.config.objective, self.config.negatives) {
             (Objective::Autoencoder(autoencoder), _) => autoencoder.epoch_pairs(rng, dataset, self.vocabulary.len()),
-            (_, Negatives::All) => Ok(EpochPairs::All),
+            (_, Negatives::All) if dataset.exclusions().is_empty() => Ok(EpochPairs::All),
+            (_, Negatives::All) => Ok(EpochPairs::OfTags(TagPairs::all(dataset, self.tags.len()))),
             (Objective::Tagger, Negatives::Sampled(ratio)) => {
                 self.sample_negatives(dataset, ratio, epoch).map(EpochPairs::OfTags)
             }

@@ -8,7 +8,7 @@ use crate::data::{Dataset, NegativeSampler, ScoredPairs, logit_correction};
 use crate::error::Result;
 use crate::rng::Philox;
 
-/// The pairs of an epoch with sampled negatives.
+/// The pairs of an epoch that are scored, where not all are.
 #[derive(Clone, Debug)]
 pub(in super::super) struct TagPairs {
     scored: ScoredPairs,
@@ -19,6 +19,17 @@ pub(in super::super) struct TagPairs {
 }
 
 impl TagPairs {
+    /// All but those of tags that a sample is no negative of.
+    pub(super) fn all(dataset: &Dataset, tags: usize) -> Self {
+        let scored = ScoredPairs::all_but(dataset.exclusions(), dataset.len(), tags);
+        TagPairs { scored, factors: None, offsets: None }
+    }
+
+    /// Whether any pair of a sample is scored.
+    pub(super) fn scores(&self, sample: usize) -> bool {
+        self.scored.row(sample).iter().any(|word| *word != 0)
+    }
+
     /// What counts of sample `i`, which counts `weight`.
     pub(super) fn weights(&self, i: usize, weight: f32) -> PairWeights<'_> {
         PairWeights::Scored { tags: self.scored.row(i), weight, negatives: self.factors.as_deref() }
@@ -36,7 +47,7 @@ impl Trainer {
     /// Draws the negatives of `epoch`, and corrects for them as configured.
     pub(super) fn sample_negatives(&mut self, dataset: &Dataset, ratio: f64, epoch: u32) -> Result<TagPairs> {
         let names: Vec<&str> = self.tags.iter().map(|tag| tag.name.as_str()).collect();
-        let negatives = NegativeSampler::new(Philox::new(self.config.seed), dataset.tag_sets(), &names, ratio)?;
+        let negatives = NegativeSampler::new(Philox::new(self.config.seed), dataset, &names, ratio)?;
         let rates: Vec<f64> = negatives.quotas().iter().map(|quota| quota.rate).collect();
         let (mut factors, mut offsets) = (None, None);
         match self.config.correction {
