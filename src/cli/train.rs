@@ -94,6 +94,9 @@ struct Options {
     /// Hidden units
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().hidden)]
     hidden: usize,
+    /// Networks to train from seeds SEED, SEED + 1 and so on, and to average on the logits: one network of N times the hidden units
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().average)]
+    average: u32,
     /// Nonlinearity of the hidden units: relu, leaky_relu[:slope], elu[:alpha], sigmoid, trec[:theta], tlin[:theta], identity
     #[arg(long, value_name = "NAME[:PARAM]", default_value_t = TrainConfig::default().activation)]
     activation: Activation,
@@ -215,6 +218,7 @@ impl Options {
             objective: if self.objective == "anchor" { Objective::Anchor(anchor) } else { Objective::Tagger },
             pretrain: (self.pretrain > 0).then_some(Pretrain { epochs: self.pretrain, autoencoder }),
             hidden: self.hidden,
+            average: self.average,
             activation: self.activation,
             hidden_bias: self.hidden_bias,
             epochs: self.epochs,

@@ -1,12 +1,13 @@
 //! Epochs over a data set, validation, early stopping.
 
+use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::batch::Sample;
+use super::batch::{Keywords, Sample};
 use super::codec::Codec;
 use super::config::TrainConfig;
-use super::objective::{DrawnNegatives, EpochPairs};
+use super::objective::{EpochPairs, Objective};
 use super::parameters::{Parameters, Statistics};
 use super::trainer::Trainer;
 use crate::data::Dataset;
@@ -14,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, KeyMeasures, evaluate_network};
 use crate::layers::Net;
 use crate::metrics::Propensities;
+use crate::network::Shape;
 use crate::rng::Philox;
 
 impl Statistics {
@@ -195,7 +197,21 @@ impl EpochSums {
 #[derive(Clone, Debug)]
 struct EpochPlan {
     order: Vec<u32>,
+    objective: Objective,
     pairs: EpochPairs,
+}
+
+impl EpochPlan {
+    /// Makes a mini-batch of the samples of `dataset` with these numbers.
+    fn fill<'a>(&'a self, batch: &mut Vec<Sample<'a>>, shape: &Shape, dataset: &'a Dataset, numbers: &[u32]) -> Result<()> {
+        batch.clear();
+        for &index in numbers {
+            let sample = self.pairs.sample(self.objective, dataset, index);
+            sample.check_range(shape)?;
+            batch.push(sample);
+        }
+        Ok(())
+    }
 }
 
 /// Watches a training; [`ControlFlow::Break`] ends it after the present mini-batch or epoch.
@@ -312,7 +328,9 @@ impl Trainer {
         self.state.epoch = epoch;
         // What is given stands, but for this epoch.
         plan.pairs.swap_offsets(&mut self.offsets);
+        self.draws = plan.pairs.draws().cloned();
         let flow = self.run_batches(fit.under_way.get_or_insert_default(), &plan, dataset, observer);
+        self.draws = None;
         plan.pairs.swap_offsets(&mut self.offsets);
         let flow = flow?;
         if flow.is_break() {
@@ -335,7 +353,7 @@ impl Trainer {
         let mut order = Philox::new(self.config.seed).permutation(samples, epoch);
         // The others would teach nothing.
         order.retain(|&sample| pairs.scores(sample as usize));
-        Ok(EpochPlan { order, pairs })
+        Ok(EpochPlan { order, objective: self.config.objective, pairs })
     }
 
     /// Steps through the samples that `sums` does not count yet; of each, only the planned pairs count.
@@ -346,16 +364,36 @@ impl Trainer {
         dataset: &Dataset,
         observer: &mut Observer<'_>,
     ) -> Result<ControlFlow<()>> {
-        let EpochPlan { order, pairs } = plan;
-        let objective = self.config.objective;
-        let mut drawn = DrawnNegatives::default();
-        let rest = usize::try_from(sums.samples).ok().and_then(|done| order.get(done..)).unwrap_or_default();
-        for indices in rest.chunks(self.config.batch) {
-            pairs.draw(objective, dataset, indices, self.steps() + 1, &mut drawn);
-            let sample = |(n, index): (usize, &u32)| pairs.sample(objective, dataset, (n, *index), &drawn);
-            let batch: Vec<Sample<'_>> = indices.iter().enumerate().map(sample).collect();
-            let report = self.step_here(&batch)?;
-            sums.samples += indices.len() as u64;
+        // Taken, so that one mini-batch can be loaded while a step is taken on the one before.
+        let mut loading = mem::take(&mut self.next_keywords);
+        let flow = self.run_batches_loading(&mut loading, sums, plan, dataset, observer);
+        self.next_keywords = loading;
+        flow
+    }
+
+    fn run_batches_loading(
+        &mut self,
+        loading: &mut Keywords,
+        sums: &mut EpochSums,
+        plan: &EpochPlan,
+        dataset: &Dataset,
+        observer: &mut Observer<'_>,
+    ) -> Result<ControlFlow<()>> {
+        let rest = usize::try_from(sums.samples).ok().and_then(|done| plan.order.get(done..)).unwrap_or_default();
+        let mut batches = rest.chunks(self.config.batch);
+        let (shape, dropout, workers) = (self.network.shape.clone(), self.dropout(self.config.dropout_in), self.workers);
+        let (mut batch, mut next) = (Vec::new(), Vec::new());
+        plan.fill(&mut batch, &shape, dataset, batches.next().unwrap_or_default())?;
+        self.keywords.load(&batch, dropout, self.state.step + 1)?;
+        while !batch.is_empty() {
+            plan.fill(&mut next, &shape, dataset, batches.next().unwrap_or_default())?;
+            let step = self.state.step + 2;
+            let (report, loaded) = workers.join(|| self.step_loaded(&batch), || loading.load(&next, dropout, step));
+            let report = report?;
+            loaded?;
+            mem::swap(&mut self.keywords, loading);
+            mem::swap(&mut batch, &mut next);
+            sums.samples += next.len() as u64;
             sums.batches += 1;
             sums.pairs += report.pairs as u64;
             sums.loss += report.loss_sum;
@@ -364,7 +402,7 @@ impl Trainer {
                 epoch: self.state.epoch,
                 step: report.step,
                 done: sums.samples as usize,
-                samples: order.len(),
+                samples: plan.order.len(),
                 log_loss: sums.log_loss(),
             };
             if observer(event).is_break() {

@@ -26,6 +26,7 @@ mod run;
 mod state;
 mod table;
 mod trainer;
+mod undo;
 mod update;
 
 pub use batch::{PairWeights, Sample, Targets};

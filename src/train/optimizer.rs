@@ -18,7 +18,8 @@ use super::parameters::Parameters;
 use super::table::{Table, TableSize};
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::error::Result;
-use crate::kernels::{self, AdaGradStep, Decay, Denominator, Kernels, Shrink, Squares, tree_sum};
+use crate::kernels::{self, AdaGradStep, Decay, Denominator, Kernels, STEPS_AHEAD, Shrink, Squares, SteppedRows, tree_sum};
+use crate::layers::PREFETCH_FROM;
 use crate::network::{Group, OutputLayout, Shape};
 
 /// The optimiser's memory.
@@ -391,10 +392,27 @@ impl<'a> StepRows<'a> {
         self.weights.len().checked_div(self.width).unwrap_or(0)
     }
 
-    /// Steps on row `row` of these, given its gradient, which is used up.
+    /// Steps on the first of the rows `ids`, given their gradients, row after row, which are used up. The table begins at row `first`.
+    /// What follows in `ids` is stepped on soon after.
+    pub(super) fn step_rows(&mut self, ids: &[u32], first: usize, gradients: &mut [Block]) -> Result<()> {
+        if let (Memory::EachWeight(sums), Constants { kernels, step, coupled: None }) = (&mut self.memory, &self.constants) {
+            let count = gradients.len().checked_div(self.width).unwrap_or(0);
+            let ahead = if size_of_val(self.weights) > PREFETCH_FROM { STEPS_AHEAD } else { 0 };
+            let ids = &ids[..ids.len().min(count + ahead)];
+            let rows = SteppedRows { ids, first: first as u32, width: self.width };
+            return kernels.adagrad_rows(step, rows, gradients, self.weights, sums);
+        }
+        for (id, gradient) in ids.iter().zip(chunks_mut(gradients, self.width)) {
+            self.step(*id as usize - first, gradient)?;
+        }
+        Ok(())
+    }
+
+    /// Steps on the rows from `row` on, given their gradients, row after row, which are used up.
     pub(super) fn step(&mut self, row: usize, gradient: &mut [Block]) -> Result<()> {
         let Constants { kernels, step, coupled } = &self.constants;
-        let range = row * self.width..(row + 1) * self.width;
+        let start = row * self.width;
+        let range = start..start + gradient.len();
         let weights = &mut self.weights[range.clone()];
         if let Some((l1, l2)) = *coupled {
             kernels.couple(l1, l2, weights, gradient)?;
@@ -402,8 +420,12 @@ impl<'a> StepRows<'a> {
         match &mut self.memory {
             Memory::EachWeight(sums) => kernels.adagrad(step, gradient, weights, Squares::Grow(&mut sums[range])),
             Memory::EachRow(sums, length) => {
-                sums[row] += mean_square(*kernels, [&*gradient], *length)?;
-                kernels.adagrad(step, gradient, weights, Squares::Same(sums[row]))
+                let rows = chunks(gradient, self.width).zip(chunks_mut(weights, self.width));
+                for ((gradient, weights), sum) in rows.zip(&mut sums[row..]) {
+                    *sum += mean_square(*kernels, [gradient], *length)?;
+                    kernels.adagrad(step, gradient, weights, Squares::Same(*sum))?;
+                }
+                Ok(())
             }
             Memory::One => kernels.adagrad(step, gradient, weights, Squares::Same(1.0)),
             Memory::Gather(gradients) => {

@@ -9,14 +9,14 @@
 
 use std::ops::Range;
 
-use super::batch::Sample;
+use super::batch::{PairWeights, Sample};
 use super::by_row::ByRow;
+use super::objective::SampleDraws;
 use super::optimizer::StepRows;
 use super::pass::PassInputs;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::error::Result;
 use crate::kernels::{Kernels, LossInputs, Rows, tree_sum};
-use crate::layers::Active;
 use crate::network::Shape;
 use crate::workers::Workers;
 
@@ -78,15 +78,23 @@ impl Pairs {
         Pairs { by_row: ByRow::new(outputs), ..Pairs::default() }
     }
 
-    /// Takes in a mini-batch.
-    pub(super) fn load(&mut self, samples: &[Sample<'_>], outputs: usize) {
+    /// Takes in a mini-batch; of samples whose pairs are listed, `draws` lists more.
+    pub(super) fn load(&mut self, samples: &[Sample<'_>], outputs: usize, draws: Option<&SampleDraws>, step: u64) {
         let Pairs { starts, outputs: scored, targets, weights, longest, by_row } = self;
         starts.clear();
         starts.push(0);
         scored.clear();
         targets.clear();
         weights.clear();
+        let mut drawn = Vec::new();
         for sample in samples {
+            let mut sample = *sample;
+            if let (PairWeights::Listed { negatives, weight }, Some(draws)) = (sample.weights, draws) {
+                drawn.clear();
+                drawn.extend_from_slice(negatives);
+                draws.draw(&sample, step, &mut drawn);
+                sample.weights = PairWeights::Listed { negatives: &drawn, weight };
+            }
             sample.for_each_scored(outputs, |output, target, weight| {
                 scored.push(output);
                 targets.push(target);
@@ -162,26 +170,17 @@ impl Pairs {
         inputs.kernels.log_loss(&inputs.loss, inputs_of_loss, delta)
     }
 
-    /// Writes dh of the active units of sample `i` to `d_active`, given its row of δ.
+    /// Writes dh of sample `i` to `d_hidden`, given its row of δ.
     pub(super) fn backward_hidden(
         &self,
         inputs: &PassInputs<'_>,
         i: usize,
         delta: &[Block],
-        active: Active<'_>,
-        scratch: &mut PairScratch,
-        d_active: &mut [f32],
+        d_hidden: &mut [Block],
     ) -> Result<()> {
         let outputs = &self.outputs[self.starts[i]..self.starts[i + 1]];
-        let width = inputs.network.shape.row_blocks();
-        scratch.sums.clear();
-        scratch.sums.resize(width, Block::ZERO);
-        let delta = &as_floats(delta)[..outputs.len()];
-        inputs.kernels.weighted_sum_rows(Rows::new(inputs.weights.w2, width), None, outputs, delta, &mut scratch.sums)?;
-        for (d, unit) in d_active.iter_mut().zip(active.units) {
-            *d = as_floats(&scratch.sums)[*unit as usize];
-        }
-        Ok(())
+        let rows = Rows::new(inputs.weights.w2, d_hidden.len());
+        inputs.kernels.weighted_sum_rows(rows, None, outputs, &as_floats(delta)[..outputs.len()], d_hidden)
     }
 
     /// The gradients of the outputs that are scored, given δ, a row a sample.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::batch::{Keywords, Sample};
 use super::codec::Codec;
 use super::config::TrainConfig;
-use super::objective::{Objective, OutputForm};
+use super::objective::{Objective, OutputForm, SampleDraws};
 use super::optimizer::{Optimizer, Touched};
 use super::pairs::{Outputs, Pairs};
 use super::parameters::{Parameters, Statistics};
 use super::pass::{Pass, PassInputs};
 use super::state::State;
-use super::update::Update;
+use super::update::{Update, UpdateScratch};
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
 use crate::format::{Extensions, Model, ModelParts, Provenance, check_weights};
@@ -38,12 +38,17 @@ pub struct Trainer {
     pub(super) state: State,
     positive_weights: Vec<Block>,
     pub(super) offsets: Vec<Block>,
-    keywords: Keywords,
+    /// Of the mini-batch of the present step, and of the next one.
+    pub(super) keywords: Keywords,
+    pub(super) next_keywords: Keywords,
     /// The pairs of a mini-batch, where they are listed.
     pairs: Option<Pairs>,
+    /// How negatives are drawn in the epoch under way.
+    pub(super) draws: Option<SampleDraws>,
     /// The rows of W1 that a step is on.
     rows: Vec<u32>,
     pass: Pass,
+    scratch: UpdateScratch,
     pub(super) pool: Option<Arc<rayon::ThreadPool>>,
     pub(super) workers: Workers,
 }
@@ -86,9 +91,12 @@ impl Trainer {
             positive_weights: vec![Block([1.0; LANES]); shape.slot_blocks()],
             offsets: vec![Block::ZERO; shape.slot_blocks()],
             keywords: Keywords::new(&shape),
+            next_keywords: Keywords::new(&shape),
             pairs: (config.output_form() != OutputForm::Units).then(|| Pairs::new(shape.tags())),
             rows: Vec::new(),
+            draws: None,
             pass: Pass::default(),
+            scratch: UpdateScratch::default(),
             pool: None,
             workers: Workers { parallel: false, grain: Workers::GRAIN },
             network: Network {
@@ -274,25 +282,28 @@ impl Trainer {
     /// # Errors
     /// If a sample does not fit the model, or a loss or gradient is not finite ([`Error::NonFinite`]); then nothing has changed.
     pub fn step(&mut self, samples: &[Sample<'_>]) -> Result<StepReport> {
-        self.in_pool(|trainer| trainer.step_here(samples))
+        samples.iter().try_for_each(|sample| sample.check(&self.network.shape))?;
+        self.keywords.load(samples, self.dropout(self.config.dropout_in), self.state.step + 1)?;
+        self.in_pool(|trainer| trainer.step_loaded(samples))
     }
 
-    /// [`Trainer::step`], on the pool already.
-    pub(super) fn step_here(&mut self, samples: &[Sample<'_>]) -> Result<StepReport> {
+    /// The generator, rate and threshold of dropout at `rate`, if any.
+    pub(super) fn dropout(&self, rate: f64) -> Option<(Philox, f64, u32)> {
+        (rate > 0.0).then(|| (Philox::new(self.config.seed), rate, dropout_threshold(rate)))
+    }
+
+    /// Takes a step on samples that have been checked and whose keywords have been loaded for it, on the pool already.
+    pub(super) fn step_loaded(&mut self, samples: &[Sample<'_>]) -> Result<StepReport> {
         let shape = &self.network.shape;
-        samples.iter().try_for_each(|sample| sample.check(shape))?;
         if samples.is_empty() {
             return Ok(StepReport { step: self.state.step, loss: 0.0, penalty: 0.0, pairs: 0, loss_sum: 0.0 });
         }
         let step = self.state.step + 1;
         let config = &self.config;
-        let rng = Philox::new(config.seed);
-        let dropout = |rate: f64| (rate > 0.0).then(|| (rng, rate, dropout_threshold(rate)));
-        self.keywords.load(samples, dropout(config.dropout_in), step);
         self.rows.clear();
-        self.rows.extend_from_slice(self.keywords.rows());
+        self.rows.extend_from_slice(&self.keywords.rows);
         if let Some(pairs) = &mut self.pairs {
-            pairs.load(samples, shape.tags());
+            pairs.load(samples, shape.tags(), self.draws.as_ref(), step);
         }
         let (outputs, touched_outputs, pairs) = match &self.pairs {
             None => (Outputs::All, &[][..], samples.iter().map(|sample| sample.scored(shape.tags())).sum()),
@@ -317,7 +328,7 @@ impl Trainer {
             positive_weights: &self.positive_weights,
             offsets: &self.offsets,
             penalty: config.penalty,
-            dropout: dropout(config.dropout_hidden),
+            dropout: self.dropout(config.dropout_hidden),
             step,
         };
         self.pass.run(&inputs, self.workers)?;
@@ -333,7 +344,8 @@ impl Trainer {
             keywords: &self.keywords,
             outputs,
             rows: &self.rows,
-            pass: &self.pass,
+            pass: &mut self.pass,
+            scratch: &mut self.scratch,
             samples: samples.len(),
             workers: self.workers,
         };
@@ -372,7 +384,7 @@ impl Trainer {
         let (hidden, delta, da) =
             (largest(&self.pass.hidden), largest(&self.pass.delta), largest(&self.pass.d_pre_activations));
         let bound = f64::from(f32::MAX) / samples as f64;
-        let (as_input, as_output) = (da * f64::from(self.keywords.factor()), hidden * delta);
+        let (as_input, as_output) = (da * f64::from(self.keywords.factor), hidden * delta);
         let together = if self.state.parameters.tied { as_input + as_output } else { as_input.max(as_output) };
         let fits = delta <= bound && together <= bound;
         if loss_sum.is_finite() && self.pass.penalty.is_finite() && fits {

@@ -79,6 +79,7 @@ impl Draws {
             pretrain: (objective == Objective::Tagger && flip(self)).then_some(pretrain),
             hidden_bias: self.below(4) > 0,
             hidden: self.of(&[0, 1, 3, 17]),
+            average: self.rarely(&[1, 1, 1, 3], &[0]),
             activation,
             epochs: self.of(&[0, 1, 3, 4]),
             batch: self.rarely(&[1, 4, 32], &[usize::MAX, 0]),

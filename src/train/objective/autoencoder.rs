@@ -11,6 +11,7 @@ use super::super::fit::{FitReport, Observer};
 use super::super::parameters::Statistics;
 use super::super::trainer::Trainer;
 use super::{DrawCount, EpochPairs, Objective, SampleDraws};
+use crate::csr::Csr;
 use crate::data::{Dataset, WeightedDraws};
 use crate::error::{Error, Result};
 use crate::layers::sigmoid_loss::Reduction;
@@ -68,7 +69,8 @@ impl Autoencoder {
     pub(super) fn epoch_pairs(&self, rng: Philox, dataset: &Dataset, keywords: usize) -> Result<EpochPairs> {
         let Some(m) = self.negatives else { return Ok(EpochPairs::All) };
         let weights = WeightedDraws::new(&dataset.keyword_counts(keywords), self.power)?;
-        Ok(EpochPairs::Drawn(SampleDraws { rng, drawn: Drawn::Keywords, weights, count: DrawCount::Each(m) }))
+        let (drawn, count, excluded) = (Drawn::Keywords, DrawCount::Each(m), Csr::new());
+        Ok(EpochPairs::Drawn(SampleDraws { rng, drawn, weights, count, excluded }))
     }
 }
 

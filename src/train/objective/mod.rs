@@ -21,6 +21,7 @@ use super::config::{Correction, Negatives, TrainConfig};
 use super::parameters::{Statistics, prior_logit};
 use super::trainer::Trainer;
 use crate::aligned::Block;
+use crate::csr::Csr;
 use crate::data::{Dataset, WeightedDraws};
 use crate::error::{Error, Result};
 use crate::network::{Activation, OutputLayout, Pooling, Shape};
@@ -182,14 +183,6 @@ pub(super) enum EpochPairs {
     Drawn(SampleDraws),
 }
 
-/// Negatives of a mini-batch, drawn for each sample.
-#[derive(Default)]
-pub(super) struct DrawnNegatives {
-    ids: Vec<u32>,
-    /// Those of sample n of the mini-batch are `ids[ends[n - 1]..ends[n]]`.
-    ends: Vec<usize>,
-}
-
 /// How negatives are drawn for a sample.
 #[derive(Clone, Debug)]
 pub(super) struct SampleDraws {
@@ -197,6 +190,8 @@ pub(super) struct SampleDraws {
     drawn: Drawn,
     weights: WeightedDraws,
     count: DrawCount,
+    /// Tags that each sample is no negative of; no rows where there are none.
+    excluded: Csr,
 }
 
 /// How many negatives a sample gets.
@@ -223,41 +218,16 @@ impl EpochPairs {
         }
     }
 
-    /// Draws the negatives of the samples `indices`, in step `step`.
-    pub(super) fn draw(&self, objective: Objective, dataset: &Dataset, indices: &[u32], step: u64, drawn: &mut DrawnNegatives) {
-        drawn.ids.clear();
-        drawn.ends.clear();
-        let EpochPairs::Drawn(draws) = self else { return };
-        for &index in indices {
-            let positives = objective.positives(dataset, index as usize);
-            let m = match draws.count {
-                DrawCount::Each(m) => m,
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
-                DrawCount::PerPositive(ratio) => (ratio * positives.len() as f64 + 0.5).floor() as usize,
-            };
-            // Only the low word of the step names a decision.
-            let excluded = dataset.excluded(index as usize);
-            let key = |attempt| draws.rng.draw_key(draws.drawn, attempt, index, step as u32);
-            match draws.drawn {
-                Drawn::Tags if !excluded.is_empty() => {
-                    let mut excluded = [positives, excluded].concat();
-                    excluded.sort_unstable();
-                    draws.weights.draw(m, &excluded, key, &mut drawn.ids);
-                }
-                _ => draws.weights.draw(m, positives, key, &mut drawn.ids),
-            }
-            drawn.ends.push(drawn.ids.len());
+    /// How negatives are drawn in each step, if they are.
+    pub(super) fn draws(&self) -> Option<&SampleDraws> {
+        match self {
+            EpochPairs::Drawn(draws) => Some(draws),
+            EpochPairs::All | EpochPairs::OfTags(_) => None,
         }
     }
 
-    /// Sample `index` of the data set, the n-th of the mini-batch whose negatives are `drawn`.
-    pub(super) fn sample<'a>(
-        &'a self,
-        objective: Objective,
-        dataset: &'a Dataset,
-        (n, index): (usize, u32),
-        drawn: &'a DrawnNegatives,
-    ) -> Sample<'a> {
+    /// Sample `index` of the data set.
+    pub(super) fn sample<'a>(&'a self, objective: Objective, dataset: &'a Dataset, index: u32) -> Sample<'a> {
         let i = index as usize;
         let weight = dataset.weight(i);
         Sample {
@@ -267,12 +237,29 @@ impl EpochPairs {
             weights: match self {
                 EpochPairs::All => PairWeights::All(weight),
                 EpochPairs::OfTags(pairs) => pairs.weights(i, weight),
-                EpochPairs::Drawn(_) => {
-                    let start = n.checked_sub(1).map_or(0, |before| drawn.ends[before]);
-                    PairWeights::Listed { negatives: &drawn.ids[start..drawn.ends[n]], weight }
-                }
+                EpochPairs::Drawn(_) => PairWeights::Listed { negatives: &[], weight },
             },
         }
+    }
+}
+
+impl SampleDraws {
+    /// Adds the negatives of a sample in step `step` to `drawn`.
+    pub(super) fn draw(&self, sample: &Sample<'_>, step: u64, drawn: &mut Vec<u32>) {
+        let Targets::Tags(positives) = sample.targets else { return };
+        let m = match self.count {
+            DrawCount::Each(m) => m,
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
+            DrawCount::PerPositive(ratio) => (ratio * positives.len() as f64 + 0.5).floor() as usize,
+        };
+        // Only the low word of the step names a decision.
+        let key = |attempt| self.rng.draw_key(self.drawn, attempt, sample.index, step as u32);
+        if self.excluded.is_empty() {
+            return self.weights.draw(m, positives, key, drawn);
+        }
+        let mut excluded = [positives, self.excluded.row(sample.index as usize)].concat();
+        excluded.sort_unstable();
+        self.weights.draw(m, &excluded, key, drawn);
     }
 }
 
@@ -307,7 +294,8 @@ impl Trainer {
             }
             (Objective::Anchor(anchor), Negatives::Sampled(ratio)) => {
                 let weights = WeightedDraws::new(&dataset.tag_counts(self.tags.len()), anchor.power)?;
-                Ok(EpochPairs::Drawn(SampleDraws { rng, drawn: Drawn::Tags, weights, count: DrawCount::PerPositive(ratio) }))
+                let (drawn, count, excluded) = (Drawn::Tags, DrawCount::PerPositive(ratio), dataset.exclusions().clone());
+                Ok(EpochPairs::Drawn(SampleDraws { rng, drawn, weights, count, excluded }))
             }
         }
     }

@@ -6,8 +6,9 @@ use half::f16;
 use serde_json::Value;
 use tagomatic::aligned::{Block, LANES, as_floats, as_floats_mut};
 use tagomatic::format::Extensions;
+use tagomatic::ids::Sets;
 use tagomatic::kernels::Kernels;
-use tagomatic::layers::embedding_bag::{self, Bag};
+use tagomatic::layers::embedding_bag::{self, Bags};
 use tagomatic::network::{Activation, Network, Pooling, Shape, Weights};
 use tagomatic::train::{
     Anchor, Autoencoder, DecayMode, DecayWhen, Objective, OptimizerKind, PairWeights, Penalty, Rowwise, Sample, Statistics,
@@ -280,12 +281,14 @@ fn check_forward(name: &str, tagger: &Tagger, batch: &[OwnedSample], expected: &
         if let Some(a) = expected.get("a") {
             let mut blocks = vec![Block::ZERO; shape.row_blocks()];
             let kernels = Kernels::at(tagger.level()).unwrap();
-            let (weights, bag) = (tagger.model().weights(), Bag::of(&sample.keywords));
+            let starts = [0, sample.keywords.len()];
+            let bags = Bags { sets: Sets::new(&sample.keywords, &starts).unwrap(), factor: 1.0 };
+            let weights = tagger.model().weights();
             match tagger.model().network().pooling {
                 Pooling::Mean => {
-                    embedding_bag::forward_mean(kernels, weights, bag, sample.keywords.len(), &mut blocks).unwrap()
+                    embedding_bag::forward_mean(kernels, weights, bags, [sample.keywords.len()], &mut blocks).unwrap();
                 }
-                _ => embedding_bag::forward(kernels, weights, bag, &mut blocks).unwrap(),
+                _ => embedding_bag::forward(kernels, weights, bags, &mut blocks).unwrap(),
             }
             close(&format!("{name}: a"), &as_floats(&blocks)[..shape.hidden()], &flat(&a[i]), 1e-5);
         }
