@@ -14,8 +14,8 @@
 use super::codec::Codec;
 use super::config::{DecayMode, EpsilonPlace, OptimizerKind, Rowwise, TrainConfig};
 use super::objective::{Biases, OutputForm};
-use super::parameters::Parameters;
-use super::table::{Table, TableSize};
+use super::parameters::{Parameters, unit_of};
+use super::table::{Table, TableSize, Touched};
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::error::Result;
 use crate::kernels::{self, AdaGradStep, Decay, Denominator, Kernels, STEPS_AHEAD, Shrink, Squares, SteppedRows, tree_sum};
@@ -43,15 +43,6 @@ enum Output {
     Rows(Table),
     /// The output weights are W1.
     Tied,
-}
-
-/// The rows that a mini-batch touches, ascending.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Touched<'a> {
-    /// Of W1.
-    pub(super) w1: &'a [u32],
-    /// Of W2, where its rows are outputs.
-    pub(super) outputs: &'a [u32],
 }
 
 /// Squared-gradient sums of one parameter.
@@ -295,19 +286,6 @@ impl Optimizer {
             table.restart();
         }
     }
-}
-
-/// The hidden unit of a float of W2, as a place in the hidden vector.
-fn unit_of(shape: &Shape, place: usize) -> usize {
-    let group = &shape.groups()[shape.groups().partition_point(|group| group.w2.end * LANES <= place)];
-    let within = match shape.layout() {
-        OutputLayout::TagMajor => (place - group.w2.start * LANES) % (group.hidden.len() * LANES),
-        OutputLayout::Panels => shape
-            .panels(group)
-            .find(|panel| place < panel.w2.end * LANES)
-            .map_or(0, |panel| (place - panel.w2.start * LANES) / (panel.slots.len() * LANES)),
-    };
-    group.hidden.start * LANES + within
 }
 
 /// One step on all parameters.

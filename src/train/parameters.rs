@@ -7,7 +7,7 @@ use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
 use crate::format::check_weights;
 use crate::ln::ln;
-use crate::network::{Activation, Network, Shape, Weights};
+use crate::network::{Activation, Network, OutputLayout, Shape, Weights};
 use crate::rng::{Parameter, Philox};
 
 /// Values of all parameters, owned; also the form of AdaGrad's squared-gradient sums.
@@ -130,6 +130,19 @@ impl Parameters {
         let w2 = if tied { Vec::new() } else { w2.to_vec() };
         Ok(Parameters { w1: w1.to_vec(), b1: b1.to_vec(), w2, b2: b2.to_vec(), tied })
     }
+}
+
+/// The hidden unit of a float of W2, as a place in the hidden vector.
+pub(super) fn unit_of(shape: &Shape, place: usize) -> usize {
+    let group = &shape.groups()[shape.groups().partition_point(|group| group.w2.end * LANES <= place)];
+    let within = match shape.layout() {
+        OutputLayout::TagMajor => (place - group.w2.start * LANES) % (group.hidden.len() * LANES),
+        OutputLayout::Panels => shape
+            .panels(group)
+            .find(|panel| place < panel.w2.end * LANES)
+            .map_or(0, |panel| (place - panel.w2.start * LANES) / (panel.slots.len() * LANES)),
+    };
+    group.hidden.start * LANES + within
 }
 
 /// Radius of He's uniform initial values for a fan-in, at least 1.

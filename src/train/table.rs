@@ -21,6 +21,15 @@ pub(super) struct Table {
     undo: Undo,
 }
 
+/// The rows that a mini-batch touches, ascending.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Touched<'a> {
+    /// Of W1.
+    pub(super) w1: &'a [u32],
+    /// Of W2, where its rows are outputs.
+    pub(super) outputs: &'a [u32],
+}
+
 /// The size of a table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TableSize {
