@@ -63,7 +63,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let dataset = if data.is_empty() {
         tagomatic::data::Dataset::new()
     } else {
-        load::encode(data, *reading, |keyword| model.vocabulary().get(keyword), model.tags())?.dataset
+        load::encode(data, *reading, None, |keyword| model.vocabulary().get(keyword), model.tags())?.dataset
     };
     let items = (0..dataset.len()).map(|item| dataset.keywords(item));
     let how = Conversion { weights: *weights, saturate: *saturate, prune: *prune };
