@@ -298,7 +298,7 @@ impl Tagger {
     pub(crate) fn parameter_bytes(&self) -> [f64; 2] {
         let weights = self.model.weights();
         let rows = self.model.network().shape.keywords().max(1) as f64;
-        [size_of_val(weights.w1) as f64 / rows, (size_of_val(weights.w2) + size_of_val(weights.b2)) as f64]
+        [weights.w1.bytes().len() as f64 / rows, (weights.w2.bytes().len() + size_of_val(weights.b2)) as f64]
     }
 
     pub(crate) fn net(&self) -> Net<'_> {
