@@ -176,7 +176,7 @@ fn output(rounds: usize) {
 fn contest(rounds: usize, vectors: &Vectors, weights: &[Block]) {
     let (items, units, width, tags) = (vectors.items, vectors.units, 63, 1_000);
     let bias = noise(2, width * LANES);
-    let panels = Panels { blocks: weights, units, width };
+    let panels = Panels { weights: tagomatic::weights::Matrix::F32(weights), units, width };
     let hidden = HiddenRows { blocks: &vectors.blocks, stride: units / LANES, first: 0, items };
     let active = ActiveLists { starts: &vectors.starts, units: &vectors.numbers, values: &vectors.values };
     // `gemm` takes the weights as rows of tags, the best case for it; it fuses multiplication and addition.
