@@ -16,9 +16,11 @@
 //! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`format`](mod@format) | the model file |
 //! | [`tagger`], [`explain`], [`neighbors`] | serving; what each keyword adds to a score; tags that a model sees alike |
+//! | [`edit`] | models made of models: tags removed, renamed, merged |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
 //! | `rules` | what a tag is, in terms of the themes and keywords of items |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
+//! | `teach` | a tag from a few examples, on the hidden units of a model |
 //! | `tune` | thresholds from validation data |
 
 mod activation;
@@ -27,6 +29,7 @@ pub mod aligned;
 pub mod csr;
 #[cfg(feature = "train")]
 pub mod data;
+pub mod edit;
 pub mod error;
 #[cfg(feature = "train")]
 pub mod evaluate;
@@ -47,6 +50,8 @@ pub mod rules;
 pub mod selection;
 pub mod tagger;
 pub mod tags;
+#[cfg(feature = "train")]
+pub mod teach;
 #[cfg(feature = "train")]
 pub mod train;
 #[cfg(feature = "train")]

@@ -138,6 +138,12 @@ impl Forward {
         Ok(end)
     }
 
+    /// The hidden vectors of the last [`Forward::run`], item after item; `items` is how many it had.
+    #[cfg(feature = "train")]
+    pub(crate) fn hidden(&self, items: usize) -> &[Block] {
+        &self.hidden[..items * self.row]
+    }
+
     /// Copies the logits of the last [`Forward::run`], one float a tag, item after item.
     pub(crate) fn copy_logits(&self, shape: &Shape, logits: &mut [f32]) {
         for (item, logits) in logits.chunks_exact_mut(shape.tags().max(1)).enumerate() {

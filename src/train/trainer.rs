@@ -30,7 +30,7 @@ pub struct Trainer {
     pub(super) config: TrainConfig,
     pub(super) kernels: Kernels,
     pub(super) network: Network,
-    pub(super) vocabulary: Vocabulary,
+    pub(super) vocabulary: Arc<Vocabulary>,
     pub(super) tags: Tags,
     pub(super) state: State,
     positive_weights: Vec<Block>,
@@ -57,12 +57,18 @@ pub struct StepReport {
 }
 
 impl Trainer {
-    /// A trainer with initial parameters, serial, on the best kernels of this machine.
+    /// A trainer with initial parameters, serial, on the best kernels of this machine. Trainers may share a vocabulary.
     ///
     /// # Errors
     /// [`Error::Config`] if the configuration is invalid; [`Error::Length`] if `statistics` is not about these tags;
     /// [`Error::TooLarge`].
-    pub fn new(config: TrainConfig, vocabulary: Vocabulary, tags: Tags, statistics: &Statistics) -> Result<Self> {
+    pub fn new(
+        config: TrainConfig,
+        vocabulary: impl Into<Arc<Vocabulary>>,
+        tags: Tags,
+        statistics: &Statistics,
+    ) -> Result<Self> {
+        let vocabulary = vocabulary.into();
         config.validate()?;
         Error::check_length("positives of each tag", tags.len(), statistics.positives.len())?;
         let shape = Shape::new(vocabulary.len(), config.hidden, &[tags.len()], OutputLayout::for_tags(tags.len()))?;

@@ -4,6 +4,8 @@
 
 #[cfg(feature = "train")]
 mod absurd;
+#[cfg(feature = "train")]
+mod banks;
 #[cfg(feature = "cli")]
 mod cli;
 mod format;
