@@ -14,7 +14,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use tagomatic::data::{Corpus, Dataset, Encoder, Item, input, jsonl};
+use tagomatic::data::{Corpus, Dataset, Encoder, Format, Item, Reader, input};
 use tagomatic::evaluate::{Evaluated, evaluate};
 use tagomatic::format::Extensions;
 use tagomatic::kernels::LossKind;
@@ -119,7 +119,7 @@ impl Films {
 
 fn items(file: &str) -> impl Iterator<Item = Item> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(file);
-    jsonl::Reader::new(input::open(&path).unwrap(), file).map(Result::unwrap)
+    Reader::new(input::open(&path).unwrap(), Format::JsonLines, file).map(Result::unwrap)
 }
 
 struct Bench {

@@ -4,7 +4,7 @@ use crate::data::Dataset;
 use crate::error::Result;
 use crate::format::Model;
 use crate::ids::Sets;
-use crate::kernels::Kernels;
+use crate::kernels::{Answer, Kernels};
 use crate::layers::Forward;
 use crate::metrics::{Evaluation, Metric, Options, Predictions, Propensities, Sparsity};
 use crate::network::{Network, Weights};
@@ -172,15 +172,18 @@ impl Scorer<'_> {
             return Ok(sparsity);
         }
         let mut forward = Forward::new(shape);
+        let answer = Answer::Score { eps: self.network.eps };
         let mut sparsity = Sparsity::new(shape.hidden() * shape.groups().len(), 0.0);
         for sample in from..to {
             let keywords = self.dataset.keywords(sample);
-            forward.run(self.kernels, self.network, self.weights, Sets::checked(keywords, &[0, keywords.len()])?)?;
+            let row = (sample - from) * shape.tags();
+            let scores = &mut scores[row..row + shape.tags()];
+            let starts = [0, keywords.len()];
+            let sets = Sets::checked(keywords, &starts)?;
+            forward.run(self.kernels, self.network, self.weights, sets, answer, scores)?;
             let active = forward.active(self.kernels)?;
             sparsity.push_active(active.units.iter().map(|unit| shape.unit_number(*unit) as usize));
             activity[sample - from] = active.values.iter().map(|h| f64::from(h.abs())).sum();
-            let row = (sample - from) * shape.tags();
-            forward.scores(self.kernels, self.network, &mut scores[row..row + shape.tags()]);
         }
         Ok(sparsity)
     }

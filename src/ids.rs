@@ -18,12 +18,16 @@ impl<'a> Sets<'a> {
     /// without repeats.
     #[must_use]
     pub fn new(ids: &'a [u32], starts: &'a [usize]) -> Option<Self> {
+        Self::new_with(ids, starts, ascends)
+    }
+
+    /// [`Sets::new`], given [`ascends`] or its like.
+    #[inline]
+    pub(crate) fn new_with(ids: &'a [u32], starts: &'a [usize], ascends: impl Fn(&[u32]) -> bool) -> Option<Self> {
         let mut end = 0;
         for bounds in starts.windows(2) {
             let set = ids.get(bounds[0]..bounds[1])?;
-            // Without an early exit this is vector code.
-            let faults = set.iter().zip(set.iter().skip(1)).fold(0, |faults, (a, b)| faults | u32::from(a >= b));
-            if faults != 0 {
+            if !ascends(set) {
                 return None;
             }
             end = end.max(set.last().map_or(0, |last| u64::from(*last) + 1));
@@ -68,6 +72,25 @@ impl<'a> Sets<'a> {
     pub(crate) fn iter(self) -> impl Iterator<Item = (&'a [u32], &'a [u32])> {
         self.starts.windows(2).map(move |bounds| (&self.ids[bounds[0]..bounds[1]], &self.ids[bounds[0]..]))
     }
+}
+
+/// Whether `ids` ascend without repeats.
+#[inline(always)]
+pub(crate) fn ascends(ids: &[u32]) -> bool {
+    let mut faults = 0;
+    // Vectors of neighbours; the last one reaches back.
+    let last = ids.len().saturating_sub(9);
+    let mut start = 0;
+    while let Some(nine) = ids[start..].first_chunk::<9>() {
+        for i in 0..8 {
+            faults |= u32::from(nine[i] >= nine[i + 1]);
+        }
+        if start == last {
+            return faults == 0;
+        }
+        start = last.min(start + 8);
+    }
+    ids.is_sorted_by(|a, b| a < b)
 }
 
 /// Sorts `ids` and drops repeats; the number dropped.
@@ -153,6 +176,19 @@ mod tests {
             assert!(Sets::new(&ids, starts).is_none() && Sets::checked(&ids, starts).is_err(), "{starts:?}");
         }
         assert!(Sets::new(&[u32::MAX], &[0, 1]).unwrap().check_below(u32::MAX as usize).is_err());
+    }
+
+    #[test]
+    fn one_id_out_of_order_is_found_wherever_it_is() {
+        for length in 0..40 {
+            let ids: Vec<u32> = (0..length).map(|id| id * 100_000_000).collect();
+            assert!(ascends(&ids));
+            for place in 1..ids.len() {
+                let mut repeated = ids.clone();
+                repeated[place] = repeated[place - 1];
+                assert!(!ascends(&repeated), "{place} of {length}");
+            }
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@
 use std::ops::Range;
 
 pub use crate::activation::Activation;
-use crate::aligned::{Block, LANES, as_floats, blocks_for};
+use crate::aligned::{Block, LANES, blocks_for};
 use crate::error::{Error, Result};
 use crate::named::named;
 
@@ -52,6 +52,7 @@ pub struct Shape {
     slots: usize,
     layout: OutputLayout,
     groups: Vec<Group>,
+    group_tags: Vec<usize>,
     w2_blocks: usize,
 }
 
@@ -142,7 +143,16 @@ impl Shape {
         if !fits(Some(w2_blocks)) {
             return Err(too_large("output weights"));
         }
-        Ok(Shape { keywords, hidden, tags, slots: slots.next_multiple_of(LANES), layout, groups, w2_blocks })
+        Ok(Shape {
+            keywords,
+            hidden,
+            tags,
+            slots: slots.next_multiple_of(LANES),
+            layout,
+            groups,
+            group_tags: group_tags.to_vec(),
+            w2_blocks,
+        })
     }
 
     /// Keywords K.
@@ -167,6 +177,12 @@ impl Shape {
     #[must_use]
     pub fn groups(&self) -> &[Group] {
         &self.groups
+    }
+
+    /// How many tags each group has.
+    #[must_use]
+    pub fn group_tags(&self) -> &[usize] {
+        &self.group_tags
     }
 
     /// How W2 is stored.
@@ -254,14 +270,6 @@ impl Shape {
             tags,
             slots: slots + blocks.start..slots + blocks.end,
             w2: w2 + blocks.start * self.hidden..w2 + blocks.end * self.hidden,
-        }
-    }
-
-    /// Copies `source`, one float a tag slot, to `scores`, one float a tag.
-    pub(crate) fn gather_slots(&self, source: &[Block], scores: &mut [f32]) {
-        let floats = as_floats(source);
-        for group in &self.groups {
-            scores[group.tags.clone()].copy_from_slice(&floats[group.slots.clone()]);
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::format::Model;
 use crate::ids::{Sets, canonicalize, canonicalize_from};
-use crate::kernels::{Kernels, Level};
+use crate::kernels::{Answer, Kernels, Level};
 use crate::layers::Forward;
 use crate::tags::Tags;
 
@@ -94,7 +94,7 @@ impl Tagger {
     /// # Errors
     /// [`Error::KeywordOutOfRange`] if the model has no such id; [`Error::Length`] unless `scores` has a place for each tag.
     pub fn score(&self, ids: &[u32], scratch: &mut Scratch, scores: &mut [f32]) -> Result<()> {
-        scratch.with_sets(ids, &[0, ids.len()], |sets, forward| self.score_sets(sets, forward, scores))
+        self.answer(ids, &[0, ids.len()], Answer::Score { eps: self.model.network().eps }, scratch, scores)
     }
 
     /// Scores the item with these keywords. Unknown ones are left out and counted. Looking a keyword up costs more than scoring
@@ -157,11 +157,12 @@ impl Tagger {
         if let Some(item) = starts.windows(2).find(|item| item[0] > item[1]) {
             return Err(Error::Length { what: "start of an item's ids", expected: item[0], found: item[1] });
         }
+        let answer = Answer::Score { eps: self.model.network().eps };
         let capacity = scratch.forward.capacity();
         for first in (0..items).step_by(capacity) {
             let last = items.min(first + capacity);
             let (bounds, scores) = (&starts[first..=last], &mut scores[first * tags..last * tags]);
-            scratch.with_sets(ids, bounds, |sets, forward| self.score_sets(sets, forward, scores))?;
+            self.answer(ids, bounds, answer, scratch, scores)?;
         }
         Ok(())
     }
@@ -200,11 +201,7 @@ impl Tagger {
     /// # Errors
     /// As [`Tagger::score`].
     pub fn logits(&self, ids: &[u32], scratch: &mut Scratch, logits: &mut [f32]) -> Result<()> {
-        let shape = &self.model.network().shape;
-        Error::check_length("logits", shape.tags(), logits.len())?;
-        scratch.with_sets(ids, &[0, ids.len()], |sets, forward| self.run(sets, forward))?;
-        scratch.forward.copy_logits(shape, logits);
-        Ok(())
+        self.answer(ids, &[0, ids.len()], Answer::Logit, scratch, logits)
     }
 
     /// Like [`Tagger::score`], but writes the hidden units, group by group.
@@ -214,21 +211,20 @@ impl Tagger {
     pub fn hidden(&self, ids: &[u32], scratch: &mut Scratch, hidden: &mut [f32]) -> Result<()> {
         let shape = &self.model.network().shape;
         Error::check_length("hidden units", shape.hidden() * shape.groups().len(), hidden.len())?;
-        scratch.with_sets(ids, &[0, ids.len()], |sets, forward| self.run(sets, forward))?;
+        let (network, weights) = (self.model.network(), self.model.weights());
+        scratch.with_sets(self.kernels, ids, &[0, ids.len()], |sets, forward| {
+            forward.run_hidden(self.kernels, network, weights, sets)
+        })?;
         scratch.forward.copy_hidden(shape, hidden);
         Ok(())
     }
 
-    fn score_sets(&self, sets: Sets<'_>, forward: &mut Forward, scores: &mut [f32]) -> Result<()> {
-        let network = self.model.network();
-        Error::check_length("scores", network.shape.tags() * sets.len(), scores.len())?;
-        self.run(sets, forward)?;
-        forward.scores(self.kernels, network, scores);
-        Ok(())
-    }
-
-    fn run(&self, sets: Sets<'_>, forward: &mut Forward) -> Result<()> {
-        forward.run(self.kernels, self.model.network(), self.model.weights(), sets)
+    /// Answers for the items with keywords `ids[starts[i]..starts[i + 1]]`.
+    fn answer(&self, ids: &[u32], starts: &[usize], answer: Answer, scratch: &mut Scratch, answers: &mut [f32]) -> Result<()> {
+        let (network, weights) = (self.model.network(), self.model.weights());
+        scratch.with_sets(self.kernels, ids, starts, |sets, forward| {
+            forward.run(self.kernels, network, weights, sets, answer, answers)
+        })
     }
 }
 
@@ -236,11 +232,12 @@ impl Scratch {
     /// Calls `run` with the items `ids[starts[i]..starts[i + 1]]` as sets.
     fn with_sets<R>(
         &mut self,
+        kernels: Kernels,
         ids: &[u32],
         starts: &[usize],
         run: impl FnOnce(Sets<'_>, &mut Forward) -> Result<R>,
     ) -> Result<R> {
-        if let Some(sets) = Sets::new(ids, starts) {
+        if let Some(sets) = kernels.sets(ids, starts) {
             return run(sets, &mut self.forward);
         }
         self.ids.clear();

@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use flate2::read::GzDecoder;
 use serde::Serialize;
-use tagomatic::data::{Corpus, Item, jsonl};
+use tagomatic::data::{Corpus, Format, Item, Reader};
 use tagomatic::selection::{MinScore, Selection};
 use tagomatic::train::TrainConfig;
 use tagomatic::train::recipe::{TrainingSet, Validation};
@@ -15,6 +15,7 @@ use tagomatic::{Error, Model};
 
 use super::eval::{self, Measures};
 use super::failure::{Failure, Result};
+use super::load::ReadCounts;
 use super::tag::{Tagged, Worker};
 use super::train::{MIN_COUNT, VALID_FRACTION};
 use super::{Session, load, output, training};
@@ -83,7 +84,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let validation = Validation::Split { fraction: VALID_FRACTION, refit: true };
     let training = training::train(session, &set, config, validation)?;
     training.model().save(&file).map_err(Failure::saving)?;
-    let trained = training.document(&set, 0, None);
+    let trained = training.document(&set, ReadCounts::default(), None);
 
     // From here on all comes out of the file.
     let opening = Instant::now();
@@ -134,7 +135,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
 
 /// The items in one of the files above.
 fn items(bytes: &'static [u8]) -> impl Iterator<Item = tagomatic::Result<Item>> {
-    jsonl::Reader::new(io::BufReader::new(GzDecoder::new(bytes)), "the program's own films")
+    Reader::new(io::BufReader::new(GzDecoder::new(bytes)), Format::JsonLines, "the program's own films")
 }
 
 fn example<'a>(worker: &mut Worker<'a>, item: &'a Item, truth: Option<&'a [String]>) -> Result<Example<'a>> {

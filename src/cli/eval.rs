@@ -8,22 +8,21 @@ use tagomatic::evaluate::{Evaluated, evaluate};
 use tagomatic::{Tagger, Tags};
 
 use super::failure::Result;
-use super::load::{Encoded, OnError};
+use super::load::{Encoded, ReadCounts, Reading};
 use super::{Session, load, output};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The model; the file must not be changed in place meanwhile (rename a new one over it)
     model: PathBuf,
-    /// Tagged items, JSON Lines
+    /// Tagged items
     #[arg(required = true)]
     file: Vec<PathBuf>,
     /// Rules that make tags out of the tags and keywords of the items, those that the model was trained with
     #[arg(long = "tags", value_name = "RULES.toml")]
     rules: Option<PathBuf>,
-    /// What to do at a malformed line: stop with its place, or skip and count it
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
-    on_error: OnError,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 /// Measures, as they stand in a JSON document; undefined ones are null.
@@ -64,7 +63,8 @@ struct TagMeasures<'a> {
 /// What was read, and what of it was left out.
 #[derive(Serialize)]
 pub(super) struct Skipped {
-    skipped: u64,
+    #[serde(flatten)]
+    read: ReadCounts,
     unknown_keywords: u64,
     unknown_tags: u64,
     without_keywords: u64,
@@ -84,7 +84,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let model = load::model(&arguments.model)?;
     let rules = arguments.rules.as_deref().map(load::rules).transpose()?;
     let keyword = |keyword: &str| model.vocabulary().get(keyword);
-    let encoded = load::encode(&arguments.file, arguments.on_error, rules.as_ref(), keyword, model.tags())?;
+    let encoded = load::encode(&arguments.file, arguments.reading, rules.as_ref(), keyword, model.tags())?;
     let skipped = Skipped::of(&encoded);
     let tagger = session.tagger(model)?;
     let evaluated = measure(session, &tagger, &encoded)?;
@@ -202,7 +202,7 @@ impl Skipped {
     pub(super) fn of(encoded: &Encoded) -> Self {
         let stats = encoded.stats;
         Skipped {
-            skipped: encoded.skipped,
+            read: encoded.read,
             unknown_keywords: stats.unknown_keywords,
             unknown_tags: stats.unknown_tags,
             without_keywords: stats.without_keywords,
@@ -213,8 +213,10 @@ impl Skipped {
 
     /// The counts that are not zero, for people.
     pub(super) fn rows(&self) -> Vec<(&'static str, String)> {
+        let [skipped, binarized] = self.read.rows();
         output::counts(&[
-            ("lines skipped", self.skipped),
+            skipped,
+            binarized,
             ("unknown keywords", self.unknown_keywords),
             ("unknown tags", self.unknown_tags),
             ("items without known keywords", self.without_keywords),

@@ -3,7 +3,9 @@
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use tagomatic::data::{Corpus, Dataset, Encoder, EncoderStats, Item, input, jsonl};
+use clap::Args;
+use serde::Serialize;
+use tagomatic::data::{Corpus, Dataset, Encoder, EncoderStats, Format, Item, MAX_LINE, Reader, input};
 use tagomatic::rules::{Labeller, Rules, Withhold};
 use tagomatic::{Error, Model, Tags};
 
@@ -20,19 +22,80 @@ pub(super) enum OnError {
     Skip,
 }
 
+/// How data files are read.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Reading {
+    /// How items stand in the files
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Name::Jsonl)]
+    format: Name,
+    /// Of libsvm and xc: indices count from 1, not from 0
+    #[arg(long)]
+    one_based: bool,
+    /// What to do at a malformed line: stop with its place, or skip and count it
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
+    on_error: OnError,
+    /// The longest line that is read, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_LINE, hide_default_value = true)]
+    max_line: usize,
+}
+
+/// A format of items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Name {
+    /// JSON Lines
+    Jsonl,
+    /// Lines of LIBSVM, with several labels: 3,17 5:1 92:1
+    Libsvm,
+    /// The same after a line "items keywords labels", as of the Extreme Classification Repository
+    Xc,
+    /// Words, of which tags are __label__TAG
+    Fasttext,
+}
+
+impl Reading {
+    fn format(self) -> Result<Format> {
+        let one_based = self.one_based;
+        match self.format {
+            Name::Libsvm => Ok(Format::LibSvm { one_based }),
+            Name::Xc => Ok(Format::Xc { one_based }),
+            _ if one_based => Err(Failure::Usage("--one-based: expected --format libsvm or xc beside it".to_owned())),
+            Name::Jsonl => Ok(Format::JsonLines),
+            Name::Fasttext => Ok(Format::FastText),
+        }
+    }
+}
+
 /// The items of some files, one after the other.
 pub(super) struct Items<'a> {
     files: std::slice::Iter<'a, PathBuf>,
-    reader: Option<jsonl::Reader<Box<dyn BufRead + Send>>>,
-    on_error: OnError,
+    reader: Option<Reader<Box<dyn BufRead + Send>>>,
+    format: Format,
+    reading: Reading,
     labeller: Option<Labeller<'a>>,
-    /// Malformed lines so far.
+    counts: ReadCounts,
+}
+
+/// What was passed over while reading.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct ReadCounts {
+    /// Malformed lines.
     pub(super) skipped: u64,
+    /// Values that were neither 0 nor 1.
+    pub(super) binarized: u64,
+}
+
+impl ReadCounts {
+    /// For people.
+    pub(super) fn rows(self) -> [(&'static str, u64); 2] {
+        [("malformed lines skipped", self.skipped), ("values other than 0 and 1, made 1 if above 0, else 0", self.binarized)]
+    }
 }
 
 impl<'a> Items<'a> {
-    pub(super) fn new(files: &'a [PathBuf], on_error: OnError) -> Self {
-        Items { files: files.iter(), reader: None, on_error, labeller: None, skipped: 0 }
+    pub(super) fn new(files: &'a [PathBuf], reading: Reading) -> Result<Self> {
+        let format = reading.format()?;
+        let counts = ReadCounts::default();
+        Ok(Items { files: files.iter(), reader: None, format, reading, labeller: None, counts })
     }
 
     /// The same items, tagged by rules.
@@ -41,9 +104,15 @@ impl<'a> Items<'a> {
         self
     }
 
+    /// What was passed over so far.
+    pub(super) fn counts(&self) -> ReadCounts {
+        let binarized = self.reader.as_ref().map_or(0, Reader::binarized);
+        ReadCounts { binarized: self.counts.binarized + binarized, ..self.counts }
+    }
+
     fn skip(&mut self, error: &Error) {
-        self.skipped += 1;
-        if self.skipped <= SHOWN {
+        self.counts.skipped += 1;
+        if self.counts.skipped <= SHOWN {
             output::message(format_args!("skipped: {error}"));
         }
     }
@@ -57,14 +126,20 @@ impl Iterator for Items<'_> {
             let Some(reader) = &mut self.reader else {
                 let file = self.files.next()?;
                 match input::open(file) {
-                    Ok(input) => self.reader = Some(jsonl::Reader::new(input, file.display().to_string())),
+                    Ok(input) => {
+                        let reader = Reader::new(input, self.format, file.display().to_string());
+                        self.reader = Some(reader.with_max_line(self.reading.max_line));
+                    }
                     Err(error) => return Some(Err(error)),
                 }
                 continue;
             };
             match reader.next() {
-                None => self.reader = None,
-                Some(Err(error @ Error::Data { .. })) if self.on_error == OnError::Skip => self.skip(&error),
+                None => {
+                    self.counts = self.counts();
+                    self.reader = None;
+                }
+                Some(Err(error @ Error::Data { .. })) if self.reading.on_error == OnError::Skip => self.skip(&error),
                 Some(mut result) => {
                     if let (Ok(item), Some(labeller)) = (&mut result, &mut self.labeller) {
                         labeller.label(item);
@@ -76,8 +151,8 @@ impl Iterator for Items<'_> {
     }
 }
 
-/// All items of `items`, and how many lines were skipped. Fails if they are tagged by rules that do not fit them.
-pub(super) fn corpus(mut items: Items<'_>) -> Result<(Corpus, u64)> {
+/// All items of `items`, and what was passed over. Fails if they are tagged by rules that do not fit them.
+pub(super) fn corpus(mut items: Items<'_>) -> Result<(Corpus, ReadCounts)> {
     let mut corpus = Corpus::new();
     for item in &mut items {
         corpus.push(&item?)?;
@@ -85,35 +160,35 @@ pub(super) fn corpus(mut items: Items<'_>) -> Result<(Corpus, u64)> {
     if let Some(labeller) = &items.labeller {
         labeller.check_used()?;
     }
-    Ok((corpus, items.skipped))
+    Ok((corpus, items.counts()))
 }
 
 /// Items in the ids of a model, with what was left out.
 pub(super) struct Encoded {
     pub(super) dataset: Dataset,
     pub(super) stats: EncoderStats,
-    pub(super) skipped: u64,
+    pub(super) read: ReadCounts,
 }
 
 /// Reads `files`, which must hold an item at least; their items are tagged by the rules, if there are some.
 pub(super) fn encode(
     files: &[PathBuf],
-    on_error: OnError,
+    reading: Reading,
     rules: Option<&Rules>,
     keyword: impl Fn(&str) -> Option<u32>,
     tags: &Tags,
 ) -> Result<Encoded> {
-    let mut items = Items::new(files, on_error);
+    let mut items = Items::new(files, reading)?;
     if let Some(rules) = rules {
         // Models without a keyword do not know it, and those that have it need it.
         items = items.labelled(rules, Withhold::FromTag);
     }
     let encoded = encode_items(&mut items, keyword, tags)?;
     if encoded.dataset.is_empty() {
-        let cure = "give at least one, one JSON object a line";
+        let cure = "give at least one, each on a line";
         return Err(Failure::in_files(Error::NoData { what: "no items to measure on".to_owned(), cure }, files));
     }
-    Ok(Encoded { skipped: items.skipped, ..encoded })
+    Ok(Encoded { read: items.counts(), ..encoded })
 }
 
 /// The same of items from anywhere.
@@ -128,7 +203,7 @@ pub(super) fn encode_items(
         encoder.push(&item?)?;
     }
     let (dataset, stats) = encoder.finish();
-    Ok(Encoded { dataset, stats, skipped: 0 })
+    Ok(Encoded { dataset, stats, read: ReadCounts::default() })
 }
 
 /// Reads tag rules.

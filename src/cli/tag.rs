@@ -11,7 +11,7 @@ use tagomatic::selection::{MinScore, Selection};
 use tagomatic::{Scratch, Tagger};
 
 use super::failure::Result;
-use super::load::{Items, OnError};
+use super::load::{Items, Reading};
 use super::{Session, load, output};
 
 /// Items that are read before they are tagged together.
@@ -24,7 +24,7 @@ const GRAIN: usize = 64;
 pub(super) struct Arguments {
     /// The model; the file must not be changed in place meanwhile (rename a new one over it)
     model: PathBuf,
-    /// Items, JSON Lines; standard input if none is named
+    /// Items; standard input if none is named
     file: Vec<PathBuf>,
     /// The K best tags of each item, whatever the model's thresholds say
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
@@ -35,9 +35,8 @@ pub(super) struct Arguments {
     /// Every tag of each item
     #[arg(long, conflicts_with_all = ["top", "min_score"])]
     all: bool,
-    /// What to do at a malformed line: stop with its place, or skip and count it
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
-    on_error: OnError,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 fn score(text: &str) -> Result<f32, String> {
@@ -123,7 +122,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let typed = files.iter().any(|file| file == Path::new("-")) && io::stdin().is_terminal();
     let chunk = if typed { 1 } else { CHUNK };
 
-    let mut items = Items::new(files, arguments.on_error);
+    let mut items = Items::new(files, arguments.reading)?;
     let mut number = 0;
     let mut batch = Vec::with_capacity(chunk);
     loop {
@@ -140,8 +139,8 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         output::print(stream.lines(number, &batch)?)?;
         number += batch.len() as u64;
         if let Some(end) = end {
-            if items.skipped > 0 {
-                output::message(format_args!("malformed lines skipped: {}", output::count(items.skipped)));
+            for (what, count) in items.counts().rows().into_iter().filter(|(_, count)| *count > 0) {
+                output::message(format_args!("{what}: {}", output::count(count)));
             }
             return end;
         }

@@ -15,7 +15,7 @@ use tagomatic::train::{
 };
 
 use super::failure::{Failure, Result};
-use super::load::{Items, OnError};
+use super::load::{Items, Reading};
 use super::{Session, load, output, training};
 
 /// The share of items to validate on, and the number of items that a keyword needs, unless told otherwise.
@@ -25,7 +25,7 @@ pub(super) const MIN_COUNT: u64 = 2;
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
 pub(super) struct Arguments {
-    /// Tagged items, JSON Lines; of several files all items
+    /// Tagged items; of several files all items
     #[arg(required = true)]
     data: Vec<PathBuf>,
     /// Where the model goes; it appears whole or not at all. For - it goes to standard output, and the report to standard error
@@ -47,9 +47,8 @@ pub(super) struct Arguments {
     /// Leave out keywords that fewer items have
     #[arg(long, value_name = "N", default_value_t = MIN_COUNT)]
     min_count: u64,
-    /// What to do at a malformed line: stop with its place, or skip and count it
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
-    on_error: OnError,
+    #[command(flatten)]
+    reading: Reading,
     /// Options in TOML, by their names below, as in: lr = 0.1; what is typed wins
     #[arg(long, value_name = "C.toml")]
     config: Option<PathBuf>,
@@ -205,7 +204,7 @@ impl Options {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { data, out, valid, tags, on_error, .. } = arguments;
+    let Arguments { data, out, valid, tags, reading, .. } = arguments;
     // What can be known to fail fails before the work.
     let Options { penalty, penalty_weight, .. } = arguments.options;
     if penalty.is_some() != penalty_weight.is_some() {
@@ -220,25 +219,25 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     }
 
     let rules = tags.as_deref().map(load::rules).transpose()?;
-    let mut items = Items::new(data, *on_error);
+    let mut items = Items::new(data, *reading)?;
     if let Some(rules) = &rules {
         items = items.labelled(rules, Withhold::FromAll);
     }
-    let (corpus, skipped) = load::corpus(items)?;
+    let (corpus, read) = load::corpus(items)?;
     let set = match &rules {
         Some(rules) => TrainingSet::with_rules(corpus, arguments.min_count, rules),
         None => TrainingSet::new(corpus, arguments.min_count),
     };
     let set = set.map_err(|error| Failure::in_files(error, data))?;
     let keyword = |keyword: &str| set.vocabulary().get(keyword);
-    let encode = |file| load::encode(std::slice::from_ref(file), *on_error, rules.as_ref(), keyword, set.tags());
+    let encode = |file| load::encode(std::slice::from_ref(file), *reading, rules.as_ref(), keyword, set.tags());
     let valid = valid.as_ref().map(encode).transpose()?;
     let validation = match &valid {
         Some(valid) => Validation::On(&valid.dataset),
         None => Validation::Split { fraction: arguments.valid_fraction, refit: !arguments.no_refit },
     };
     let training = training::train(session, &set, config, validation)?;
-    let document = training.document(&set, skipped, valid.as_ref());
+    let document = training.document(&set, read, valid.as_ref());
 
     let results = if session.json {
         output::json(&document)?

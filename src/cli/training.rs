@@ -9,7 +9,7 @@ use tagomatic::{Model, Tagger};
 
 use super::eval::{Measures, Skipped};
 use super::failure::Result;
-use super::load::Encoded;
+use super::load::{Encoded, ReadCounts};
 use super::progress::Progress;
 use super::{Session, output};
 
@@ -58,7 +58,8 @@ pub(super) struct Document<'a> {
     without_keywords: u64,
     repeated_keywords: u64,
     repeated_tags: u64,
-    skipped: u64,
+    #[serde(flatten)]
+    read: ReadCounts,
     /// What of a validation file was left out.
     valid_left: Option<Skipped>,
 }
@@ -68,8 +69,8 @@ impl Training {
         self.tagger.model()
     }
 
-    /// `skipped` lines of the training files were malformed; `valid` was read from files of its own.
-    pub(super) fn document<'a>(&'a self, set: &'a TrainingSet, skipped: u64, valid: Option<&Encoded>) -> Document<'a> {
+    /// `read` was counted in the training files; `valid` was read from files of its own.
+    pub(super) fn document<'a>(&'a self, set: &'a TrainingSet, read: ReadCounts, valid: Option<&Encoded>) -> Document<'a> {
         let TrainingReport { fit, measured, samples, valid_samples, refit_samples, duration } = &self.report;
         let epochs = fit.epochs.len();
         let best = fit.epochs.iter().find(|epoch| epoch.epoch == fit.best_epoch);
@@ -97,7 +98,7 @@ impl Training {
             without_keywords: stats.without_keywords,
             repeated_keywords: stats.repeated_keywords,
             repeated_tags: stats.repeated_tags,
-            skipped,
+            read,
             valid_left: valid.map(Skipped::of),
         }
     }
@@ -114,8 +115,10 @@ impl Document<'_> {
             ("keywords", output::count(self.keywords)),
             ("tags", output::count(self.tags)),
         ];
+        let [skipped, binarized] = self.read.rows();
         rows.extend(output::counts(&[
-            ("lines skipped", self.skipped),
+            skipped,
+            binarized,
             ("items without tags", self.untagged),
             ("rare keywords left out", self.rare_keywords),
             ("items without keywords", self.without_keywords),

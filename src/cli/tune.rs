@@ -8,7 +8,7 @@ use tagomatic::{Model, Tags};
 
 use super::eval::Skipped;
 use super::failure::{Failure, Result};
-use super::load::{self, OnError};
+use super::load::{self, Reading};
 use super::{Session, output};
 
 #[derive(clap::Args)]
@@ -16,7 +16,7 @@ use super::{Session, output};
 pub(super) struct Arguments {
     /// The model; the file must not be changed in place meanwhile (rename a new one over it)
     model: PathBuf,
-    /// Tagged items to choose on, JSON Lines: neither those of training nor those of the test
+    /// Tagged items to choose on: neither those of training nor those of the test
     #[arg(required = true)]
     valid: Vec<PathBuf>,
     /// Where the tuned model goes; it appears whole or not at all. For - it goes to standard output, and the report to standard error
@@ -31,9 +31,8 @@ pub(super) struct Arguments {
     /// Rules that make tags out of the tags and keywords of the items, those that the model was trained with
     #[arg(long = "tags", value_name = "RULES.toml")]
     rules: Option<PathBuf>,
-    /// What to do at a malformed line: stop with its place, or skip and count it
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
-    on_error: OnError,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 #[derive(Serialize)]
@@ -66,7 +65,7 @@ struct TagDocument<'a> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { model: path, valid, out, threshold, tags, rules, on_error } = arguments;
+    let Arguments { model: path, valid, out, threshold, tags, rules, reading } = arguments;
     let to_stdout = out == Path::new("-");
     if !to_stdout {
         load::check_apart(out, valid)?;
@@ -76,7 +75,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let tags = (!tags.is_empty()).then(|| indices(model.tags(), tags)).transpose()?;
     let rules = rules.as_deref().map(load::rules).transpose()?;
     let keyword = |keyword: &str| model.vocabulary().get(keyword);
-    let encoded = load::encode(valid, *on_error, rules.as_ref(), keyword, model.tags())?;
+    let encoded = load::encode(valid, *reading, rules.as_ref(), keyword, model.tags())?;
     let tagger = session.tagger(model)?;
     let tuned = tune(&tagger, &encoded.dataset, *threshold, tags.as_deref(), session.pool.as_deref())?;
     let document = Document::new(&tuned, tagger.tags(), Skipped::of(&encoded));

@@ -150,7 +150,7 @@ impl Prepared {
     pub fn check_trainable(&self) -> Result<()> {
         let no_data = |what: &str, cure| Err(Error::NoData { what: what.to_owned(), cure });
         if self.dataset.is_empty() {
-            return no_data("no items to train on", "give at least two, one JSON object a line");
+            return no_data("no items to train on", "give at least two, each on a line");
         }
         if self.tags.is_empty() {
             return no_data("no item has a tag", "give items \"tags\", as in {\"keywords\": [\"shark\"], \"tags\": [\"sea\"]}");

@@ -1,22 +1,28 @@
 //! Tagged items: reading them, turning their strings into ids, holding them in memory, splitting and sampling them.
 //!
 //! ```text
-//! file ── input ── jsonl ──▶ Item ──┬─ Corpus: makes the vocabulary ──┬──▶ Dataset ──▶ NegativeSampler ──▶ ScoredPairs
-//!                                   └─ Encoder: uses a given one ─────┘
+//! file ── input ── Reader ──▶ Item ──┬─ Corpus: makes the vocabulary ──┬──▶ Dataset ──▶ NegativeSampler ──▶ ScoredPairs
+//!                                    └─ Encoder: uses a given one ─────┘
 //! ```
 //!
-//! `input` and `jsonl` come with the feature `jsonl`; an [`Item`] can be made of anything.
+//! A [`Reader`] knows the formats of others; JSON Lines and `input`, which decompresses, come with the feature `jsonl`. An [`Item`] can
+//! be made of anything.
 
 mod corpus;
 mod counts;
 mod dataset;
 mod encoder;
+mod fasttext;
 #[cfg(feature = "jsonl")]
 pub mod input;
 mod item;
 #[cfg(feature = "jsonl")]
-pub mod jsonl;
+mod jsonl;
+mod libsvm;
+mod lines;
 mod negatives;
+mod reader;
+mod writer;
 
 pub use corpus::{Corpus, CorpusStats, Prepared};
 pub use counts::Counts;
@@ -24,3 +30,5 @@ pub use dataset::{Dataset, Pushed};
 pub use encoder::{Encoder, EncoderStats};
 pub use item::Item;
 pub use negatives::{NegativeSampler, Quota, ScoredPairs, logit_correction};
+pub use reader::{Format, MAX_LINE, Reader};
+pub use writer::{write_item, write_samples};

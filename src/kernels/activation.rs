@@ -17,39 +17,47 @@ pub struct ActiveUnits<'a> {
 /// See [`super::Kernels::activate`].
 #[inline(always)]
 pub(super) fn activate<S: Simd>(s: S, activation: Activation, a: &[Block], h: &mut [Block]) {
-    let zero = s.splat(0.0);
-    // The comparisons are such that NaN stays NaN.
-    match activation {
-        Activation::Relu => map(s, a, h, |x| s.select(s.less_or_equal(x, zero), zero, x)),
-        Activation::LeakyRelu(slope) => {
-            let slope = s.splat(slope);
-            map(s, a, h, |x| s.select(s.less(zero, x), x, s.mul(slope, x)));
-        }
-        Activation::Elu(alpha) => {
-            let (alpha, one) = (s.splat(alpha), s.splat(1.0));
-            map(s, a, h, |x| {
-                let below = s.mul(alpha, s.sub(exp_negative(s, s.sub(zero, s.abs(x))), one));
-                s.select(s.less(zero, x), x, below)
-            });
-        }
-        Activation::Sigmoid => map(s, a, h, |x| sigmoid_pair(s, x, exp_negative(s, s.sub(zero, s.abs(x)))).0),
-        Activation::Trec(theta) => {
-            let theta = s.splat(theta);
-            map(s, a, h, |x| s.select(s.less_or_equal(x, theta), zero, x));
-        }
-        Activation::Tlin(theta) => {
-            let theta = s.splat(theta);
-            map(s, a, h, |x| s.select(s.less_or_equal(s.abs(x), theta), zero, x));
-        }
-        Activation::Identity => map(s, a, h, |x| x),
+    for (a, h) in a.iter().zip(h) {
+        let [unit] = units(s, activation, [s.load(a)]);
+        s.store(unit, h);
     }
 }
 
+/// [`activate`] in place.
 #[inline(always)]
-fn map<S: Simd>(s: S, from: &[Block], to: &mut [Block], f: impl Fn(S::F) -> S::F) {
-    for (from, to) in from.iter().zip(to) {
-        s.store(f(s.load(from)), to);
+pub(super) fn activate_in_place<S: Simd>(s: S, activation: Activation, h: &mut [Block]) {
+    for h in h {
+        let [unit] = units(s, activation, [s.load(h)]);
+        s.store(unit, h);
     }
+}
+
+/// `act(a)`. The comparisons are such that NaN stays NaN.
+#[inline(always)]
+fn units<S: Simd, const N: usize>(s: S, activation: Activation, mut a: [S::F; N]) -> [S::F; N] {
+    let (zero, one) = (s.splat(0.0), s.splat(1.0));
+    // The choice is outside the loops: it is made once a tile.
+    macro_rules! each {
+        ($x:ident => $h:expr) => {
+            for unit in &mut a {
+                let $x = *unit;
+                *unit = $h;
+            }
+        };
+    }
+    match activation {
+        Activation::Relu => each!(x => s.select(s.less_or_equal(x, zero), zero, x)),
+        Activation::LeakyRelu(slope) => each!(x => s.select(s.less(zero, x), x, s.mul(s.splat(slope), x))),
+        Activation::Elu(alpha) => each!(x => {
+            let below = s.mul(s.splat(alpha), s.sub(exp_negative(s, s.sub(zero, s.abs(x))), one));
+            s.select(s.less(zero, x), x, below)
+        }),
+        Activation::Sigmoid => each!(x => sigmoid_pair(s, x, exp_negative(s, s.sub(zero, s.abs(x)))).0),
+        Activation::Trec(theta) => each!(x => s.select(s.less_or_equal(x, s.splat(theta)), zero, x)),
+        Activation::Tlin(theta) => each!(x => s.select(s.less_or_equal(s.abs(x), s.splat(theta)), zero, x)),
+        Activation::Identity => (),
+    }
+    a
 }
 
 /// See [`super::Kernels::activate_backward`].

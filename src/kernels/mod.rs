@@ -24,7 +24,7 @@ mod simd;
 pub use activation::ActiveUnits;
 pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shrink, Squares};
 pub use level::Level;
-pub use output::{ActiveLists, HiddenRows, Logits, PANEL_BLOCKS, Panels, TagMajor};
+pub use output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor};
 pub use rows::{Rows, tree_sum};
 pub use sigmoid::{LogLoss, LossInputs, LossKind};
 
@@ -47,13 +47,15 @@ type Start<'a> = Option<&'a [Block]>;
 #[derive(Debug)]
 struct Table {
     level: Level,
-    sum_bags: unsafe fn(Rows<'_>, &[Block], Sets<'_>, bool, &mut [Block]),
+    ascends: unsafe fn(&[u32]) -> bool,
+    sum_bags: unsafe fn(Rows<'_>, &[Block], Activation, Sets<'_>, bool, &mut [Block]),
     sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &mut [Block]),
     weighted_sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &[f32], &mut [Block]),
     dot_rows: unsafe fn(Rows<'_>, &[u32], &[Block], &mut [Block]),
-    panels_sparse: unsafe fn(Panels<'_>, ActiveLists<'_>, &[Block], &mut Logits<'_>),
-    panels_dense: unsafe fn(Panels<'_>, HiddenRows<'_>, &[Block], &mut Logits<'_>),
-    tag_major: unsafe fn(TagMajor<'_>, HiddenRows<'_>, &mut [f32], usize),
+    panels: unsafe fn(Panels<'_>, HiddenRows<'_>, ListBuffers<'_>, &[Block], &mut Answers<'_>),
+    panels_sparse: unsafe fn(Panels<'_>, ActiveLists<'_>, &[Block], &mut Answers<'_>),
+    panels_dense: unsafe fn(Panels<'_>, HiddenRows<'_>, &[Block], &mut Answers<'_>),
+    tag_major: unsafe fn(TagMajor<'_>, HiddenRows<'_>, &mut Answers<'_>),
     activate: unsafe fn(Activation, &[Block], &mut [Block]),
     activate_backward: unsafe fn(Activation, &[Block], &[Block], &mut [Block]),
     list_active: unsafe fn(&[Block], ActiveUnits<'_>) -> usize,
@@ -68,10 +70,12 @@ struct Table {
 
 static SCALAR: Table = Table {
     level: Level::Scalar,
+    ascends: scalar::ascends,
     sum_bags: scalar::sum_bags,
     sum_rows: scalar::sum_rows,
     weighted_sum_rows: scalar::weighted_sum_rows,
     dot_rows: scalar::dot_rows,
+    panels: scalar::panels,
     panels_sparse: scalar::panels_sparse,
     panels_dense: scalar::panels_dense,
     tag_major: scalar::tag_major,
@@ -92,8 +96,20 @@ macro_rules! level {
     ($table:ident, $level:expr, $token:expr $(, #[$features:meta])?) => {
         static $table: Table = {
             $(#[$features])?
-            fn sum_bags(rows: Rows<'_>, init: &[Block], sets: Sets<'_>, prefetch: bool, out: &mut [Block]) {
+            fn ascends(ids: &[u32]) -> bool {
+                crate::ids::ascends(ids)
+            }
+            $(#[$features])?
+            fn sum_bags(
+                rows: Rows<'_>,
+                init: &[Block],
+                activation: Activation,
+                sets: Sets<'_>,
+                prefetch: bool,
+                out: &mut [Block],
+            ) {
                 rows::sum_bags($token, rows, init, sets, prefetch, out);
+                activation::activate_in_place($token, activation, out);
             }
             $(#[$features])?
             fn sum_rows(rows: Rows<'_>, init: Option<&[Block]>, ids: &[u32], out: &mut [Block]) {
@@ -108,16 +124,26 @@ macro_rules! level {
                 rows::dot($token, rows, ids, x, partial_sums);
             }
             $(#[$features])?
-            fn panels_sparse(panels: Panels<'_>, active: ActiveLists<'_>, bias: &[Block], z: &mut Logits<'_>) {
-                output::sparse($token, panels, active, bias, z);
+            fn panels(
+                panels: Panels<'_>,
+                hidden: HiddenRows<'_>,
+                lists: ListBuffers<'_>,
+                bias: &[Block],
+                answers: &mut Answers<'_>,
+            ) {
+                output::panels($token, panels, hidden, lists, bias, answers);
             }
             $(#[$features])?
-            fn panels_dense(panels: Panels<'_>, hidden: HiddenRows<'_>, bias: &[Block], z: &mut Logits<'_>) {
-                output::dense($token, panels, hidden, bias, z);
+            fn panels_sparse(panels: Panels<'_>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
+                output::sparse($token, panels, active, bias, answers);
             }
             $(#[$features])?
-            fn tag_major(tags: TagMajor<'_>, hidden: HiddenRows<'_>, z: &mut [f32], stride: usize) {
-                output::tag_major($token, tags, hidden, z, stride);
+            fn panels_dense(panels: Panels<'_>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
+                output::dense($token, panels, hidden, bias, answers);
+            }
+            $(#[$features])?
+            fn tag_major(tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
+                output::tag_major($token, tags, hidden, answers);
             }
             $(#[$features])?
             fn activate(activation: Activation, a: &[Block], h: &mut [Block]) {
@@ -161,10 +187,12 @@ macro_rules! level {
             }
             Table {
                 level: $level,
+                ascends,
                 sum_bags,
                 sum_rows,
                 weighted_sum_rows,
                 dot_rows,
+                panels,
                 panels_sparse,
                 panels_dense,
                 tag_major,
@@ -185,13 +213,13 @@ macro_rules! level {
 
 level!(PORTABLE, Level::Portable, simd::portable::Portable);
 #[cfg(target_arch = "x86_64")]
-level!(AVX2, Level::Avx2, simd::avx2::Avx2::new(), #[target_feature(enable = "avx2")]);
+level!(AVX2, Level::Avx2, simd::avx2::Avx2::new(), #[target_feature(enable = "avx2,popcnt")]);
 #[cfg(target_arch = "x86_64")]
 level!(
     AVX512,
     Level::Avx512,
     simd::avx512::Avx512::new(),
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
 );
 
 impl Kernels {
@@ -228,16 +256,31 @@ impl Kernels {
         self.table.level
     }
 
-    /// Embedding bags: for each set `out = init + Σ_k rows[k]`, added in ascending order. `prefetch` asks for rows before they are
-    /// added, across sets: it pays where the table is not in the caches near to the core.
+    /// [`Sets::new`], at the speed of the level.
+    #[must_use]
+    pub fn sets<'a>(self, ids: &'a [u32], starts: &'a [usize]) -> Option<Sets<'a>> {
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        Sets::new_with(ids, starts, |set| unsafe { (self.table.ascends)(set) })
+    }
+
+    /// Embedding bags: for each set `out = act(init + Σ_k rows[k])`, added in ascending order. `prefetch` asks for rows before they
+    /// are added, across sets: it pays where the table is not in the caches near to the core.
     ///
     /// # Errors
     /// [`Error::Length`] unless `out` has as many blocks for each set as `init`; [`Error::KeywordOutOfRange`] if an id has no row.
-    pub fn sum_bags(self, rows: Rows<'_>, init: &[Block], sets: Sets<'_>, prefetch: bool, out: &mut [Block]) -> Result<()> {
+    pub fn sum_bags(
+        self,
+        rows: Rows<'_>,
+        init: &[Block],
+        activation: Activation,
+        sets: Sets<'_>,
+        prefetch: bool,
+        out: &mut [Block],
+    ) -> Result<()> {
         Error::check_length("sums of bags", init.len().saturating_mul(sets.len()), out.len())?;
         sets.check_below(rows.count(init.len()))?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.sum_bags)(rows, init, sets, prefetch, out) };
+        unsafe { (self.table.sum_bags)(rows, init, activation, sets, prefetch, out) };
         Ok(())
     }
 
@@ -290,47 +333,94 @@ impl Kernels {
         Ok(())
     }
 
-    /// Logits of one group from the hidden units that are not zero: for each item and tag the bias, then `h_j·W2[j]` in the order of
-    /// the units.
+    /// Answers of one group, in panels: lists the units that are not zero, and goes on as [`Kernels::panels_sparse`] or
+    /// [`Kernels::panels_dense`], whichever is faster for so many.
     ///
     /// # Errors
-    /// [`Error::Length`] if weights, bias, lists or logits do not fit; [`Error::KeywordOutOfRange`] if there is no such unit.
-    pub fn panels_sparse(self, panels: Panels<'_>, active: ActiveLists<'_>, bias: &[Block], z: &mut Logits<'_>) -> Result<()> {
+    /// [`Error::Length`] if weights, bias, hidden vectors, lists or answers do not fit.
+    pub fn panels(
+        self,
+        panels: Panels<'_>,
+        hidden: HiddenRows<'_>,
+        lists: ListBuffers<'_>,
+        bias: &[Block],
+        answers: &mut Answers<'_>,
+    ) -> Result<()> {
+        check_panels(panels, bias)?;
+        let width = blocks_for(panels.units);
+        hidden.check(width)?;
+        answers.check(hidden.items, panels.width * LANES)?;
+        let (units, bounds) = (hidden.items.saturating_mul(width * LANES), hidden.items.saturating_add(1));
+        for (what, expected, found) in [
+            ("bounds of lists", bounds, lists.starts.len()),
+            ("active units", units, lists.units.len()),
+            ("values of active units", units, lists.values.len()),
+        ] {
+            if found < expected {
+                return Err(Error::Length { what, expected, found });
+            }
+        }
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.panels)(panels, hidden, lists, bias, answers) };
+        Ok(())
+    }
+
+    /// Answers of one group from the hidden units that are not zero: a logit is the bias, then `h_j·W2[j]` in the order of the
+    /// units.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if weights, bias, lists or answers do not fit; [`Error::KeywordOutOfRange`] if there is no such unit.
+    pub fn panels_sparse(
+        self,
+        panels: Panels<'_>,
+        active: ActiveLists<'_>,
+        bias: &[Block],
+        answers: &mut Answers<'_>,
+    ) -> Result<()> {
         let ActiveLists { starts, units, values } = active;
         check_panels(panels, bias)?;
         Error::check_length("values of units", units.len(), values.len())?;
         check_starts(starts, units.len())?;
         check_ids(panels.units, units)?;
-        z.check(starts.len().saturating_sub(1), panels.width)?;
+        answers.check(starts.len().saturating_sub(1), panels.width * LANES)?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.panels_sparse)(panels, active, bias, z) };
+        unsafe { (self.table.panels_sparse)(panels, active, bias, answers) };
         Ok(())
     }
 
     /// The same bits as [`Kernels::panels_sparse`], from whole hidden vectors; weights are finite.
     ///
     /// # Errors
-    /// [`Error::Length`] if weights, bias, hidden vectors or logits do not fit.
-    pub fn panels_dense(self, panels: Panels<'_>, hidden: HiddenRows<'_>, bias: &[Block], z: &mut Logits<'_>) -> Result<()> {
+    /// [`Error::Length`] if weights, bias, hidden vectors or answers do not fit.
+    pub fn panels_dense(
+        self,
+        panels: Panels<'_>,
+        hidden: HiddenRows<'_>,
+        bias: &[Block],
+        answers: &mut Answers<'_>,
+    ) -> Result<()> {
         check_panels(panels, bias)?;
         hidden.check(blocks_for(panels.units))?;
-        z.check(hidden.items, panels.width)?;
+        answers.check(hidden.items, panels.width * LANES)?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.panels_dense)(panels, hidden, bias, z) };
+        unsafe { (self.table.panels_dense)(panels, hidden, bias, answers) };
         Ok(())
     }
 
-    /// Logits of one group, tag-major: dot products of tags' rows with hidden vectors, 16 partial sums (unit mod 16) in ascending
-    /// order, then [`tree_sum`], then the bias. Those of item i are `z[i * stride..]`, one a tag.
+    /// Answers of all groups, tag-major: a logit is the dot product of a tag's row with the hidden vector of its group, 16 partial
+    /// sums (unit mod 16) in ascending order, then [`tree_sum`], then the bias. The groups' hidden vectors lie side by side.
     ///
     /// # Errors
-    /// [`Error::Length`] if weights, hidden vectors or logits do not fit.
-    pub fn tag_major(self, tags: TagMajor<'_>, hidden: HiddenRows<'_>, z: &mut [f32], stride: usize) -> Result<()> {
-        Error::check_length("output weights", tags.width.saturating_mul(tags.bias.len()), tags.weights.len())?;
-        hidden.check(tags.width)?;
-        output::check_rows("logits", z.len(), stride, tags.bias.len(), hidden.items)?;
+    /// [`Error::Length`] if weights, groups, hidden vectors or answers do not fit.
+    pub fn tag_major(self, tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) -> Result<()> {
+        let TagMajor { weights, width, groups, bias } = tags;
+        Error::check_length("output weights", width.saturating_mul(bias.len()), weights.len())?;
+        Error::check_length("tags of all groups", bias.len(), groups.iter().fold(0, |sum, tags| tags.saturating_add(sum)))?;
+        hidden.check(width.saturating_mul(groups.len()))?;
+        Error::check_length("tags", bias.len(), answers.tags)?;
+        answers.check(hidden.items, bias.len())?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.tag_major)(tags, hidden, z, stride) };
+        unsafe { (self.table.tag_major)(tags, hidden, answers) };
         Ok(())
     }
 

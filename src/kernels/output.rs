@@ -1,4 +1,4 @@
-//! The output layer, `z = b2 + Σ_j h_j·W2[j]`, for some items at once.
+//! The output layer, `z = b2 + Σ_j h_j·W2[j]`, for some items at once, and the scores that are made of it.
 //!
 //! In panels of tags, units are added in ascending order, in one of two forms that give the same bits. The sparse one adds the rows of the units that are not zero. The dense one multiplies the hidden
 //! vectors of a few items with a tile of the panel, so that each weight is loaded once for all of them; a zero unit adds ±0, which
@@ -6,8 +6,10 @@
 //!
 //! Tag-major, a logit is the dot product of a tag's row and the hidden vector: 16 partial sums, then a fixed tree.
 
+use super::activation::{ActiveUnits, list_active};
+use super::sigmoid::sigmoids;
 use super::simd::Simd;
-use crate::aligned::{Block, LANES, as_floats};
+use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
 
 /// Blocks of tags in a panel.
@@ -46,82 +48,175 @@ pub struct ActiveLists<'a> {
     pub values: &'a [f32],
 }
 
-/// Where the logits of some items go: those of item i for the group's first block of tags are `blocks[i * stride + first]`.
-#[derive(Debug)]
-pub struct Logits<'a> {
-    /// The storage.
-    pub blocks: &'a mut [Block],
-    /// Blocks from one item to the next.
-    pub stride: usize,
-    /// Blocks of tags before those of the group.
-    pub first: usize,
+/// What is written for a tag.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Answer {
+    /// The logit z.
+    Logit,
+    /// The score clamp(σ(z), eps, 1 − eps).
+    Score {
+        /// The clamp.
+        eps: f32,
+    },
 }
 
-impl Logits<'_> {
-    /// Fails unless there is room for `width` blocks of each item.
-    pub(super) fn check(&self, items: usize, width: usize) -> Result<()> {
-        check_rows("logits", self.blocks.len().saturating_sub(self.first), self.stride, width, items)
+impl Answer {
+    #[inline(always)]
+    fn of_logits<S: Simd, const N: usize>(self, s: S, z: [S::F; N]) -> [S::F; N] {
+        match self {
+            Answer::Logit => z,
+            Answer::Score { eps } => sigmoids(s, eps, z),
+        }
+    }
+}
+
+/// Where the answers for some items go: that for tag t of item i is `floats[i * stride + first + t]`.
+#[derive(Debug)]
+pub struct Answers<'a> {
+    /// What they are.
+    pub answer: Answer,
+    /// The storage.
+    pub floats: &'a mut [f32],
+    /// Floats from one item to the next.
+    pub stride: usize,
+    /// Floats before the first tag.
+    pub first: usize,
+    /// How many tags.
+    pub tags: usize,
+}
+
+impl Answers<'_> {
+    /// Fails unless there is room for `items` items, and no more than `slots` tags.
+    pub(super) fn check(&self, items: usize, slots: usize) -> Result<()> {
+        if self.tags > slots {
+            return Err(Error::Length { what: "tags of a group", expected: slots, found: self.tags });
+        }
+        check_rows("scores", self.floats.len().saturating_sub(self.first), self.stride, self.tags, items)
+    }
+
+    /// Those for item `item` from block `block` of the tags on.
+    #[inline(always)]
+    fn of_item(&mut self, item: usize, block: usize) -> &mut [f32] {
+        let start = item * self.stride + self.first;
+        &mut self.floats[start..start + self.tags][(block * LANES).min(self.tags)..]
+    }
+}
+
+/// Writes `N` blocks of answers, or as many floats as there are.
+#[inline(always)]
+fn write<S: Simd, const N: usize>(s: S, answer: Answer, z: [S::F; N], floats: &mut [f32]) {
+    let answers = answer.of_logits(s, z);
+    let (blocks, rest) = floats.as_chunks_mut();
+    for (answer, block) in answers.iter().zip(&mut *blocks) {
+        s.store(*answer, block);
+    }
+    if let Some(answer) = answers.get(blocks.len())
+        && !rest.is_empty()
+    {
+        s.store_part(*answer, rest);
     }
 }
 
 /// Fails unless `found` has room for `items` rows of `width` that start `stride` apart.
-pub(super) fn check_rows(what: &'static str, found: usize, stride: usize, width: usize, items: usize) -> Result<()> {
+fn check_rows(what: &'static str, found: usize, stride: usize, width: usize, items: usize) -> Result<()> {
     let Some(last) = items.checked_sub(1) else { return Ok(()) };
     let expected = last.saturating_mul(stride).saturating_add(width);
     if expected <= found && width <= stride { Ok(()) } else { Err(Error::Length { what, expected, found }) }
 }
 
+/// Lists of active units, to be made: with room for the units of all items, and for one more bound than there are items.
+#[derive(Debug)]
+pub struct ListBuffers<'a> {
+    /// Bounds of the items.
+    pub starts: &'a mut [usize],
+    /// Unit numbers in the group.
+    pub units: &'a mut [u32],
+    /// Their values.
+    pub values: &'a mut [f32],
+}
+
+/// Items are multiplied as a whole if this share of their units is active or more. With half of them active the sparse form took
+/// 0.6 of the dense one's time, see `benches/record`.
+const DENSE_FROM: f64 = 0.8;
+
+/// See [`super::Kernels::panels`]. Lengths fit.
+#[inline(always)]
+pub(super) fn panels<S: Simd>(
+    s: S,
+    panels: Panels<'_>,
+    hidden: HiddenRows<'_>,
+    lists: ListBuffers<'_>,
+    bias: &[Block],
+    answers: &mut Answers<'_>,
+) {
+    let ListBuffers { starts, units, values } = lists;
+    let mut end = 0;
+    starts[0] = 0;
+    for item in 0..hidden.items {
+        let first = item * hidden.stride + hidden.first;
+        let h = &hidden.blocks[first..first + blocks_for(panels.units)];
+        end += list_active(s, h, ActiveUnits { units: &mut units[end..], values: &mut values[end..] });
+        starts[item + 1] = end;
+    }
+    if hidden.items > 1 && end as f64 >= DENSE_FROM * (hidden.items * panels.units) as f64 {
+        dense(s, panels, hidden, bias, answers);
+    } else {
+        let active = ActiveLists { starts: &starts[..hidden.items + 1], units: &units[..end], values: &values[..end] };
+        sparse(s, panels, active, bias, answers);
+    }
+}
+
 /// See [`super::Kernels::panels_sparse`]. Lengths fit, units are below `panels.units`.
 #[inline(always)]
-pub(super) fn sparse<S: Simd>(s: S, panels: Panels<'_>, active: ActiveLists<'_>, bias: &[Block], z: &mut Logits<'_>) {
+pub(super) fn sparse<S: Simd>(s: S, panels: Panels<'_>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
     for (first, blocks, weights) in panels.iter() {
         for (item, bounds) in active.starts.windows(2).enumerate() {
             let (units, values) = (&active.units[bounds[0]..bounds[1]], &active.values[bounds[0]..bounds[1]]);
-            let start = item * z.stride + z.first + first;
-            let (bias, z) = (&bias[first..first + blocks], &mut z.blocks[start..start + blocks]);
-            match blocks {
-                4 if S::WIDE_TILES => sparse_tile::<S, 4>(s, weights, 4, 0, units, values, bias, z),
-                4 => {
-                    sparse_tile::<S, 2>(s, weights, 4, 0, units, values, bias, z);
-                    sparse_tile::<S, 2>(s, weights, 4, 2, units, values, bias, z);
-                }
-                3 => {
-                    sparse_tile::<S, 2>(s, weights, 3, 0, units, values, bias, z);
-                    sparse_tile::<S, 1>(s, weights, 3, 2, units, values, bias, z);
-                }
-                2 => sparse_tile::<S, 2>(s, weights, 2, 0, units, values, bias, z),
-                _ => sparse_tile::<S, 1>(s, weights, 1, 0, units, values, bias, z),
+            let mut column = 0;
+            while column < blocks {
+                let bias = &bias[first + column..first + blocks];
+                let tile = SparseTile { weights, stride: blocks, column, units, values, bias };
+                let (answer, floats) = (answers.answer, answers.of_item(item, first + column));
+                column += match blocks - column {
+                    4.. if S::WIDE_TILES => tile.run::<S, 4>(s, answer, floats),
+                    2.. => tile.run::<S, 2>(s, answer, floats),
+                    _ => tile.run::<S, 1>(s, answer, floats),
+                };
             }
         }
     }
 }
 
-/// `N` blocks of tags from block `column` on, of rows of `stride` blocks.
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "the registers of a tile have no structure of their own")]
-fn sparse_tile<S: Simd, const N: usize>(
-    s: S,
-    weights: &[Block],
+/// A part of a panel, for one item.
+#[derive(Clone, Copy)]
+struct SparseTile<'a> {
+    weights: &'a [Block],
+    /// Blocks in a row of the panel.
     stride: usize,
+    /// First block of the tile in the panel.
     column: usize,
-    units: &[u32],
-    values: &[f32],
-    bias: &[Block],
-    z: &mut [Block],
-) {
-    let mut sums = [s.splat(0.0); N];
-    for (sum, block) in sums.iter_mut().zip(&bias[column..column + N]) {
-        *sum = s.add(s.load(block), *sum);
-    }
-    for (&unit, &value) in units.iter().zip(values) {
-        let start = unit as usize * stride + column;
-        let value = s.splat(value);
-        for (sum, block) in sums.iter_mut().zip(&weights[start..start + N]) {
-            *sum = s.add(*sum, s.mul(value, s.load(block)));
+    units: &'a [u32],
+    values: &'a [f32],
+    bias: &'a [Block],
+}
+
+impl SparseTile<'_> {
+    /// Makes the answers for `N` blocks of tags; returns `N`.
+    #[inline(always)]
+    fn run<S: Simd, const N: usize>(self, s: S, answer: Answer, floats: &mut [f32]) -> usize {
+        let mut sums = [s.splat(0.0); N];
+        for (sum, block) in sums.iter_mut().zip(&self.bias[..N]) {
+            *sum = s.add(s.load(block), *sum);
         }
-    }
-    for (sum, block) in sums.iter().zip(&mut z[column..column + N]) {
-        s.store(*sum, block);
+        for (&unit, &value) in self.units.iter().zip(self.values) {
+            let start = unit as usize * self.stride + self.column;
+            let value = s.splat(value);
+            for (sum, block) in sums.iter_mut().zip(&self.weights[start..start + N]) {
+                *sum = s.add(*sum, s.mul(value, s.load(block)));
+            }
+        }
+        write(s, answer, sums, floats);
+        N
     }
 }
 
@@ -153,7 +248,7 @@ impl<'a> HiddenRows<'a> {
 
 /// See [`super::Kernels::panels_dense`]. Lengths fit.
 #[inline(always)]
-pub(super) fn dense<S: Simd>(s: S, panels: Panels<'_>, hidden: HiddenRows<'_>, bias: &[Block], z: &mut Logits<'_>) {
+pub(super) fn dense<S: Simd>(s: S, panels: Panels<'_>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
     for (first, blocks, weights) in panels.iter() {
         let mut item = 0;
         while item < hidden.items {
@@ -163,14 +258,14 @@ pub(super) fn dense<S: Simd>(s: S, panels: Panels<'_>, hidden: HiddenRows<'_>, b
             while column < blocks {
                 let tile = DenseTile { weights, stride: blocks, column, units: panels.units, first: first + column, item };
                 column += match (items, blocks - column) {
-                    (6, 4) => tile.run::<S, 6, 4>(s, hidden, bias, z),
-                    (6, 2..) => tile.run::<S, 6, 2>(s, hidden, bias, z),
-                    (6, _) => tile.run::<S, 6, 1>(s, hidden, bias, z),
-                    (4, _) => tile.run::<S, 4, 1>(s, hidden, bias, z),
-                    (2, _) => tile.run::<S, 2, 1>(s, hidden, bias, z),
-                    (_, 4) if S::WIDE_TILES => tile.run::<S, 1, 4>(s, hidden, bias, z),
-                    (_, 2..) => tile.run::<S, 1, 2>(s, hidden, bias, z),
-                    _ => tile.run::<S, 1, 1>(s, hidden, bias, z),
+                    (6, 4) => tile.run::<S, 6, 4>(s, hidden, bias, answers),
+                    (6, 2..) => tile.run::<S, 6, 2>(s, hidden, bias, answers),
+                    (6, _) => tile.run::<S, 6, 1>(s, hidden, bias, answers),
+                    (4, _) => tile.run::<S, 4, 1>(s, hidden, bias, answers),
+                    (2, _) => tile.run::<S, 2, 1>(s, hidden, bias, answers),
+                    (_, 4) if S::WIDE_TILES => tile.run::<S, 1, 4>(s, hidden, bias, answers),
+                    (_, 2..) => tile.run::<S, 1, 2>(s, hidden, bias, answers),
+                    _ => tile.run::<S, 1, 1>(s, hidden, bias, answers),
                 };
             }
             item += items;
@@ -193,14 +288,14 @@ struct DenseTile<'a> {
 }
 
 impl DenseTile<'_> {
-    /// Makes the logits of `ITEMS` items for `N` blocks of tags; returns `N`.
+    /// Makes the answers for `ITEMS` items and `N` blocks of tags; returns `N`.
     #[inline(always)]
     fn run<S: Simd, const ITEMS: usize, const N: usize>(
         self,
         s: S,
         hidden: HiddenRows<'_>,
         bias: &[Block],
-        z: &mut Logits<'_>,
+        answers: &mut Answers<'_>,
     ) -> usize {
         let mut sums = [[s.splat(0.0); N]; ITEMS];
         for sums in &mut sums {
@@ -218,41 +313,57 @@ impl DenseTile<'_> {
                 }
             }
         }
-        for (i, sums) in sums.iter().enumerate() {
-            let start = (self.item + i) * z.stride + z.first + self.first;
-            for (sum, block) in sums.iter().zip(&mut z.blocks[start..start + N]) {
-                s.store(*sum, block);
-            }
+        for (i, sums) in sums.into_iter().enumerate() {
+            write(s, answers.answer, sums, answers.of_item(self.item + i, self.first));
         }
         N
     }
 }
 
-/// Output weights of one group of tags, a row of hidden units for each tag.
+/// Output weights of a whole network, a row of hidden units for each tag, group after group.
 #[derive(Clone, Copy, Debug)]
 pub struct TagMajor<'a> {
     /// The rows, end to end.
     pub weights: &'a [Block],
-    /// Blocks in a row.
+    /// Blocks in a row, and in a group's hidden vector.
     pub width: usize,
+    /// Tags of each group.
+    pub groups: &'a [usize],
     /// One a tag.
     pub bias: &'a [f32],
 }
 
+/// 0, 1, ..., 15.
+const LANE_NUMBERS: [f32; LANES] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
+
 /// See [`super::Kernels::tag_major`]. Lengths fit.
 #[inline(always)]
-pub(super) fn tag_major<S: Simd>(s: S, tags: TagMajor<'_>, hidden: HiddenRows<'_>, z: &mut [f32], stride: usize) {
-    let TagMajor { weights, width, bias } = tags;
+pub(super) fn tag_major<S: Simd>(s: S, tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
+    let TagMajor { weights, width, groups, bias } = tags;
+    let lanes = s.load(&LANE_NUMBERS);
     for item in 0..hidden.items {
-        let start = item * hidden.stride + hidden.first;
-        let h = &hidden.blocks[start..start + width];
-        let z = &mut z[item * stride..item * stride + bias.len()];
-        for (tag, (z, bias)) in z.iter_mut().zip(bias).enumerate() {
-            let mut sums = s.splat(0.0);
-            for (w, h) in weights[tag * width..(tag + 1) * width].iter().zip(h) {
-                sums = s.add(sums, s.mul(s.load(w), s.load(h)));
+        let mut h = &hidden.blocks[item * hidden.stride + hidden.first..];
+        let mut groups = groups.iter();
+        let mut left = groups.next().copied().unwrap_or(0);
+        let mut rows = weights;
+        for (block, bias) in bias.chunks(LANES).enumerate() {
+            // Logits are put together in a register: from memory they would come back in pieces that no load waits for gladly.
+            let mut z = s.splat(0.0);
+            for (lane, bias) in bias.iter().enumerate() {
+                while left == 0 {
+                    h = &h[width..];
+                    left = groups.next().copied().unwrap_or(usize::MAX);
+                }
+                left -= 1;
+                let row;
+                (row, rows) = rows.split_at(width);
+                let mut sums = s.splat(0.0);
+                for (w, h) in row.iter().zip(&h[..width]) {
+                    sums = s.add(sums, s.mul(s.load(w), s.load(h)));
+                }
+                z = s.select(s.equal(lanes, s.splat(lane as f32)), s.splat(s.sum(sums) + bias), z);
             }
-            *z = s.sum(sums) + bias;
+            write(s, answers.answer, [z], answers.of_item(item, block));
         }
     }
 }

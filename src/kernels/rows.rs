@@ -67,11 +67,8 @@ const AHEAD: usize = 16;
 #[inline(always)]
 pub(super) fn sum_bags<S: Simd>(s: S, rows: Rows<'_>, init: &[Block], sets: Sets<'_>, prefetch: bool, out: &mut [Block]) {
     for ((ids, rest), out) in sets.iter().zip(out.chunks_exact_mut(init.len().max(1))) {
-        if prefetch {
-            sum_ahead(s, rows, Some(init), ids, Ones, rest.get(AHEAD..).unwrap_or_default(), out);
-        } else {
-            sum(s, rows, Some(init), ids, Ones, out);
-        }
+        let ahead = if prefetch { rest.get(AHEAD..).unwrap_or_default() } else { &[] };
+        sum_tiles(s, rows, Some(init), ids, Ones, ahead, out);
     }
 }
 
@@ -85,12 +82,12 @@ pub(super) fn sum<S: Simd, W: RowWeights>(
     weights: W,
     out: &mut [Block],
 ) {
-    sum_ahead(s, rows, init, ids, weights, &[], out);
+    sum_tiles(s, rows, init, ids, weights, &[], out);
 }
 
 /// Like [`sum`], and asks for row `ahead[n]`, if there is one, when it adds row `ids[n]`.
 #[inline(always)]
-fn sum_ahead<S: Simd, W: RowWeights>(
+fn sum_tiles<S: Simd, W: RowWeights>(
     s: S,
     rows: Rows<'_>,
     init: Option<&[Block]>,
@@ -103,8 +100,7 @@ fn sum_ahead<S: Simd, W: RowWeights>(
     let mut column = 0;
     // No closure: it would not be compiled for the level.
     while column < width {
-        // Whole rows are asked for, so once is enough.
-        let tile = Tile { rows, init, ids, column, ahead: if column == 0 { ahead } else { &[] }, width };
+        let tile = Tile { rows, init, ids, column, ahead };
         column += match width - column {
             4.. if S::WIDE_TILES => tile.sum::<S, W, 4>(s, weights, out),
             2.. => tile.sum::<S, W, 2>(s, weights, out),
@@ -120,16 +116,15 @@ struct Tile<'a> {
     ids: &'a [u32],
     /// The first of them, in blocks.
     column: usize,
-    /// Rows of `width` blocks to ask for.
+    /// Rows to ask for.
     ahead: &'a [u32],
-    width: usize,
 }
 
 impl Tile<'_> {
     /// Sums `N` blocks; returns `N`.
     #[inline(always)]
     fn sum<S: Simd, W: RowWeights, const N: usize>(&self, s: S, weights: W, out: &mut [Block]) -> usize {
-        let Tile { rows, init, ids, column, ahead, width } = *self;
+        let Tile { rows, init, ids, column, ahead } = *self;
         // Adding +0.0 turns -0.0 into +0.0. From then on no term can make a sum -0.0, so skipping zero terms changes no bit.
         let mut sums = [s.splat(0.0); N];
         if let Some(init) = init {
@@ -137,22 +132,31 @@ impl Tile<'_> {
                 *sum = s.add(s.load(block), *sum);
             }
         }
-        for (n, &id) in ids.iter().enumerate() {
-            if let Some(&next) = ahead.get(n) {
-                let start = next as usize * rows.stride + rows.first;
-                for block in &rows.blocks[start..start + width] {
-                    s.prefetch(block);
-                }
+        let asked = ids.len().min(ahead.len());
+        for (n, (&id, &next)) in ids.iter().zip(ahead).enumerate() {
+            let next = next as usize * rows.stride + rows.first + column;
+            for block in 0..N {
+                s.prefetch(rows.blocks, next + block);
             }
-            let start = id as usize * rows.stride + rows.first + column;
-            for (sum, block) in sums.iter_mut().zip(&rows.blocks[start..start + N]) {
-                *sum = s.add(*sum, weights.apply(s, n, s.load(block)));
-            }
+            self.add(s, weights, n, id, &mut sums);
+        }
+        for (n, &id) in ids.iter().enumerate().skip(asked) {
+            self.add(s, weights, n, id, &mut sums);
         }
         for (sum, block) in sums.iter().zip(&mut out[column..column + N]) {
             s.store(*sum, block);
         }
         N
+    }
+
+    /// Adds row `id`, number `n` of the sum.
+    #[inline(always)]
+    fn add<S: Simd, W: RowWeights, const N: usize>(&self, s: S, weights: W, n: usize, id: u32, sums: &mut [S::F; N]) {
+        let start = id as usize * self.rows.stride + self.rows.first + self.column;
+        let row = &self.rows.blocks[start..start + N];
+        for (sum, block) in sums.iter_mut().zip(row) {
+            *sum = s.add(*sum, weights.apply(s, n, s.load(block)));
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::activation::ActiveUnits;
 use super::adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shrink, Squares};
-use super::output::{ActiveLists, HiddenRows, Logits, PANEL_BLOCKS, Panels, TagMajor};
+use super::output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor};
 use super::rows::{Rows, tree_sum};
 use super::sigmoid::{ATANH_POLY, EXP_POLY, EXP_UNDERFLOW, LN2_HIGH, LN2_LOW, LogLoss, LossInputs, LossKind};
 use super::simd::EXPONENT_SHIFT;
@@ -44,24 +44,39 @@ pub(super) fn dot_rows(rows: Rows<'_>, ids: &[u32], x: &[Block], partial_sums: &
     }
 }
 
-pub(super) fn sum_bags(rows: Rows<'_>, init: &[Block], sets: Sets<'_>, _: bool, out: &mut [Block]) {
+pub(super) fn ascends(ids: &[u32]) -> bool {
+    ids.is_sorted_by(|a, b| a < b)
+}
+
+pub(super) fn sum_bags(rows: Rows<'_>, init: &[Block], activation: Activation, sets: Sets<'_>, _: bool, out: &mut [Block]) {
     for ((ids, _), out) in sets.iter().zip(out.chunks_exact_mut(init.len().max(1))) {
         sum_rows(rows, Some(init), ids, out);
+        as_floats_mut(out).iter_mut().for_each(|x| *x = unit(activation, *x));
     }
 }
 
-pub(super) fn panels_sparse(panels: Panels<'_>, active: ActiveLists<'_>, bias: &[Block], z: &mut Logits<'_>) {
+pub(super) fn panels(
+    panels: Panels<'_>,
+    hidden: HiddenRows<'_>,
+    _: ListBuffers<'_>,
+    bias: &[Block],
+    answers: &mut Answers<'_>,
+) {
+    panels_dense(panels, hidden, bias, answers);
+}
+
+pub(super) fn panels_sparse(panels: Panels<'_>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
     for (item, bounds) in active.starts.windows(2).enumerate() {
         let units = active.units[bounds[0]..bounds[1]].iter().zip(&active.values[bounds[0]..bounds[1]]);
-        add_units(panels, units, bias, z, item);
+        add_units(panels, units, bias, answers, item);
     }
 }
 
-pub(super) fn panels_dense(panels: Panels<'_>, hidden: HiddenRows<'_>, bias: &[Block], z: &mut Logits<'_>) {
+pub(super) fn panels_dense(panels: Panels<'_>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
     let numbers: Vec<u32> = (0..).take(panels.units).collect();
     for item in 0..hidden.items {
         let start = (item * hidden.stride + hidden.first) * LANES;
-        add_units(panels, numbers.iter().zip(&as_floats(hidden.blocks)[start..]), bias, z, item);
+        add_units(panels, numbers.iter().zip(&as_floats(hidden.blocks)[start..]), bias, answers, item);
     }
 }
 
@@ -69,10 +84,10 @@ fn add_units<'a>(
     panels: Panels<'_>,
     units: impl Iterator<Item = (&'a u32, &'a f32)> + Clone,
     bias: &[Block],
-    z: &mut Logits<'_>,
+    answers: &mut Answers<'_>,
     item: usize,
 ) {
-    for (tag, bias) in as_floats(bias).iter().enumerate() {
+    for (tag, bias) in as_floats(bias).iter().enumerate().take(answers.tags) {
         let panel = tag / (PANEL_BLOCKS * LANES) * PANEL_BLOCKS;
         let stride = PANEL_BLOCKS.min(panels.width - panel) * LANES;
         let mut sum = bias + 0.0;
@@ -81,19 +96,26 @@ fn add_units<'a>(
                 * as_floats(panels.blocks)
                     [panel * panels.units * LANES + *unit as usize * stride + tag % (PANEL_BLOCKS * LANES)];
         }
-        as_floats_mut(z.blocks)[(item * z.stride + z.first) * LANES + tag] = sum;
+        set(answers, item, tag, sum);
     }
 }
 
-pub(super) fn tag_major(tags: TagMajor<'_>, hidden: HiddenRows<'_>, z: &mut [f32], stride: usize) {
-    let TagMajor { weights, width, bias } = tags;
-    let tags: Vec<u32> = (0..).take(bias.len()).collect();
+fn set(answers: &mut Answers<'_>, item: usize, tag: usize, z: f32) {
+    answers.floats[item * answers.stride + answers.first + tag] = match answers.answer {
+        Answer::Logit => z,
+        Answer::Score { eps } => clamp(sigma(z), eps, 1.0 - eps),
+    };
+}
+
+pub(super) fn tag_major(tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
+    let TagMajor { weights, width, groups, bias } = tags;
+    let group_of_tags = groups.iter().enumerate().flat_map(|(group, tags)| std::iter::repeat_n(group, *tags));
     for item in 0..hidden.items {
-        let start = item * hidden.stride + hidden.first;
-        let mut sums = vec![Block::ZERO; bias.len()];
-        dot_rows(Rows::new(weights, width), &tags, &hidden.blocks[start..start + width], &mut sums);
-        for (tag, sum) in sums.iter().enumerate() {
-            z[item * stride + tag] = tree_sum(sum) + bias[tag];
+        for ((tag, group), bias) in group_of_tags.clone().enumerate().zip(bias) {
+            let start = item * hidden.stride + hidden.first + group * width;
+            let mut sum = [Block::ZERO];
+            dot_rows(Rows::new(weights, width), &[tag as u32], &hidden.blocks[start..start + width], &mut sum);
+            set(answers, item, tag, tree_sum(&sum[0]) + bias);
         }
     }
 }
@@ -181,45 +203,49 @@ pub(super) fn log_loss(loss: &LogLoss, x: LossInputs<'_>, gradient: &mut [Block]
 
 pub(super) fn activate(activation: Activation, a: &[Block], h: &mut [Block]) {
     for (&a, h) in as_floats(a).iter().zip(as_floats_mut(h)) {
-        *h = match activation {
-            Activation::Relu => {
-                if a <= 0.0 {
-                    0.0
-                } else {
-                    a
-                }
+        *h = unit(activation, a);
+    }
+}
+
+fn unit(activation: Activation, a: f32) -> f32 {
+    match activation {
+        Activation::Relu => {
+            if a <= 0.0 {
+                0.0
+            } else {
+                a
             }
-            Activation::LeakyRelu(slope) => {
-                if a > 0.0 {
-                    a
-                } else {
-                    slope * a
-                }
+        }
+        Activation::LeakyRelu(slope) => {
+            if a > 0.0 {
+                a
+            } else {
+                slope * a
             }
-            Activation::Elu(alpha) => {
-                if a > 0.0 {
-                    a
-                } else {
-                    alpha * (exp_negative(-a.abs()) - 1.0)
-                }
+        }
+        Activation::Elu(alpha) => {
+            if a > 0.0 {
+                a
+            } else {
+                alpha * (exp_negative(-a.abs()) - 1.0)
             }
-            Activation::Sigmoid => sigma(a),
-            Activation::Trec(theta) => {
-                if a <= theta {
-                    0.0
-                } else {
-                    a
-                }
+        }
+        Activation::Sigmoid => sigma(a),
+        Activation::Trec(theta) => {
+            if a <= theta {
+                0.0
+            } else {
+                a
             }
-            Activation::Tlin(theta) => {
-                if a.abs() <= theta {
-                    0.0
-                } else {
-                    a
-                }
+        }
+        Activation::Tlin(theta) => {
+            if a.abs() <= theta {
+                0.0
+            } else {
+                a
             }
-            Activation::Identity => a,
-        };
+        }
+        Activation::Identity => a,
     }
 }
 

@@ -116,27 +116,34 @@ fn clamp<S: Simd>(s: S, x: S::F, low: S::F, high: S::F) -> S::F {
 #[inline(always)]
 pub(super) fn sigmoid<S: Simd>(s: S, eps: f32, x: &mut [f32]) {
     let (blocks, rest) = x.as_chunks_mut::<LANES>();
-    // Two at a time: each is one long chain of dependent operations.
-    let (pairs, last) = blocks.as_chunks_mut::<2>();
-    for [a, b] in pairs {
-        let (p, q) = (sigmoid_block(s, eps, s.load(a)), sigmoid_block(s, eps, s.load(b)));
-        s.store(p, a);
-        s.store(q, b);
+    // Some at a time: each is one long chain of dependent operations.
+    let (fours, blocks) = blocks.as_chunks_mut::<4>();
+    for four in fours {
+        let p = sigmoids(s, eps, [s.load(&four[0]), s.load(&four[1]), s.load(&four[2]), s.load(&four[3])]);
+        for (p, block) in p.into_iter().zip(four) {
+            s.store(p, block);
+        }
     }
-    for block in last {
-        s.store(sigmoid_block(s, eps, s.load(block)), block);
+    for block in blocks {
+        let [p] = sigmoids(s, eps, [s.load(block)]);
+        s.store(p, block);
     }
     if !rest.is_empty() {
-        s.store_part(sigmoid_block(s, eps, s.load_part(rest)), rest);
+        let [p] = sigmoids(s, eps, [s.load_part(rest)]);
+        s.store_part(p, rest);
     }
 }
 
+/// `clamp(σ(z), eps, 1 − eps)`.
 #[inline(always)]
-fn sigmoid_block<S: Simd>(s: S, eps: f32, z: S::F) -> S::F {
-    let e = exp_negative(s, s.sub(s.splat(0.0), s.abs(z)));
-    let numerator = s.select(s.less(z, s.splat(0.0)), e, s.splat(1.0));
-    let p = s.div(numerator, s.add(s.splat(1.0), e));
-    clamp(s, p, s.splat(eps), s.splat(1.0 - eps))
+pub(super) fn sigmoids<S: Simd, const N: usize>(s: S, eps: f32, mut z: [S::F; N]) -> [S::F; N] {
+    for z in &mut z {
+        let e = exp_negative(s, s.sub(s.splat(0.0), s.abs(*z)));
+        let numerator = s.select(s.less(*z, s.splat(0.0)), e, s.splat(1.0));
+        let p = s.div(numerator, s.add(s.splat(1.0), e));
+        *z = clamp(s, p, s.splat(eps), s.splat(1.0 - eps));
+    }
+    z
 }
 
 /// See [`super::Kernels::log_loss`]. All slices are equally long.

@@ -92,13 +92,15 @@ fn bags_are_sums_of_rows_on_every_level() {
         let starts = [2, 2, 5, 60, 61, 90];
         let sets = Sets::new(&ids, &starts).unwrap();
         for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
-            for prefetch in [false, true] {
+            for (prefetch, activation) in [false, true].into_iter().cycle().zip(ACTIVATIONS) {
                 let mut out = noise(3, width * sets.len(), false);
-                kernels.sum_bags(rows, &init, sets, prefetch, &mut out).unwrap();
+                kernels.sum_bags(rows, &init, activation, sets, prefetch, &mut out).unwrap();
                 for (i, (ids, _)) in sets.iter().enumerate() {
-                    let mut expected = noise(4, width, false);
-                    scalar().sum_rows(rows, Some(&init), ids, &mut expected).unwrap();
-                    assert_eq!(bits(&out[i * width..(i + 1) * width]), bits(&expected), "{}, {width} blocks", kernels.level());
+                    let (mut sum, mut expected) = (noise(4, width, false), noise(5, width, false));
+                    scalar().sum_rows(rows, Some(&init), ids, &mut sum).unwrap();
+                    scalar().activate(activation, &sum, &mut expected).unwrap();
+                    let found = bits(&out[i * width..(i + 1) * width]);
+                    assert_eq!(found, bits(&expected), "{activation} at {}, {width} blocks", kernels.level());
                 }
             }
         }
@@ -139,35 +141,62 @@ fn output_layers_are_the_same_bits_on_every_level_sparse_and_dense() {
                 let (hidden, starts, numbers, values) = half_off(items, stride, units);
                 let hidden = HiddenRows { blocks: &hidden, stride, first: 0, items };
                 let active = ActiveLists { starts: &starts, units: &numbers, values: &values };
-                let run = |kernels: Kernels, is_dense: bool| {
-                    let mut blocks = vec![Block::ZERO; items * (width + 3)];
-                    let mut z = Logits { blocks: &mut blocks, stride: width + 3, first: 2 };
-                    if is_dense {
-                        kernels.panels_dense(panels, hidden, &bias, &mut z).unwrap();
-                    } else {
-                        kernels.panels_sparse(panels, active, &bias, &mut z).unwrap();
-                    }
-                    bits(&blocks)
-                };
-                let expected = run(scalar(), false);
-                for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
-                    for is_dense in [false, true] {
-                        assert_eq!(run(kernels, is_dense), expected, "{}, dense: {is_dense}", kernels.level());
+                for (answer, tags) in [
+                    (Answer::Logit, width * LANES),
+                    (Answer::Logit, (width * LANES).saturating_sub(3)),
+                    (Answer::Score { eps: 0.01 }, (width * LANES).saturating_sub(15)),
+                ] {
+                    let run = |kernels: Kernels, form: usize| {
+                        let mut floats = vec![-7.0; items * (tags + 5)];
+                        let mut answers = Answers { answer, floats: &mut floats, stride: tags + 5, first: 2, tags };
+                        match form {
+                            0 => kernels.panels_sparse(panels, active, &bias, &mut answers).unwrap(),
+                            1 => kernels.panels_dense(panels, hidden, &bias, &mut answers).unwrap(),
+                            _ => {
+                                let room = items * stride * LANES;
+                                let (starts, units, values) =
+                                    (&mut vec![9; items + 1], &mut vec![9; room], &mut vec![9.0; room]);
+                                kernels
+                                    .panels(panels, hidden, ListBuffers { starts, units, values }, &bias, &mut answers)
+                                    .unwrap();
+                            }
+                        }
+                        floats.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+                    };
+                    let expected = run(scalar(), 0);
+                    for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+                        for form in 0..3 {
+                            assert_eq!(run(kernels, form), expected, "{}, form {form}", kernels.level());
+                        }
                     }
                 }
+            }
+        }
+    }
+}
 
-                // The same weights as rows of tags.
-                let tags = table.len().checked_div(stride).unwrap_or(5);
-                let weights = &table[..tags * stride];
-                let bias = &as_floats(&bias)[..tags.min(width * LANES)];
-                let weights = &weights[..bias.len() * stride];
-                let run = |kernels: Kernels| {
-                    let mut z = vec![0.0; items * (bias.len() + 1)];
-                    kernels.tag_major(TagMajor { weights, width: stride, bias }, hidden, &mut z, bias.len() + 1).unwrap();
-                    z.into_iter().map(f32::to_bits).collect::<Vec<_>>()
-                };
-                let expected = run(scalar());
-                others().for_each(|kernels| assert_eq!(run(kernels), expected, "{}", kernels.level()));
+/// The tags of a network in groups, some of them empty.
+#[test]
+fn tag_major_output_layers_are_the_same_bits_on_every_level() {
+    for width in [0, 1, 3] {
+        for groups in [&[][..], &[0], &[1], &[7], &[16], &[33], &[1; 20], &[0, 3, 0, 0, 20, 1, 0]] {
+            let tags: usize = groups.iter().sum();
+            let (table, bias) = (noise(1, tags * width, false), noise(2, tags, false));
+            let rows = TagMajor { weights: &table, width, groups, bias: &as_floats(&bias)[..tags] };
+            for items in [0, 1, 3] {
+                let stride = width * groups.len() + 1;
+                let vectors = noise(7, items * stride + 2, false);
+                let hidden = HiddenRows { blocks: &vectors, stride, first: 1, items };
+                for answer in [Answer::Logit, Answer::Score { eps: 0.01 }] {
+                    let run = |kernels: Kernels| {
+                        let mut floats = vec![-7.0; items * (tags + 5)];
+                        let mut answers = Answers { answer, floats: &mut floats, stride: tags + 5, first: 2, tags };
+                        kernels.tag_major(rows, hidden, &mut answers).unwrap();
+                        floats.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+                    };
+                    let expected = run(scalar());
+                    others().for_each(|kernels| assert_eq!(run(kernels), expected, "{}, {groups:?}", kernels.level()));
+                }
             }
         }
     }
@@ -398,13 +427,14 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         assert!(kernels.sum_rows(Rows { first: 1, ..rows }, Some(&init), &[1], &mut out).is_err());
         assert!(kernels.sum_rows(rows, Some(block), &[0], &mut out).is_err());
         let sets = |ids| Sets::new(ids, &[0, 2]).unwrap();
-        assert!(kernels.sum_bags(rows, &init, sets(&[0, 1]), true, &mut out).is_ok());
-        assert!(kernels.sum_bags(rows, &init, sets(&[0, 2]), true, &mut out).is_err());
-        assert!(kernels.sum_bags(rows, block, sets(&[0, 1]), false, &mut out).is_err());
+        let relu = Activation::Relu;
+        assert!(kernels.sum_bags(rows, &init, relu, sets(&[0, 1]), true, &mut out).is_ok());
+        assert!(kernels.sum_bags(rows, &init, relu, sets(&[0, 2]), true, &mut out).is_err());
+        assert!(kernels.sum_bags(rows, block, relu, sets(&[0, 1]), false, &mut out).is_err());
         let panels = Panels { blocks: &table, units: 2, width: 2 };
         let hidden = HiddenRows { blocks: &table, stride: 1, first: 0, items: 2 };
-        let mut blocks = zeroed(4 * LANES);
-        let mut z = Logits { blocks: &mut blocks, stride: 2, first: 0 };
+        let mut floats = [0.0; 64];
+        let mut z = Answers { answer: Answer::Logit, floats: &mut floats, stride: 32, first: 0, tags: 32 };
         let active = ActiveLists { starts: &[0, 1, 2], units: &[0, 1], values: &[1.0, 2.0] };
         assert!(kernels.panels_sparse(panels, active, &init, &mut z).is_ok());
         assert!(kernels.panels_dense(panels, hidden, &init, &mut z).is_ok());
@@ -415,13 +445,24 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         assert!(kernels.panels_sparse(panels, ActiveLists { values: &[1.0], ..active }, &init, &mut z).is_err());
         assert!(kernels.panels_dense(panels, HiddenRows { items: 5, ..hidden }, &init, &mut z).is_err());
         assert!(kernels.panels_dense(panels, HiddenRows { first: 3, ..hidden }, &init, &mut z).is_err());
+        for (starts, units) in [(3, 32), (2, 32), (3, 31)] {
+            let (starts, units, values) = (&mut vec![0; starts], &mut vec![0; units], &mut vec![0.0; 32]);
+            let fits = starts.len() == 3 && units.len() == 32;
+            let lists = ListBuffers { starts, units, values };
+            assert_eq!(kernels.panels(panels, hidden, lists, &init, &mut z).is_ok(), fits);
+        }
         z.first = 1;
         assert!(kernels.panels_dense(panels, hidden, &init, &mut z).is_err());
-        let mut floats = [0.0; 8];
-        let tags = |bias| TagMajor { weights: &table, width: 1, bias };
-        assert!(kernels.tag_major(tags(&[0.0; 4]), hidden, &mut floats, 4).is_ok());
-        assert!(kernels.tag_major(tags(&[0.0; 4]), hidden, &mut floats, 5).is_err());
-        assert!(kernels.tag_major(tags(&[0.0; 3]), hidden, &mut floats, 4).is_err());
+        (z.first, z.tags) = (0, 33);
+        assert!(kernels.panels_dense(panels, hidden, &init, &mut z).is_err());
+        z = Answers { answer: Answer::Logit, floats: &mut floats[..8], stride: 4, first: 0, tags: 4 };
+        let rows_of = |groups| TagMajor { weights: &table, width: 1, groups, bias: &[0.0; 4] };
+        assert!(kernels.tag_major(rows_of(&[4]), hidden, &mut z).is_ok());
+        assert!(kernels.tag_major(rows_of(&[3]), hidden, &mut z).is_err());
+        assert!(kernels.tag_major(rows_of(&[2, 2]), hidden, &mut z).is_err(), "a group more than hidden vectors");
+        assert!(kernels.tag_major(TagMajor { bias: &[0.0; 3], groups: &[3], ..rows_of(&[4]) }, hidden, &mut z).is_err());
+        z.stride = 5;
+        assert!(kernels.tag_major(rows_of(&[4]), hidden, &mut z).is_err());
         assert!(kernels.weighted_sum_rows(rows, Some(&init), &[0], &[], &mut out).is_err());
         assert!(kernels.dot_rows(rows, &[0], &init, &mut []).is_err());
         assert!(kernels.dot_rows(rows, &[2], &init, &mut out[..1]).is_err());

@@ -15,13 +15,18 @@ use crate::network::{Activation, Network};
 /// If `a` and `h` differ in length.
 pub fn forward(kernels: Kernels, network: &Network, a: &[Block], h: &mut [Block]) -> Result<()> {
     kernels.activate(network.activation, a, h)?;
+    clear_padding(network, h);
+    Ok(())
+}
+
+/// Sets the padding of hidden vectors to 0 where the activation has made something else of it.
+pub(crate) fn clear_padding(network: &Network, h: &mut [Block]) {
     if network.activation == Activation::Sigmoid {
         let shape = &network.shape;
         for group in as_floats_mut(h).chunks_exact_mut((blocks_for(shape.hidden()) * LANES).max(1)) {
             group[shape.hidden()..].fill(0.0);
         }
     }
-    Ok(())
 }
 
 /// Writes `da = dh ⊙ act'(a)` to `d_pre_activations`, given dh of the active units, for an [activation that is

@@ -1,11 +1,11 @@
 //! Items on their way from keywords to scores, some at a time.
 
 use super::{activation, embedding_bag};
-use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
+use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
-use crate::kernels::{ActiveLists, ActiveUnits, HiddenRows, Kernels, Logits, Panels, Rows, TagMajor};
-use crate::network::{Group, Network, OutputLayout, Pooling, Shape, Weights};
+use crate::kernels::{Answer, Answers, HiddenRows, Kernels, ListBuffers, Panels, Rows, TagMajor};
+use crate::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
 
 /// The buffers of some items.
 ///
@@ -15,15 +15,14 @@ use crate::network::{Group, Network, OutputLayout, Pooling, Shape, Weights};
 pub(crate) struct Forward {
     /// Items that there is room for.
     capacity: usize,
-    pre_activations: Vec<Block>,
+    /// One row, where it is needed between sum and activation.
+    pooled: Vec<Block>,
     hidden: Vec<Block>,
     /// Non-zero units of one group, item after item.
     starts: Vec<usize>,
     units: Vec<u32>,
     values: Vec<f32>,
-    logits: Vec<Block>,
     row: usize,
-    slots: usize,
 }
 
 /// Buffers are held to about this size, so that they stay in the second-level cache.
@@ -32,27 +31,21 @@ const BUFFERS: usize = 256 << 10;
 /// Tables of more bytes than this are read with prefetches.
 const PREFETCH_FROM: usize = 1 << 20;
 
-/// The dense output layer is used for items with this share of their units active or more. With half of them active the sparse one
-/// took 0.6 of its time, see `benches/record`.
-const DENSE_FROM: f64 = 0.8;
-
 impl Forward {
     pub(crate) fn new(shape: &Shape) -> Self {
-        let (row, slots) = (shape.row_blocks(), shape.slot_blocks());
-        let bytes = (3 * row + slots + 1) * size_of::<Block>();
+        let row = shape.row_blocks();
+        let bytes = (3 * row + shape.slot_blocks() + 1) * size_of::<Block>();
         // A multiple of the items in every tile of the dense output layer.
         let capacity = (BUFFERS / bytes).clamp(12, 48) / 12 * 12;
         let units = capacity * row * LANES;
         Forward {
             capacity,
-            pre_activations: vec![Block::ZERO; capacity * row],
+            pooled: vec![Block::ZERO; row],
             hidden: vec![Block::ZERO; capacity * row],
-            starts: Vec::with_capacity(capacity + 1),
+            starts: vec![0; capacity + 1],
             units: vec![0; units],
             values: vec![0.0; units],
-            logits: vec![Block::ZERO; capacity * slots],
             row,
-            slots,
         }
     }
 
@@ -61,103 +54,108 @@ impl Forward {
         self.capacity
     }
 
-    /// Computes the logits of the items with these keywords.
+    /// Computes the answers for the items with these keywords, one float a tag, item after item.
     ///
     /// # Errors
-    /// [`Error::KeywordOutOfRange`]; [`Error::Length`] if this was made for another shape, or has no room for so many items.
-    pub(crate) fn run(&mut self, kernels: Kernels, network: &Network, weights: Weights<'_>, keywords: Sets<'_>) -> Result<()> {
+    /// [`Error::KeywordOutOfRange`]; [`Error::Length`] if this was made for another shape, has no room for so many items, or
+    /// `answers` has not one place for each tag of each item.
+    pub(crate) fn run(
+        &mut self,
+        kernels: Kernels,
+        network: &Network,
+        weights: Weights<'_>,
+        keywords: Sets<'_>,
+        answer: Answer,
+        answers: &mut [f32],
+    ) -> Result<()> {
+        self.run_hidden(kernels, network, weights, keywords)?;
+        self.run_output(kernels, network, weights, keywords.len(), answer, answers)
+    }
+
+    /// Computes the answers for the first `items` items from their hidden units.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there is a place for each answer, or if weights do not fit.
+    pub(crate) fn run_output(
+        &mut self,
+        kernels: Kernels,
+        network: &Network,
+        weights: Weights<'_>,
+        items: usize,
+        answer: Answer,
+        answers: &mut [f32],
+    ) -> Result<()> {
+        let shape = &network.shape;
+        let tags = shape.tags();
+        Error::check_length("scores", tags.saturating_mul(items), answers.len())?;
+        weights.check_output(shape)?;
+        if shape.layout() == OutputLayout::TagMajor {
+            let hidden = HiddenRows { blocks: &self.hidden, stride: self.row, first: 0, items };
+            let (width, bias) = (blocks_for(shape.hidden()), &as_floats(weights.b2)[..tags]);
+            let rows = TagMajor { weights: weights.w2, width, groups: shape.group_tags(), bias };
+            return kernels.tag_major(rows, hidden, &mut Answers { answer, floats: answers, stride: tags, first: 0, tags });
+        }
+        for group in shape.groups() {
+            let slots = group.slot_blocks();
+            let panels = Panels { blocks: &weights.w2[group.w2.clone()], units: shape.hidden(), width: slots.len() };
+            let hidden = HiddenRows { blocks: &self.hidden, stride: self.row, first: group.hidden.start, items };
+            let lists = ListBuffers { starts: &mut self.starts, units: &mut self.units, values: &mut self.values };
+            let (first, group_tags) = (group.tags.start, group.tags.len());
+            let mut answers = Answers { answer, floats: answers, stride: tags, first, tags: group_tags };
+            kernels.panels(panels, hidden, lists, &weights.b2[slots], &mut answers)?;
+        }
+        Ok(())
+    }
+
+    /// Computes the hidden units of the items with these keywords.
+    ///
+    /// # Errors
+    /// As [`Forward::run`].
+    pub(crate) fn run_hidden(
+        &mut self,
+        kernels: Kernels,
+        network: &Network,
+        weights: Weights<'_>,
+        keywords: Sets<'_>,
+    ) -> Result<()> {
         let shape = &network.shape;
         let items = keywords.len();
-        if (self.row, self.slots) != (shape.row_blocks(), shape.slot_blocks()) || items > self.capacity {
+        if self.row != shape.row_blocks() || items > self.capacity {
             return Err(Error::Length {
                 what: "scratch (was it made by this tagger?)",
-                expected: shape.slot_blocks(),
-                found: self.slots,
+                expected: shape.row_blocks(),
+                found: self.row,
             });
         }
-        weights.check_output(shape)?;
         // Without hidden units no kernel looks a keyword up.
         keywords.check_below(shape.keywords())?;
-        let a = &mut self.pre_activations[..items * self.row];
+        let hidden = &mut self.hidden[..items * self.row];
         let prefetch = size_of_val(weights.w1) > PREFETCH_FROM;
         let rows = Rows::new(weights.w1, self.row);
         match network.pooling {
-            Pooling::Sum => kernels.sum_bags(rows, weights.b1, keywords, prefetch, a)?,
+            Pooling::Sum => kernels.sum_bags(rows, weights.b1, network.activation, keywords, prefetch, hidden)?,
             Pooling::Mean => {
-                // The first hidden vector is not needed yet.
-                let nothing = &mut self.hidden[..self.row];
-                nothing.fill(Block::ZERO);
-                kernels.sum_bags(rows, nothing, keywords, prefetch, a)?;
-                for ((ids, _), a) in keywords.iter().zip(a.chunks_exact_mut(self.row.max(1))) {
-                    embedding_bag::mean(weights.b1, ids.len(), a);
+                let pooled = &mut self.pooled;
+                pooled.fill(Block::ZERO);
+                kernels.sum_bags(rows, pooled, Activation::Identity, keywords, prefetch, hidden)?;
+                for ((ids, _), h) in keywords.iter().zip(hidden.chunks_exact_mut(self.row.max(1))) {
+                    pooled.copy_from_slice(h);
+                    embedding_bag::mean(weights.b1, ids.len(), pooled);
+                    kernels.activate(network.activation, pooled, h)?;
                 }
             }
         }
-        activation::forward(kernels, network, a, &mut self.hidden[..items * self.row])?;
-        shape.groups().iter().try_for_each(|group| self.output(kernels, shape, weights, group, items))
+        activation::clear_padding(network, hidden);
+        Ok(())
     }
 
-    /// Computes the logits of one group.
-    fn output(&mut self, kernels: Kernels, shape: &Shape, weights: Weights<'_>, group: &Group, items: usize) -> Result<()> {
-        let w2 = &weights.w2[group.w2.clone()];
-        match shape.layout() {
-            OutputLayout::TagMajor => {
-                let bias = &as_floats(weights.b2)[group.slots.clone()];
-                let z = &mut as_floats_mut(&mut self.logits)[group.slots.start..];
-                let hidden = HiddenRows { blocks: &self.hidden, stride: self.row, first: group.hidden.start, items };
-                kernels.tag_major(TagMajor { weights: w2, width: group.hidden.len(), bias }, hidden, z, self.slots * LANES)
-            }
-            OutputLayout::Panels => {
-                let slots = group.slot_blocks();
-                let panels = Panels { blocks: w2, units: shape.hidden(), width: slots.len() };
-                let bias = &weights.b2[slots.clone()];
-                let active = self.list_active(kernels, group, items)?;
-                let mut z = Logits { blocks: &mut self.logits, stride: self.slots, first: slots.start };
-                if items > 1 && active as f64 >= DENSE_FROM * (items * shape.hidden()) as f64 {
-                    let hidden = HiddenRows { blocks: &self.hidden, stride: self.row, first: group.hidden.start, items };
-                    return kernels.panels_dense(panels, hidden, bias, &mut z);
-                }
-                let lists = ActiveLists { starts: &self.starts, units: &self.units[..active], values: &self.values[..active] };
-                kernels.panels_sparse(panels, lists, bias, &mut z)
-            }
-        }
-    }
-
-    /// Lists the group's units that are not zero, item after item; returns how many there are.
-    fn list_active(&mut self, kernels: Kernels, group: &Group, items: usize) -> Result<usize> {
-        self.starts.clear();
-        self.starts.push(0);
-        let mut end = 0;
-        for item in 0..items {
-            let h = &self.hidden[item * self.row..][group.hidden.clone()];
-            let places = end..end + h.len() * LANES;
-            let list = ActiveUnits { units: &mut self.units[places.clone()], values: &mut self.values[places] };
-            end += kernels.list_active(h, list)?;
-            self.starts.push(end);
-        }
-        Ok(end)
-    }
-
-    /// The hidden vectors of the last [`Forward::run`], item after item; `items` is how many it had.
+    /// The hidden vectors of `items` items, item after item, each [`Shape::row_blocks`] long.
     #[cfg(feature = "train")]
-    pub(crate) fn hidden(&self, items: usize) -> &[Block] {
-        &self.hidden[..items * self.row]
+    pub(crate) fn hidden_mut(&mut self, items: usize) -> &mut [Block] {
+        &mut self.hidden[..items * self.row]
     }
 
-    /// Copies the logits of the last [`Forward::run`], one float a tag, item after item.
-    pub(crate) fn copy_logits(&self, shape: &Shape, logits: &mut [f32]) {
-        for (item, logits) in logits.chunks_exact_mut(shape.tags().max(1)).enumerate() {
-            shape.gather_slots(&self.logits[item * self.slots..], logits);
-        }
-    }
-
-    /// Writes the scores of the last [`Forward::run`], one float a tag, item after item.
-    pub(crate) fn scores(&self, kernels: Kernels, network: &Network, scores: &mut [f32]) {
-        self.copy_logits(&network.shape, scores);
-        kernels.sigmoid(network.eps, scores);
-    }
-
-    /// Copies the hidden units of the first item of the last [`Forward::run`], without padding.
+    /// Copies the hidden units of the first item of the last run, without padding.
     pub(crate) fn copy_hidden(&self, shape: &Shape, hidden: &mut [f32]) {
         let floats = as_floats(&self.hidden);
         for (group, hidden) in shape.groups().iter().zip(hidden.chunks_mut(shape.hidden().max(1))) {
@@ -166,14 +164,14 @@ impl Forward {
         }
     }
 
-    /// The hidden units of the first item of the last [`Forward::run`] that are not zero.
+    /// The hidden units of the first item of the last run that are not zero.
     ///
     /// # Errors
     /// None.
     #[cfg(feature = "train")]
     pub(crate) fn active(&mut self, kernels: Kernels) -> Result<super::Active<'_>> {
         let units = self.row * LANES;
-        let list = ActiveUnits { units: &mut self.units[..units], values: &mut self.values[..units] };
+        let list = crate::kernels::ActiveUnits { units: &mut self.units[..units], values: &mut self.values[..units] };
         let active = kernels.list_active(&self.hidden[..self.row], list)?;
         Ok(super::Active { units: &self.units[..active], values: &self.values[..active] })
     }

@@ -1,8 +1,8 @@
 //! Output layer: `z = b2 + h·W2`, group by group, in the order of summation that the [layout](OutputLayout) fixes.
 
-use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
+use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::error::{Error, Result};
-use crate::kernels::{ActiveLists, HiddenRows, Kernels, Logits, Panels, Rows, TagMajor, tree_sum};
+use crate::kernels::{ActiveLists, Answer, Answers, HiddenRows, Kernels, Panels, Rows, TagMajor, tree_sum};
 use crate::layers::Active;
 use crate::network::{Group, OutputLayout, Shape, Weights};
 
@@ -32,32 +32,31 @@ pub fn forward(
     weights.check_output(shape)?;
     Error::check_length("hidden units", shape.row_blocks(), hidden.len())?;
     Error::check_length("logits", shape.slot_blocks(), logits.len())?;
+    let logits = as_floats_mut(logits);
+    let stride = logits.len();
+    if shape.layout() == OutputLayout::TagMajor {
+        let hidden = HiddenRows { blocks: hidden, stride: hidden.len(), first: 0, items: 1 };
+        let (width, bias) = (blocks_for(shape.hidden()), &as_floats(weights.b2)[..shape.tags()]);
+        let rows = TagMajor { weights: weights.w2, width, groups: shape.group_tags(), bias };
+        let mut answers = Answers { answer: Answer::Logit, floats: logits, stride, first: 0, tags: shape.tags() };
+        return kernels.tag_major(rows, hidden, &mut answers);
+    }
     for group in shape.groups() {
-        let w2 = &weights.w2[group.w2.clone()];
-        match shape.layout() {
-            OutputLayout::TagMajor => {
-                let hidden = HiddenRows { blocks: hidden, stride: hidden.len(), first: group.hidden.start, items: 1 };
-                let bias = &as_floats(weights.b2)[group.slots.clone()];
-                let z = &mut as_floats_mut(logits)[group.slots.clone()];
-                kernels.tag_major(TagMajor { weights: w2, width: group.hidden.len(), bias }, hidden, z, group.slots.len())?;
+        let (active, first) = of_group(active, group);
+        let units = if first == 0 {
+            active.units
+        } else {
+            for (relative, unit) in relative.iter_mut().zip(active.units) {
+                *relative = unit - first;
             }
-            OutputLayout::Panels => {
-                let (active, first) = of_group(active, group);
-                let units = if first == 0 {
-                    active.units
-                } else {
-                    for (relative, unit) in relative.iter_mut().zip(active.units) {
-                        *relative = unit - first;
-                    }
-                    &relative[..active.units.len()]
-                };
-                let slots = group.slot_blocks();
-                let panels = Panels { blocks: w2, units: shape.hidden(), width: slots.len() };
-                let mut z = Logits { stride: logits.len(), first: slots.start, blocks: logits };
-                let active = ActiveLists { starts: &[0, units.len()], units, values: active.values };
-                kernels.panels_sparse(panels, active, &weights.b2[slots], &mut z)?;
-            }
-        }
+            &relative[..active.units.len()]
+        };
+        let slots = group.slot_blocks();
+        let panels = Panels { blocks: &weights.w2[group.w2.clone()], units: shape.hidden(), width: slots.len() };
+        let (first, tags) = (slots.start * LANES, slots.len() * LANES);
+        let mut answers = Answers { answer: Answer::Logit, floats: logits, stride, first, tags };
+        let active = ActiveLists { starts: &[0, units.len()], units, values: active.values };
+        kernels.panels_sparse(panels, active, &weights.b2[slots], &mut answers)?;
     }
     Ok(())
 }
@@ -182,9 +181,7 @@ mod tests {
             let mut relative = vec![0; hidden.len() * LANES];
             let active = Active { units: &units, values: &values };
             forward(Kernels::best(), &self.shape, weights, hidden, active, &mut relative, &mut z).unwrap();
-            let mut logits = vec![0.0; self.shape.tags()];
-            self.shape.gather_slots(&z, &mut logits);
-            logits
+            (0..self.shape.tags()).map(|tag| as_floats(&z)[self.shape.slot(tag)]).collect()
         }
     }
 

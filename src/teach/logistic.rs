@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::error::Result;
-use crate::kernels::{HiddenRows, Kernels, LossInputs, LossKind, Rows, TagMajor};
+use crate::kernels::{Answer, Answers, HiddenRows, Kernels, LossInputs, LossKind, Rows, TagMajor};
 use crate::layers::sigmoid_loss;
 
 /// Pairs of steps and gradients that L-BFGS remembers.
@@ -91,8 +91,9 @@ impl Problem {
         as_floats_mut(&mut row)[..weights.len()].copy_from_slice(&weights);
         let mut logits = vec![Block::ZERO; self.targets.len()];
         let hidden = HiddenRows { blocks: &self.rows, stride: self.width, first: 0, items: self.count };
-        let tag = TagMajor { weights: &row, width: self.width, bias: &[bias] };
-        self.kernels.tag_major(tag, hidden, as_floats_mut(&mut logits), 1)?;
+        let tag = TagMajor { weights: &row, width: self.width, groups: &[1], bias: &[bias] };
+        let floats = &mut as_floats_mut(&mut logits)[..self.count];
+        self.kernels.tag_major(tag, hidden, &mut Answers { answer: Answer::Logit, floats, stride: 1, first: 0, tags: 1 })?;
         Ok(logits)
     }
 

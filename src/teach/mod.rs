@@ -10,17 +10,17 @@ mod logistic;
 
 use std::collections::HashSet;
 
-use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
+use crate::aligned::{Block, as_floats, as_floats_mut, blocks_for};
 use crate::data::Dataset;
 use crate::edit::OF_TAGS;
 use crate::edit::assemble::{GroupPlan, Row, assemble};
 use crate::error::{Error, Result};
 use crate::format::Model;
 use crate::ids::Sets;
-use crate::kernels::{HiddenRows, TagMajor};
+use crate::kernels::Answer;
 use crate::layers::Forward;
 use crate::metrics::Curve;
-use crate::network::OutputLayout;
+use crate::network::{Network, Shape, Weights};
 use crate::rng::{Philox, without_replacement};
 use crate::tagger::Tagger;
 use crate::tags::Tags;
@@ -101,8 +101,8 @@ impl<'m> Catalogue<'m> {
                 ids.extend_from_slice(dataset.keywords(item));
                 starts.push(ids.len());
             }
-            forward.run(tagger.kernels(), model.network(), model.weights(), Sets::checked(&ids, &starts)?)?;
-            let all = forward.hidden(starts.len() - 1).chunks_exact(row.max(1));
+            forward.run_hidden(tagger.kernels(), model.network(), model.weights(), Sets::checked(&ids, &starts)?)?;
+            let all = forward.hidden_mut(starts.len() - 1).chunks_exact(row.max(1));
             let rows = hidden[first * width..].chunks_exact_mut(width.max(1)).zip(all);
             rows.for_each(|(to, from)| to.copy_from_slice(&from[columns.clone()]));
         }
@@ -195,39 +195,30 @@ impl<'m> Catalogue<'m> {
     /// # Errors
     /// [`Error::Length`] unless `scores` has a place for each item, or if the tag was taught on other hidden units.
     pub fn scores(&self, tag: &Taught, scores: &mut [f32]) -> Result<()> {
-        let (network, width) = (self.tagger.model().network(), self.width());
+        let (network, kernels, width) = (self.tagger.model().network(), self.tagger.kernels(), self.width());
+        let old = &network.shape;
         Error::check_length("scores", self.items, scores.len())?;
-        Error::check_length("weights of the tag", network.shape.hidden(), tag.weights.len())?;
-        let mut row = vec![Block::ZERO; width];
-        as_floats_mut(&mut row)[..tag.weights.len()].copy_from_slice(&tag.weights);
-        match network.shape.layout() {
-            OutputLayout::TagMajor => {
-                let tag = TagMajor { weights: &row, width, bias: &[tag.bias] };
-                let hidden = HiddenRows { blocks: &self.hidden, stride: width, first: 0, items: self.items };
-                self.tagger.kernels().tag_major(tag, hidden, scores, 1)?;
-            }
-            OutputLayout::Panels => {
-                // The bias, then the units in ascending order; some items at once, for each sum waits for itself.
-                let floats = width * LANES;
-                let (weights, hidden) = (&tag.weights, as_floats(&self.hidden));
-                for (items, scores) in hidden.chunks((floats * TOGETHER).max(1)).zip(scores.chunks_mut(TOGETHER)) {
-                    let mut sums = [tag.bias; TOGETHER];
-                    for (unit, weight) in weights.iter().enumerate() {
-                        for (sum, h) in sums.iter_mut().zip(items.chunks_exact(floats).map(|row| row[unit])) {
-                            *sum += h * weight;
-                        }
-                    }
-                    scores.copy_from_slice(&sums[..scores.len()]);
-                }
-            }
+        Error::check_length("weights of the tag", old.hidden(), tag.weights.len())?;
+        // A network of the group's hidden units with this tag alone.
+        let shape = Shape::new(0, old.hidden(), &[1], old.layout())?;
+        let mut w2 = vec![Block::ZERO; shape.w2_blocks()];
+        let mut b2 = vec![Block::ZERO; shape.slot_blocks()];
+        for (unit, weight) in tag.weights.iter().enumerate() {
+            as_floats_mut(&mut w2)[shape.w2_index(&shape.groups()[0], unit, 0)] = *weight;
         }
-        self.tagger.kernels().sigmoid(network.eps, scores);
+        as_floats_mut(&mut b2)[shape.slot(0)] = tag.bias;
+        let mut forward = Forward::new(&shape);
+        let network = Network { shape, ..network.clone() };
+        let weights = Weights { w1: &[], b1: &[], w2: &w2, b2: &b2 };
+        let capacity = forward.capacity();
+        for (number, scores) in scores.chunks_mut(capacity).enumerate() {
+            let rows = number * capacity * width..(number * capacity + scores.len()) * width;
+            forward.hidden_mut(scores.len()).copy_from_slice(&self.hidden[rows]);
+            forward.run_output(kernels, &network, weights, scores.len(), Answer::Score { eps: network.eps }, scores)?;
+        }
         Ok(())
     }
 }
-
-/// Items whose sums run side by side.
-const TOGETHER: usize = 8;
 
 impl Taught {
     /// `model`, which it was taught on, with this tag, called `name`, as the last of its group. All other tags keep their bits.

@@ -12,6 +12,8 @@ mod format;
 #[cfg(feature = "train")]
 mod golden;
 #[cfg(feature = "cli")]
+mod interchange;
+#[cfg(feature = "cli")]
 mod rules;
 mod serving;
 #[cfg(feature = "train")]

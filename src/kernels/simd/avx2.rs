@@ -12,21 +12,57 @@ use std::arch::x86_64::*;
 use super::Simd;
 use crate::aligned::{Block, LANES};
 
-/// Proof that the CPU has AVX2.
+/// Proof that the CPU has AVX2, and POPCNT, which came before it.
 ///
 /// SAFETY of every block in this file: an `Avx2` is only made by [`Avx2::new`], which can only be called safely from a function
 /// that enables AVX2 itself; such a function runs only after detection. The intrinsics used here touch no memory, except
-/// `loadu` and `storeu`, whose 32 bytes lie inside the borrowed array of 16 floats, and `prefetch`, which may be given any address.
+/// `loadu` and `storeu`, whose 32 bytes lie inside the borrowed array of 16 floats or units, `maskload` and `maskstore`, whose unmasked lanes
+/// are the borrowed floats, and `prefetch`, which may be given any address.
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Avx2(());
 
 impl Avx2 {
     #[inline]
-    #[target_feature(enable = "avx2")]
+    #[target_feature(enable = "avx2,popcnt")]
     pub(in crate::kernels) fn new() -> Self {
         Avx2(())
     }
+
+    /// The lanes whose bits are set, ascending, then any.
+    #[inline(always)]
+    fn lanes_of(self, bits: u8) -> __m256i {
+        unsafe { _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(LANES_OF[bits as usize].cast_signed())) }
+    }
+
+    /// Masks of the lanes that `floats`, at most 16, fill.
+    #[inline(always)]
+    fn first_lanes(self, floats: &[f32]) -> (__m256i, __m256i) {
+        unsafe {
+            let count = _mm256_set1_epi32(floats.len() as i32);
+            let low = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            let high = _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15);
+            (_mm256_cmpgt_epi32(count, low), _mm256_cmpgt_epi32(count, high))
+        }
+    }
 }
+
+/// For each byte the numbers of its set bits, ascending, a byte each.
+static LANES_OF: [u64; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut bit, mut place) = (0, 0);
+        while bit < 8 {
+            if byte >> bit & 1 == 1 {
+                table[byte] |= bit << (8 * place);
+                place += 1;
+            }
+            bit += 1;
+        }
+        byte += 1;
+    }
+    table
+};
 
 /// Lanes 0..8 and 8..16.
 type Pair = (__m256, __m256);
@@ -60,6 +96,19 @@ impl Simd for Avx2 {
         unsafe {
             _mm256_storeu_ps(floats, x.0);
             _mm256_storeu_ps(floats.add(8), x.1);
+        }
+    }
+    #[inline(always)]
+    fn load_part(self, floats: &[f32]) -> Pair {
+        let (mask, floats) = (self.first_lanes(floats), floats.as_ptr());
+        unsafe { (_mm256_maskload_ps(floats, mask.0), _mm256_maskload_ps(floats.wrapping_add(8), mask.1)) }
+    }
+    #[inline(always)]
+    fn store_part(self, x: Pair, floats: &mut [f32]) {
+        let (mask, floats) = (self.first_lanes(floats), floats.as_mut_ptr());
+        unsafe {
+            _mm256_maskstore_ps(floats, mask.0, x.0);
+            _mm256_maskstore_ps(floats.wrapping_add(8), mask.1, x.1);
         }
     }
     #[inline(always)]
@@ -121,6 +170,25 @@ impl Simd for Avx2 {
         (low | high << 8).cast_unsigned()
     }
     #[inline(always)]
+    fn compress(self, mask: Pair, x: &Block, first: u32, units: &mut [u32; LANES], values: &mut [f32; LANES]) -> usize {
+        let (low, high) = per_half!(_mm256_movemask_ps, mask);
+        let x = self.load(x);
+        let (low, high) = (low.cast_unsigned() as u8, high.cast_unsigned() as u8);
+        unsafe {
+            let numbers = _mm256_add_epi32(_mm256_set1_epi32(first.cast_signed()), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+            let count = low.count_ones() as usize;
+            let order = self.lanes_of(low);
+            _mm256_storeu_si256(units.as_mut_ptr().cast(), _mm256_permutevar8x32_epi32(numbers, order));
+            _mm256_storeu_ps(values.as_mut_ptr(), _mm256_permutevar8x32_ps(x.0, order));
+            // `count` is at most 8, so eight more lanes fit.
+            let numbers = _mm256_add_epi32(numbers, _mm256_set1_epi32(8));
+            let order = self.lanes_of(high);
+            _mm256_storeu_si256(units.as_mut_ptr().add(count).cast(), _mm256_permutevar8x32_epi32(numbers, order));
+            _mm256_storeu_ps(values.as_mut_ptr().add(count), _mm256_permutevar8x32_ps(x.1, order));
+            count + high.count_ones() as usize
+        }
+    }
+    #[inline(always)]
     fn exp2_shifted(self, shifted: Pair) -> Pair {
         let one = self.splat(1.0);
         macro_rules! half {
@@ -138,8 +206,8 @@ impl Simd for Avx2 {
         unsafe { sum_of_eight(_mm256_add_ps(x.0, x.1)) }
     }
     #[inline(always)]
-    fn prefetch(self, block: &Block) {
-        unsafe { _mm_prefetch::<PREFETCH_TO>(block.0.as_ptr().cast()) }
+    fn prefetch(self, blocks: &[Block], index: usize) {
+        unsafe { _mm_prefetch::<PREFETCH_TO>(blocks.as_ptr().wrapping_add(index).cast()) }
     }
 }
 

@@ -13,7 +13,7 @@ use super::Simd;
 use super::avx2::PREFETCH_TO;
 use crate::aligned::{Block, LANES};
 
-/// Proof that the CPU has AVX-512 F, BW, VL and DQ.
+/// Proof that the CPU has AVX-512 F, BW, VL and DQ, and POPCNT, which came before them.
 ///
 /// SAFETY of every block in this file: an `Avx512` is only made by [`Avx512::new`], which can only be called safely from a
 /// function that enables these features itself; such a function runs only after detection. The intrinsics used here touch no
@@ -23,7 +23,7 @@ pub(in crate::kernels) struct Avx512(());
 
 impl Avx512 {
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
     pub(in crate::kernels) fn new() -> Self {
         Avx512(())
     }
@@ -141,7 +141,7 @@ impl Simd for Avx512 {
         mask.count_ones() as usize
     }
     #[inline(always)]
-    fn prefetch(self, block: &Block) {
-        unsafe { _mm_prefetch::<PREFETCH_TO>(block.0.as_ptr().cast()) }
+    fn prefetch(self, blocks: &[Block], index: usize) {
+        unsafe { _mm_prefetch::<PREFETCH_TO>(blocks.as_ptr().wrapping_add(index).cast()) }
     }
 }

@@ -91,9 +91,9 @@ pub(super) trait Simd: Copy {
         bits.count_ones() as usize
     }
 
-    /// Asks for a block that will be read soon. Where there is no such instruction it does nothing.
+    /// Asks for a block that will be read soon. Where there is no such instruction, or no such block, it does nothing.
     #[inline(always)]
-    fn prefetch(self, _: &Block) {}
+    fn prefetch(self, _: &[Block], _: usize) {}
 }
 
 /// `1.5 * 2^23`: adding it rounds a small float to an integer and leaves that integer in the lowest bits.

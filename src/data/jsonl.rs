@@ -1,28 +1,23 @@
-//! One line: a JSON object with the fields of an item, or the place and nature of its fault in plain words.
+//! Items from JSON Lines:
+//!
+//! ```json
+//! {"id": "tt0073195", "keywords": ["beach", "shark"], "tags": ["sea", "thriller"], "weight": 1.0}
+//! ```
+//!
+//! Only `keywords` must be there. `id` is a string or a number; `weight` is 1 unless given; other fields are ignored. A fault is
+//! told with its place and nature, in plain words.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Unexpected, Visitor};
 use serde_json::error::Category;
 
-use crate::data::Item;
-
-/// What is wrong with a line.
-#[derive(Debug, PartialEq)]
-pub(super) struct Fault {
-    /// In bytes, counted from 1; 0 when the whole line is meant.
-    pub(super) column: u64,
-    pub(super) expected: String,
-    pub(super) found: String,
-}
+use super::Item;
+use super::lines::{Fault, utf8};
 
 /// The item on a line that is not blank.
 pub(super) fn parse(line: &[u8]) -> Result<Item, Fault> {
-    let text = std::str::from_utf8(line).map_err(|error| Fault {
-        column: error.valid_up_to() as u64 + 1,
-        expected: "UTF-8".to_owned(),
-        found: format!("the byte 0x{:02X}", line[error.valid_up_to()]),
-    })?;
+    let text = utf8(line)?;
     // The derived code would take an array for an object without names.
     let indent = text.len() - text.trim_ascii_start().len();
     if line.get(indent) != Some(&b'{') {
@@ -35,6 +30,20 @@ pub(super) fn parse(line: &[u8]) -> Result<Item, Fault> {
         }
         Err(error) => Err(explain(text, &error)),
     }
+}
+
+/// Writes the item's object, without the line's end; fields that say nothing are left out.
+pub(super) fn write(item: &Item, line: &mut Vec<u8>) {
+    let mut object = serde_json::Map::new();
+    if let Some(id) = &item.id {
+        object.insert("id".to_owned(), id.as_str().into());
+    }
+    object.insert("keywords".to_owned(), item.keywords.clone().into());
+    object.insert("tags".to_owned(), item.tags.clone().into());
+    if item.weight != 1.0 {
+        object.insert("weight".to_owned(), item.weight.into());
+    }
+    line.extend(serde_json::Value::Object(object).to_string().into_bytes());
 }
 
 #[derive(serde::Deserialize)]
