@@ -8,6 +8,7 @@
 //! A [`Reader`] knows the formats of others; JSON Lines and `input`, which decompresses, come with the feature `jsonl`. An [`Item`] can
 //! be made of anything.
 
+pub mod check;
 mod corpus;
 mod counts;
 mod dataset;
@@ -22,6 +23,7 @@ mod libsvm;
 mod lines;
 mod negatives;
 mod reader;
+mod split;
 mod writer;
 
 pub use corpus::{Corpus, CorpusStats, Prepared};
@@ -31,4 +33,5 @@ pub use encoder::{Encoder, EncoderStats};
 pub use item::Item;
 pub use negatives::{NegativeSampler, Quota, ScoredPairs, logit_correction};
 pub use reader::{Format, MAX_LINE, Reader};
+pub use split::stratified;
 pub use writer::{write_item, write_samples};

@@ -1,6 +1,6 @@
 //! Items on their way from keywords to scores, some at a time.
 
-use super::{activation, embedding_bag};
+use super::{Net, activation, embedding_bag};
 use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
@@ -69,23 +69,48 @@ impl Forward {
         answers: &mut [f32],
     ) -> Result<()> {
         self.run_hidden(kernels, network, weights, keywords)?;
-        self.run_output(kernels, network, weights, keywords.len(), answer, answers)
+        self.output(kernels, &network.shape, weights, keywords.len(), answer, answers)
     }
 
-    /// Computes the answers for the first `items` items from their hidden units.
+    /// The same of one item whose rows are summed already, in ascending order of its keywords: from b1 on, or from 0 on where keywords
+    /// are pooled by their mean. `keywords` is their number.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if this was made for another shape, the sum is, or `answers` has not one place for each tag.
+    pub(crate) fn run_from(
+        &mut self,
+        net: &Net<'_>,
+        sum: &[Block],
+        keywords: usize,
+        answer: Answer,
+        answers: &mut [f32],
+    ) -> Result<()> {
+        let Net { kernels, network, weights, .. } = *net;
+        self.check(&network.shape, 1)?;
+        Error::check_length("sum of rows", self.row, sum.len())?;
+        self.pooled.copy_from_slice(sum);
+        if network.pooling == Pooling::Mean {
+            embedding_bag::mean(weights.b1, keywords, &mut self.pooled);
+        }
+        let hidden = &mut self.hidden[..self.row];
+        kernels.activate(network.activation, &self.pooled, hidden)?;
+        activation::clear_padding(network, hidden);
+        self.output(kernels, &network.shape, weights, 1, answer, answers)
+    }
+
+    /// From the hidden units of the first `items` items to their answers.
     ///
     /// # Errors
     /// [`Error::Length`] unless there is a place for each answer, or if weights do not fit.
-    pub(crate) fn run_output(
+    pub(crate) fn output(
         &mut self,
         kernels: Kernels,
-        network: &Network,
+        shape: &Shape,
         weights: Weights<'_>,
         items: usize,
         answer: Answer,
         answers: &mut [f32],
     ) -> Result<()> {
-        let shape = &network.shape;
         let tags = shape.tags();
         Error::check_length("scores", tags.saturating_mul(items), answers.len())?;
         weights.check_output(shape)?;
@@ -120,13 +145,7 @@ impl Forward {
     ) -> Result<()> {
         let shape = &network.shape;
         let items = keywords.len();
-        if self.row != shape.row_blocks() || items > self.capacity {
-            return Err(Error::Length {
-                what: "scratch (was it made by this tagger?)",
-                expected: shape.row_blocks(),
-                found: self.row,
-            });
-        }
+        self.check(shape, items)?;
         // Without hidden units no kernel looks a keyword up.
         keywords.check_below(shape.keywords())?;
         let hidden = &mut self.hidden[..items * self.row];
@@ -153,6 +172,14 @@ impl Forward {
     #[cfg(feature = "train")]
     pub(crate) fn hidden_mut(&mut self, items: usize) -> &mut [Block] {
         &mut self.hidden[..items * self.row]
+    }
+
+    fn check(&self, shape: &Shape, items: usize) -> Result<()> {
+        if self.row == shape.row_blocks() && items <= self.capacity {
+            return Ok(());
+        }
+        let what = "scratch (was it made by this tagger?)";
+        Err(Error::Length { what, expected: shape.row_blocks(), found: self.row })
     }
 
     /// Copies the hidden units of the first item of the last run, without padding.

@@ -4,15 +4,22 @@
 
 #[cfg(feature = "train")]
 mod absurd;
+mod accumulator;
 #[cfg(feature = "train")]
 mod banks;
 #[cfg(feature = "cli")]
+mod checking;
+#[cfg(feature = "cli")]
 mod cli;
+#[cfg(feature = "cli")]
+mod features;
 mod format;
 #[cfg(feature = "train")]
 mod golden;
 #[cfg(feature = "cli")]
 mod interchange;
+#[cfg(feature = "live")]
+mod live;
 #[cfg(feature = "cli")]
 mod rules;
 mod serving;

@@ -40,11 +40,8 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         threshold: tag.threshold.is_finite().then_some(tag.threshold),
         positives: positives.get(index).copied(),
     });
-    let document = Document {
-        next_id: model.tags().next_id(),
-        groups: model.network().shape.groups().len(),
-        tags: tags.collect(),
-    };
+    let document =
+        Document { next_id: model.tags().next_id(), groups: model.network().shape.groups().len(), tags: tags.collect() };
     if session.json {
         return output::print(output::json(&document)?);
     }

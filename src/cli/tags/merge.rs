@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use tagomatic::{Error, Model};
 use tagomatic::edit::{Merged, merge};
+use tagomatic::{Error, Model};
 
 use super::Output;
 use crate::cli::failure::{Failure, Result};

@@ -6,6 +6,7 @@ mod merge;
 mod near;
 mod remove;
 mod rename;
+mod taxonomy;
 
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,8 @@ enum Command {
     Merge(merge::Arguments),
     /// The tags nearest to one, by the cosine of their output weights
     Near(near::Arguments),
+    /// Which tags are alike, as a tree, and a proposal of groups
+    Taxonomy(taxonomy::Arguments),
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
@@ -45,6 +48,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         Command::Rename(arguments) => rename::run(session, arguments),
         Command::Merge(arguments) => merge::run(session, arguments),
         Command::Near(arguments) => near::run(session, arguments),
+        Command::Taxonomy(arguments) => taxonomy::run(session, arguments),
     }
 }
 
