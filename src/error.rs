@@ -37,6 +37,24 @@ pub enum Error {
         /// What in it this version does not know.
         what: String,
     },
+    /// The bytes are not a valid checkpoint of a training.
+    Checkpoint {
+        /// The file, when there is one.
+        path: Option<PathBuf>,
+        /// The part at fault.
+        part: &'static str,
+        /// What must stand there.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+    /// A checkpoint is of another training: its data or its configuration differ.
+    OtherTraining {
+        /// The checkpoint, when it is a file.
+        path: Option<PathBuf>,
+        /// All that differs.
+        differences: Vec<Difference>,
+    },
     /// A name that cannot be.
     BadName {
         /// `keyword`, `tag` or `provenance key`.
@@ -182,7 +200,23 @@ pub enum Error {
     },
 }
 
+/// Something that two trainings do not have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// What differs, by its key in the provenance of models.
+    pub what: String,
+    /// Its value in the checkpoint; `None` if it has none.
+    pub saved: Option<String>,
+    /// Its value in the training that was to go on; `None` if it has none.
+    pub given: Option<String>,
+}
+
 impl Error {
+    #[cfg(feature = "train")]
+    pub(crate) fn checkpoint(part: &'static str, expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Error::Checkpoint { path: None, part, expected: expected.into(), found: found.into() }
+    }
+
     pub(crate) fn io(path: &Path, doing: &'static str, source: std::io::Error) -> Self {
         Error::Io { path: path.to_owned(), doing, source }
     }
@@ -201,6 +235,12 @@ impl Error {
         match self {
             Error::Model { path: None, section, expected, found } => {
                 Error::Model { path: Some(file.to_owned()), section, expected, found }
+            }
+            Error::Checkpoint { path: None, part, expected, found } => {
+                Error::Checkpoint { path: Some(file.to_owned()), part, expected, found }
+            }
+            Error::OtherTraining { path: None, differences } => {
+                Error::OtherTraining { path: Some(file.to_owned()), differences }
             }
             Error::NewerModel { path: None, what } => Error::NewerModel { path: Some(file.to_owned()), what },
             other => other,
@@ -232,6 +272,24 @@ impl fmt::Display for Error {
                     write!(f, "{}: ", path.display())?;
                 }
                 write!(f, "the model needs a newer tagomatic: it has {what} (update tagomatic)")
+            }
+            Error::Checkpoint { path, part, expected, found } => {
+                if let Some(path) = path {
+                    write!(f, "{}: ", path.display())?;
+                }
+                write!(f, "not a valid checkpoint: {part}: expected {expected}, found {found} (begin the training again)")
+            }
+            Error::OtherTraining { path, differences } => {
+                if let Some(path) = path {
+                    write!(f, "{}: ", path.display())?;
+                }
+                write!(f, "the checkpoint is of another training")?;
+                for (n, Difference { what, saved, given }) in differences.iter().enumerate() {
+                    let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+                    let separator = if n == 0 { ": " } else { "; " };
+                    write!(f, "{separator}{what}: expected {} as in the checkpoint, found {}", value(saved), value(given))?;
+                }
+                write!(f, " (give the same data and options, or begin another training in another folder)")
             }
             Error::BadName { what, name, problem } => write!(f, "{what} {name:?}: {problem}"),
             Error::BadWeight { tensor, index, value, expected } => {

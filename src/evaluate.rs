@@ -26,7 +26,7 @@ pub struct Evaluated {
 }
 
 /// What is kept of an [`Evaluated`] for every epoch of a training.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct KeyMeasures {
     /// One for each of [`Metric::ALL`].
     pub(crate) values: [Option<f64>; Metric::ALL.len()],

@@ -223,13 +223,13 @@ pub(super) fn rules(path: &Path) -> Result<Rules> {
     Ok(Rules::parse(&text, &path.display().to_string())?)
 }
 
-/// Fails if a file to read is the one to write: it would be gone.
-pub(super) fn check_apart(out: &Path, inputs: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<()> {
+/// Fails if a file to read is the one to write, the argument of `option`: it would be gone.
+pub(super) fn check_apart(option: &str, out: &Path, inputs: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<()> {
     let Ok(out) = out.canonicalize() else { return Ok(()) };
     match inputs.into_iter().find(|input| input.as_ref().canonicalize().is_ok_and(|input| input == out)) {
         Some(input) => {
             let input = input.as_ref().display();
-            Err(Failure::Usage(format!("--out: expected a file of its own, found {input}, which is to be read too")))
+            Err(Failure::Usage(format!("{option}: expected a file of its own, found {input}, which is to be read too")))
         }
         None => Ok(()),
     }

@@ -2,6 +2,7 @@
 
 mod check;
 mod config;
+mod course;
 mod demo;
 mod eval;
 mod explain;

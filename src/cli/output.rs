@@ -32,6 +32,20 @@ pub(super) fn message(text: impl Display) {
     let _ = writeln!(io::stderr(), "tagomatic: {text}");
 }
 
+/// Values as a row of bars, at most 60: of longer rows a part is shown, evenly spaced, the first and the last value among it.
+pub(super) fn sparkline(values: &[f64]) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    const WIDTH: usize = 60;
+    let (low, high) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(*x), high.max(*x)));
+    let bar = |value: f64| {
+        let height = if high > low { (value - low) / (high - low) } else { 0.0 };
+        BARS[((height * BARS.len() as f64) as usize).min(BARS.len() - 1)]
+    };
+    let width = values.len().min(WIDTH);
+    let place = |column: usize| if width > 1 { column * (values.len() - 1) / (width - 1) } else { 0 };
+    (0..width).map(|column| bar(values[place(column)])).collect()
+}
+
 /// Lines with a name and a value each, the values in a column.
 pub(super) fn list<N: AsRef<str>, V: Display>(rows: &[(N, V)]) -> String {
     let width = rows.iter().map(|(name, _)| width(name.as_ref())).max().unwrap_or(0);
@@ -126,6 +140,14 @@ mod tests {
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([9_999, 12_300, 2_540_000].map(size), ["9,999 bytes", "12 kB", "2.5 MB"]);
         assert_eq!((measure(None), measure(Some(0.12345))), ("-".to_owned(), "0.1235".to_owned()));
+    }
+
+    #[test]
+    fn rows_of_bars() {
+        assert_eq!(sparkline(&[0.0, 0.5, 1.0]), "▁▅█");
+        assert_eq!((sparkline(&[]), sparkline(&[2.0, 2.0])), (String::new(), "▁▁".to_owned()));
+        let long: Vec<f64> = (0..1000).map(f64::from).collect();
+        assert_eq!((sparkline(&long).chars().count(), sparkline(&long).chars().last()), (60, Some('█')));
     }
 
     #[test]

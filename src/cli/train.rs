@@ -14,6 +14,7 @@ use tagomatic::train::{
     Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Penalty, PenaltyKind, Rowwise, TrainConfig,
 };
 
+use super::course::Course;
 use super::failure::{Failure, Result};
 use super::load::{Items, Reading};
 use super::{Session, load, output, training};
@@ -54,6 +55,8 @@ pub(super) struct Arguments {
     config: Option<PathBuf>,
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    course: Course,
 }
 
 /// The command's name.
@@ -213,8 +216,11 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let config = arguments.options.config();
     config.validate()?;
     let to_stdout = out == Path::new("-");
+    if let Some(curve) = arguments.course.curve() {
+        load::check_apart("--curve", curve, data.iter().chain(valid))?;
+    }
     if !to_stdout {
-        load::check_apart(out, data.iter().chain(valid).chain(tags))?;
+        load::check_apart("--out", out, data.iter().chain(valid).chain(tags))?;
         Model::check_save(out).map_err(Failure::saving)?;
     }
 
@@ -236,7 +242,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         Some(valid) => Validation::On(&valid.dataset),
         None => Validation::Split { fraction: arguments.valid_fraction, refit: !arguments.no_refit },
     };
-    let training = training::train(session, &set, config, validation)?;
+    let training = training::train(session, &set, config, validation, &arguments.course)?;
     let document = training.document(&set, read, valid.as_ref());
 
     let results = if session.json {

@@ -1,16 +1,15 @@
 //! A training from items to a model, as `train` and `demo` run it, in words.
 
-use std::ops::ControlFlow;
-
 use serde::Serialize;
-use tagomatic::train::TrainConfig;
+use tagomatic::metrics::Metric;
 use tagomatic::train::recipe::{TrainingReport, TrainingSet, Validation};
+use tagomatic::train::{FitReport, Run, TrainConfig};
 use tagomatic::{Model, Tagger};
 
+use super::course::Course;
 use super::eval::{Measures, Skipped};
 use super::failure::Result;
 use super::load::{Encoded, ReadCounts};
-use super::progress::Progress;
 use super::{Session, output};
 
 /// A training that is done.
@@ -18,19 +17,24 @@ pub(super) struct Training {
     report: TrainingReport,
     tagger: Tagger,
     signature: String,
+    metric: Metric,
 }
 
 /// Trains a model, and shows how far it is.
-pub(super) fn train(session: &Session, set: &TrainingSet, config: TrainConfig, validation: Validation<'_>) -> Result<Training> {
-    let mut progress = Progress::default();
-    let (model, report) = set.train(config, validation, session.level, session.pool.clone(), &mut |phase, event| {
-        progress.show(phase, event);
-        ControlFlow::Continue(())
-    })?;
-    drop(progress);
+pub(super) fn train(
+    session: &Session,
+    set: &TrainingSet,
+    config: TrainConfig,
+    validation: Validation<'_>,
+    course: &Course,
+) -> Result<Training> {
+    let metric = config.metric;
+    let mut run = Run::new(set, config, validation, session.level, session.pool.clone())?;
+    course.run(&mut run)?;
+    let (model, report) = run.into_model()?;
     let tagger = session.tagger(model)?;
     let signature = output::signature(&tagger)?;
-    Ok(Training { report, tagger, signature })
+    Ok(Training { report, tagger, signature, metric })
 }
 
 /// A training, as it stands in a JSON document.
@@ -62,6 +66,8 @@ pub(super) struct Document<'a> {
     read: ReadCounts,
     /// What of a validation file was left out.
     valid_left: Option<Skipped>,
+    #[serde(skip)]
+    curve: Vec<(String, String)>,
 }
 
 impl Training {
@@ -100,8 +106,22 @@ impl Training {
             repeated_tags: stats.repeated_tags,
             read,
             valid_left: valid.map(Skipped::of),
+            curve: curve(fit, self.metric),
         }
     }
+}
+
+/// The learning curves of a fit, for people.
+fn curve(fit: &FitReport, metric: Metric) -> Vec<(String, String)> {
+    let losses: Vec<f64> = fit.epochs.iter().map(|epoch| epoch.log_loss).collect();
+    let scores: Vec<f64> = fit.epochs.iter().filter_map(|epoch| epoch.valid?.get(metric)).collect();
+    let row = |name: String, values: &[f64]| {
+        let (first, last) = (values.first()?, values.last()?);
+        let of = format!("{}  {first:.4} to {last:.4}", output::sparkline(values));
+        (values.len() > 1).then_some((name, of))
+    };
+    let rows = [row("log-loss".to_owned(), &losses), row(format!("validation {metric}"), &scores)];
+    rows.into_iter().flatten().collect()
 }
 
 impl Document<'_> {
@@ -141,6 +161,10 @@ impl Document<'_> {
             rows.push(("final model", format!("trained anew on all {items} items for {} epochs", self.best_epoch)));
         }
         let mut text = output::list(&rows);
+        if !self.curve.is_empty() {
+            text += "\nepochs\n";
+            text += &output::list(&self.curve);
+        }
         if let Some(valid) = &self.valid {
             text += "\nvalidation\n";
             text += &valid.summary();

@@ -19,6 +19,8 @@ pub use extensions::{Extensions, LogitError};
 pub use header::Section;
 pub use provenance::Provenance;
 #[cfg(feature = "train")]
+pub(crate) use storage::to_little_endian;
+#[cfg(feature = "train")]
 pub(crate) use weights::check_weights;
 pub use write::ModelParts;
 

@@ -90,7 +90,7 @@ pub(super) fn open(path: &Path) -> Result<(File, [u8; PREAMBLE], usize)> {
 }
 
 /// Turns floats from the machine's byte order to that of the file, or back. Nothing to do on almost every machine.
-pub(super) fn to_little_endian(floats: &mut [u8]) {
+pub(crate) fn to_little_endian(floats: &mut [u8]) {
     if cfg!(target_endian = "big") {
         swap(floats);
     }

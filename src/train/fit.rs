@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::batch::{PairWeights, Sample, Targets};
+use super::codec::Codec;
 use super::config::{Correction, Negatives, TrainConfig};
 use super::parameters::{Parameters, Statistics};
 use super::trainer::Trainer;
@@ -49,7 +50,7 @@ pub enum Event<'a> {
 }
 
 /// What an epoch did.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct EpochReport {
     /// The epoch, counted from 1.
     pub epoch: u32,
@@ -105,6 +106,57 @@ impl FitState {
     }
 }
 
+impl FitState {
+    /// Passes over all of it. `trainer` is the one whose fit it is, its own state passed over before.
+    pub(super) fn visit(&mut self, codec: &mut dyn Codec, trainer: &Trainer) -> Result<()> {
+        visit_epochs(codec, &mut self.epochs, &mut self.best_epoch)?;
+        let network = &trainer.network;
+        codec.option(
+            "best epoch",
+            &mut self.best,
+            || Ok((0.0, Parameters::filled(&network.shape, 0.0)?)),
+            |codec, best| {
+                codec.f64("best epoch", &mut best.0, |score| !score.is_nan())?;
+                best.1.visit(codec, network)
+            },
+        )?;
+        codec.option("epoch under way", &mut self.under_way, || Ok(EpochSums::default()), |codec, sums| sums.visit(codec))?;
+        codec.flag("end", &mut self.finished)?;
+        let begun = self.epochs.len() + usize::from(self.under_way.is_some());
+        if begun == trainer.state.epoch as usize {
+            return Ok(());
+        }
+        Err(Error::checkpoint("epoch", format!("{begun}, as epochs are reported"), trainer.state.epoch.to_string()))
+    }
+}
+
+/// Passes over what is told of finished epochs.
+pub(super) fn visit_epochs(codec: &mut dyn Codec, epochs: &mut Vec<EpochReport>, best: &mut u32) -> Result<()> {
+    codec.list("epochs", epochs, |codec, epoch| epoch.visit(codec))?;
+    codec.u32("best epoch", best, |best| best as usize <= epochs.len())
+}
+
+impl EpochReport {
+    fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        codec.u32("epochs", &mut self.epoch, |_| true)?;
+        codec.f64("epochs", &mut self.log_loss, |_| true)?;
+        codec.f64("epochs", &mut self.penalty, |_| true)?;
+        codec.flag("epochs", &mut self.best)?;
+        codec.option(
+            "epochs",
+            &mut self.valid,
+            || Ok(KeyMeasures::default()),
+            |codec, valid| {
+                for value in valid.values.iter_mut().chain([&mut valid.zeros]) {
+                    codec.option("epochs", value, || Ok(0.0), |codec, value| codec.f64("epochs", value, |_| true))?;
+                }
+                codec.size("epochs", &mut valid.units)?;
+                codec.size("epochs", &mut valid.dead_units)
+            },
+        )
+    }
+}
+
 /// Sums over the part of an epoch that is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct EpochSums {
@@ -116,6 +168,15 @@ pub(super) struct EpochSums {
 }
 
 impl EpochSums {
+    fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        const PART: &str = "epoch under way";
+        for count in [&mut self.samples, &mut self.batches, &mut self.pairs] {
+            codec.u64(PART, count, |count| count < u64::MAX / 2)?;
+        }
+        codec.f64(PART, &mut self.loss, f64::is_finite)?;
+        codec.f64(PART, &mut self.penalty, f64::is_finite)
+    }
+
     fn log_loss(&self) -> f64 {
         self.loss / self.pairs.max(1) as f64
     }

@@ -10,6 +10,8 @@
 
 mod bank;
 mod batch;
+mod checkpoint;
+mod codec;
 mod config;
 mod decay;
 mod fit;
@@ -25,6 +27,7 @@ mod update;
 
 pub use bank::{BankObserver, BankReport, TagDone};
 pub use batch::{PairWeights, Sample, Targets};
+pub use checkpoint::{Checkpoints, Every};
 pub use config::{Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Rowwise, TrainConfig};
 pub use fit::{EpochReport, Event, FitReport, FitState, Observer, pool};
 pub use parameters::{Parameters, Statistics, glorot_radius, he_radius, prior_logit};

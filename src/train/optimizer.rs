@@ -12,6 +12,7 @@
 //! that a mini-batch touches is exactly the dense optimiser; the decay that the other rows miss is caught up when they are next
 //! read ([`super::decay`]).
 
+use super::codec::Codec;
 use super::config::{DecayMode, EpsilonPlace, OptimizerKind, Rowwise, TrainConfig};
 use super::decay::{LazyDecay, Missed};
 use super::parameters::Parameters;
@@ -270,6 +271,17 @@ impl Optimizer {
             w2: self.w2.spread(shape.w2_blocks(), |place| unit_of(shape, place)),
             b2: self.b2.spread(shape.slot_blocks(), |_| 0),
         }
+    }
+
+    /// Passes over sums and clocks; which there are follows from the configuration.
+    pub(super) fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        for sums in [&mut self.w1, &mut self.b1, &mut self.w2, &mut self.b2] {
+            if let Sums::EachWeight(sums) | Sums::EachRow(sums) = sums {
+                // They may overflow; that freezes the weight.
+                codec.floats("squared-gradient sums", sums, |sum| sum >= 0.0)?;
+            }
+        }
+        self.lazy.as_mut().map_or(Ok(()), |lazy| lazy.visit(codec))
     }
 
     /// All rows count as decayed up to the present step.

@@ -1,10 +1,12 @@
 //! All parameters of a network in training: initial values, and the shape they share with gradients' squares.
 
+use super::codec::Codec;
 use super::config::{Correction, Negatives, TrainConfig};
 use crate::aligned::{Block, LANES, as_floats_mut};
 use crate::error::{Error, Result};
+use crate::format::check_weights;
 use crate::ln::ln;
-use crate::network::{Activation, Shape, Weights};
+use crate::network::{Activation, Network, Shape, Weights};
 use crate::rng::{Parameter, Philox};
 
 /// Values of all parameters, owned; also the form of AdaGrad's squared-gradient sums.
@@ -94,6 +96,16 @@ impl Parameters {
             as_floats_mut(&mut parameters.b2)[shape.slot(tag)] = prior_logit(positives, negatives) as f32;
         }
         Ok(parameters)
+    }
+
+    /// Passes over all values, which must be fit for a model.
+    pub(super) fn visit(&mut self, codec: &mut dyn Codec, network: &Network) -> Result<()> {
+        const PART: &str = "weights";
+        for part in [&mut self.w1, &mut self.b1, &mut self.w2, &mut self.b2] {
+            codec.floats(PART, part, |_| true)?;
+        }
+        check_weights(network, self.weights())
+            .map_err(|error| Error::checkpoint(PART, "weights that a model can have", error.to_string()))
     }
 
     /// The parameters, borrowed.

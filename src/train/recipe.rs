@@ -28,9 +28,10 @@ use super::fit::{Event, FitReport};
 use super::run::Run;
 use crate::data::{Corpus, CorpusStats, Counts, Dataset, Prepared};
 use crate::error::{Error, Result};
-use crate::evaluate::Evaluated;
+use crate::evaluate::{Evaluated, KeyMeasures};
 use crate::format::{Model, Provenance};
 use crate::kernels::Level;
+use crate::metrics::Metric;
 use crate::rng::Philox;
 use crate::rules::Rules;
 use crate::tags::Tags;
@@ -102,6 +103,18 @@ pub struct TrainingReport {
     /// The time that fit and refit took.
     pub duration: Duration,
 }
+
+/// What a model tells of the fit that it comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome {
+    pub(super) epochs: usize,
+    pub(super) best_epoch: u32,
+    pub(super) valid_samples: usize,
+    /// Measures on these.
+    pub(super) valid: Option<KeyMeasures>,
+}
+
+const CREATED_BY: &str = concat!("tagomatic ", env!("CARGO_PKG_VERSION"));
 
 impl TrainingSet {
     /// All items of `corpus`; a keyword needs `min_count` of them to be in the vocabulary.
@@ -228,37 +241,47 @@ impl TrainingSet {
         Ok(Some((self.dataset.subset(train)?, self.dataset.subset(valid)?)))
     }
 
+    /// What decides a training beside its validation items, as text under the keys of the provenance.
+    pub(super) fn settings(&self, config: &TrainConfig) -> Result<Provenance> {
+        let mut settings = Provenance::new();
+        config.describe(&mut settings)?;
+        for (key, value) in [
+            ("created_by", CREATED_BY.to_owned()),
+            ("data.fingerprint", format!("{:016x}", self.fingerprint)),
+            ("data.keywords", self.vocabulary.len().to_string()),
+            ("data.min_count", self.min_count.to_string()),
+            ("data.samples", self.dataset.len().to_string()),
+            ("data.tags", self.tags.len().to_string()),
+        ] {
+            settings.insert(key, value)?;
+        }
+        Ok(settings)
+    }
+
     /// What the model tells of its making, but for its configuration, which the trainer adds.
-    pub(super) fn provenance(&self, learnt: &Dataset, report: &TrainingReport) -> Result<Provenance> {
-        let TrainingReport { fit, measured, valid_samples, .. } = report;
+    pub(super) fn provenance(&self, learnt: &Dataset, fitted: Outcome) -> Result<Provenance> {
+        let Outcome { epochs, best_epoch, valid_samples, valid } = fitted;
         let mut provenance = Provenance::new();
         Counts::of(learnt, self.tags.len()).describe(&mut provenance)?;
         for (key, value) in [
-            ("created_by", concat!("tagomatic ", env!("CARGO_PKG_VERSION")).to_owned()),
+            ("created_by", CREATED_BY.to_owned()),
             ("data.keywords", self.vocabulary.len().to_string()),
             ("data.tags", self.tags.len().to_string()),
             ("data.fingerprint", format!("{:016x}", self.fingerprint)),
             ("data.valid_samples", valid_samples.to_string()),
             ("data.min_count", self.min_count.to_string()),
-            ("fit.epochs", fit.epochs.len().to_string()),
-            ("fit.best_epoch", fit.best_epoch.to_string()),
+            ("fit.epochs", epochs.to_string()),
+            ("fit.best_epoch", best_epoch.to_string()),
         ] {
             provenance.insert(key, value)?;
         }
         if let Some(rules) = &self.rules {
             provenance.insert("data.rules", rules.as_str())?;
         }
-        if *valid_samples > 0 {
-            let evaluation = &measured.evaluation;
-            for (key, value) in [
-                ("fit.valid_log_loss", Some(evaluation.summary.log_loss)),
-                ("fit.valid_p_at_1", evaluation.summary.p_at_1),
-                ("fit.valid_micro_f1", Some(evaluation.micro_f1)),
-                ("fit.valid_macro_auc", evaluation.macro_auc.value),
-                ("fit.valid_macro_ap", evaluation.macro_ap.value),
-            ] {
-                if let Some(value) = value {
-                    provenance.insert(key, format!("{value:.6}"))?;
+        if let Some(valid) = valid {
+            for metric in [Metric::LogLoss, Metric::PAt1, Metric::MicroF1, Metric::MacroAuc, Metric::MacroAp] {
+                if let Some(value) = valid.get(metric) {
+                    provenance.insert(format!("fit.valid_{metric}"), format!("{value:.6}"))?;
                 }
             }
         }

@@ -6,17 +6,19 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::codec::Codec;
 use super::config::TrainConfig;
-use super::fit::{FitReport, FitState};
+use super::fit::{EpochReport, FitReport, FitState, visit_epochs};
 use super::parameters::{Parameters, Statistics};
-use super::recipe::{Phase, PhaseObserver, TrainingReport, TrainingSet, Validation};
+use super::recipe::{Outcome, Phase, PhaseObserver, TrainingReport, TrainingSet, Validation};
 use super::trainer::Trainer;
 use crate::aligned::Block;
 use crate::data::{Counts, Dataset};
-use crate::error::Result;
-use crate::evaluate::Evaluated;
-use crate::format::Model;
+use crate::error::{Error, Result};
+use crate::evaluate::{Evaluated, KeyMeasures};
+use crate::format::{Model, Provenance};
 use crate::kernels::Level;
+use crate::metrics::Metric;
 
 /// A training of the recipe ([`super::recipe`]). Where it is paused, and whether it goes on in another process, makes no difference
 /// to the model.
@@ -50,11 +52,6 @@ impl<'a> Run<'a> {
     /// # Errors
     /// [`Error::Config`] if the configuration or the share of validation items is out of range; [`Error::NoData`] if there is nothing
     /// in [`Validation::On`]; [`Error::UnsupportedLevel`]; [`Error::TooLarge`].
-    ///
-    /// [`Error::Config`]: crate::Error::Config
-    /// [`Error::NoData`]: crate::Error::NoData
-    /// [`Error::TooLarge`]: crate::Error::TooLarge
-    /// [`Error::UnsupportedLevel`]: crate::Error::UnsupportedLevel
     pub fn new(
         set: &'a TrainingSet,
         config: TrainConfig,
@@ -83,6 +80,20 @@ impl<'a> Run<'a> {
     pub fn phase(&self) -> Phase {
         let epochs = self.trainer.config().epochs;
         if self.fitted.is_some() { Phase::Refit { epochs } } else { Phase::Fit { epochs } }
+    }
+
+    /// What the best epoch is chosen by.
+    #[must_use]
+    pub fn metric(&self) -> Metric {
+        self.config.metric
+    }
+
+    /// Every finished epoch, with its phase.
+    pub fn epochs(&self) -> impl Iterator<Item = (Phase, &EpochReport)> {
+        let fit = Phase::Fit { epochs: self.config.epochs };
+        let fitted = self.fitted.iter().flat_map(move |fitted| fitted.report.epochs.iter().map(move |epoch| (fit, epoch)));
+        let phase = self.phase();
+        fitted.chain(self.fit.epochs.iter().map(move |epoch| (phase, epoch)))
     }
 
     /// Goes on until the training is done or the observer breaks.
@@ -125,34 +136,122 @@ impl<'a> Run<'a> {
         self.trainer.evaluate(self.valid.as_deref().unwrap_or(&self.train), propensities.as_ref())
     }
 
+    /// Steps taken in the phase that is under way.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.trainer.steps()
+    }
+
+    /// The best epoch so far, counted from 1; 0 without validation, and before the first epoch is finished.
+    #[must_use]
+    pub fn best_epoch(&self) -> u32 {
+        match (&self.fitted, &self.fit.best) {
+            (Some(fitted), _) => fitted.report.best_epoch,
+            (None, Some(_)) => self.fit.best_epoch,
+            (None, None) => 0,
+        }
+    }
+
+    /// The model of the best epoch so far, as if that had been the last; `None` if there is no such epoch.
+    ///
+    /// # Errors
+    /// As [`Trainer::model`].
+    pub fn best_model(&self) -> Result<Option<Model>> {
+        let (parameters, shifts, epochs) = match (&self.fitted, &self.fit.best) {
+            (Some(fitted), _) => (&fitted.parameters, &fitted.shifts, &fitted.report.epochs),
+            (None, Some((_, parameters))) => (parameters, &self.trainer.state.shifts, &self.fit.epochs),
+            (None, None) => return Ok(None),
+        };
+        let best_epoch = self.best_epoch();
+        let valid = epochs.iter().find(|epoch| epoch.epoch == best_epoch).and_then(|epoch| epoch.valid);
+        let provenance = self.provenance(&self.train, best_epoch as usize, best_epoch, valid)?;
+        self.trainer.model_of(&self.config, parameters.weights(), shifts, provenance).map(Some)
+    }
+
+    fn valid_samples(&self) -> usize {
+        self.valid.as_deref().map_or(0, Dataset::len)
+    }
+
+    fn provenance(&self, learnt: &Dataset, epochs: usize, best_epoch: u32, valid: Option<KeyMeasures>) -> Result<Provenance> {
+        self.set.provenance(learnt, Outcome { epochs, best_epoch, valid_samples: self.valid_samples(), valid })
+    }
+
     /// The model of what was trained so far. An unfinished fit counts with its best epoch, an unfinished refit not at all.
     ///
     /// # Errors
     /// Whatever [`Trainer::evaluate`] and [`Trainer::model`] fail with.
     pub fn into_model(mut self) -> Result<(Model, TrainingReport)> {
         let all = self.set.dataset();
-        let finished = self.fit.is_finished();
+        let is_refit = self.fitted.is_some() && self.fit.is_finished();
         let ended = self.trainer.finish(mem::take(&mut self.fit));
-        let (fit, measured, refit_samples) = match self.fitted.take() {
-            None => (ended, self.measure()?, 0),
-            Some(Fitted { report, measured, .. }) if finished => (report, measured, all.len()),
-            Some(Fitted { report, measured, parameters, shifts }) => {
-                self.trainer.config.clone_from(&self.config);
-                self.trainer.replace(parameters);
-                self.trainer.state.shifts = shifts;
-                (report, measured, 0)
-            }
+        let learnt = if is_refit { all } else { &*self.train };
+        let (fit, measured, unfinished_refit) = match self.fitted.take() {
+            None => (ended, self.measure()?, None),
+            Some(Fitted { report, measured, .. }) if is_refit => (report, measured, None),
+            Some(Fitted { report, measured, parameters, shifts }) => (report, measured, Some((parameters, shifts))),
+        };
+        let valid = self.valid.is_some().then(|| KeyMeasures::of(&measured));
+        let provenance = self.provenance(learnt, fit.epochs.len(), fit.best_epoch, valid)?;
+        let model = match unfinished_refit {
+            None => self.trainer.model(provenance)?,
+            Some((parameters, shifts)) => self.trainer.model_of(&self.config, parameters.weights(), &shifts, provenance)?,
         };
         let report = TrainingReport {
             fit,
             measured,
             samples: self.train.len(),
-            valid_samples: self.valid.as_deref().map_or(0, Dataset::len),
-            refit_samples,
+            valid_samples: self.valid_samples(),
+            refit_samples: if is_refit { all.len() } else { 0 },
             duration: self.duration,
         };
-        let learnt = if refit_samples > 0 { all } else { &*self.train };
-        Ok((self.trainer.model(self.set.provenance(learnt, &report)?)?, report))
+        Ok((model, report))
+    }
+
+    /// What decides the training beside its state: with these the same, a state can be gone on with.
+    pub(super) fn settings(&self) -> Result<Provenance> {
+        let mut settings = self.set.settings(&self.config)?;
+        settings.insert("data.valid_samples", self.valid_samples().to_string())?;
+        let fingerprint =
+            self.valid.as_deref().map_or_else(|| "none".to_owned(), |valid| format!("{:016x}", valid.fingerprint()));
+        settings.insert("data.valid_fingerprint", fingerprint)?;
+        settings.insert("refit", self.refit.to_string())?;
+        Ok(settings)
+    }
+
+    /// Writes all that is to be known to go on.
+    pub(super) fn write(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        codec.f64("duration", &mut self.duration.as_secs_f64(), |_| true)?;
+        codec.flag("phase", &mut self.fitted.is_some())?;
+        if let Some(Fitted { report, parameters, shifts, .. }) = &mut self.fitted {
+            visit_epochs(codec, &mut report.epochs, &mut report.best_epoch)?;
+            parameters.visit(codec, &self.trainer.network)?;
+            codec.floats("shifts of output biases", shifts, f32::is_finite)?;
+        }
+        self.trainer.visit(codec)?;
+        self.fit.visit(codec, &self.trainer)
+    }
+
+    /// Brings a training before its first step to where [`Run::write`] was called.
+    pub(super) fn read(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        let mut seconds = 0.0;
+        codec.f64("duration", &mut seconds, |seconds| Duration::try_from_secs_f64(seconds).is_ok())?;
+        self.duration = Duration::from_secs_f64(seconds);
+        let mut is_refit = false;
+        codec.flag("phase", &mut is_refit)?;
+        if is_refit {
+            visit_epochs(codec, &mut self.fit.epochs, &mut self.fit.best_epoch)?;
+            let state = &mut self.trainer.state;
+            state.parameters.visit(codec, &self.trainer.network)?;
+            codec.floats("shifts of output biases", &mut state.shifts, f32::is_finite)?;
+            if !self.refit || self.fit.best_epoch == 0 {
+                return Err(Error::checkpoint("phase", "a fit", "a refit"));
+            }
+            // As if the fit had just ended.
+            self.fit.finished = true;
+            self.begin_refit()?;
+        }
+        self.trainer.visit(codec)?;
+        self.fit.visit(codec, &self.trainer)
     }
 }
 

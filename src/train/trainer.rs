@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::batch::{Keywords, Sample};
+use super::codec::Codec;
 use super::config::TrainConfig;
 use super::optimizer::Optimizer;
 use super::parameters::{Parameters, Statistics};
@@ -186,11 +187,7 @@ impl Trainer {
 
     /// The output bias with what is added to it when serving.
     pub(super) fn served_b2(&self) -> Vec<Block> {
-        let mut b2 = self.state.parameters.b2.clone();
-        for (b2, shift) in as_floats_mut(&mut b2).iter_mut().zip(as_floats(&self.state.shifts)) {
-            *b2 += shift;
-        }
-        b2
+        shifted(&self.state.parameters.b2, &self.state.shifts)
     }
 
     /// Goes on with other weights, which count as decayed up to the present step.
@@ -353,11 +350,23 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::BadWeight`] if a weight is not finite: such a model is never made.
-    pub fn model(&self, mut provenance: Provenance) -> Result<Model> {
-        self.config.describe(&mut provenance)?;
+    pub fn model(&self, provenance: Provenance) -> Result<Model> {
+        let weights = Weights { w1: &self.decayed_w1(), ..self.state.parameters.weights() };
+        self.model_of(&self.config, weights, &self.state.shifts, provenance)
+    }
+
+    /// A model of weights and shifts of this network, learnt as `config` says.
+    pub(super) fn model_of(
+        &self,
+        config: &TrainConfig,
+        weights: Weights<'_>,
+        shifts: &[Block],
+        mut provenance: Provenance,
+    ) -> Result<Model> {
+        config.describe(&mut provenance)?;
         ModelParts {
             network: &self.network,
-            weights: Weights { w1: &self.decayed_w1(), b2: &self.served_b2(), ..self.state.parameters.weights() },
+            weights: Weights { b2: &shifted(weights.b2, shifts), ..weights },
             vocabulary: self.vocabulary.view(),
             tags: &self.tags,
             provenance: &provenance,
@@ -365,6 +374,20 @@ impl Trainer {
         }
         .to_model()
     }
+
+    /// Passes over the state.
+    pub(super) fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        self.state.visit(codec, &self.network)
+    }
+}
+
+/// The output bias with what is added to it when serving.
+fn shifted(b2: &[Block], shifts: &[Block]) -> Vec<Block> {
+    let mut served = b2.to_vec();
+    for (b2, shift) in as_floats_mut(&mut served).iter_mut().zip(as_floats(shifts)) {
+        *b2 += shift;
+    }
+    served
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ mod interchange;
 #[cfg(feature = "live")]
 mod live;
 #[cfg(feature = "cli")]
+mod lost;
+#[cfg(feature = "cli")]
 mod rules;
 mod serving;
 #[cfg(feature = "train")]
