@@ -1,8 +1,9 @@
 //! Groups of models become one model.
 
 use crate::aligned::{Block, as_floats, as_floats_mut};
+use crate::calibration::{Calibration, Curve};
 use crate::error::Result;
-use crate::format::{Extensions, Model, ModelParts, Provenance};
+use crate::format::{Extensions, LogitError, Model, ModelParts, Provenance};
 use crate::network::{Network, Shape, Weights};
 use crate::tags::Tags;
 
@@ -63,7 +64,29 @@ pub(crate) fn assemble(plans: &[GroupPlan<'_>], tags: &Tags, provenance: &Proven
         vocabulary: first.vocabulary(),
         tags,
         provenance,
-        extensions: &Extensions::default(),
+        extensions: &extensions(plans)?,
     }
     .to_model()
+}
+
+/// Each tag's calibration, the identity for those that have none, if any tag has one; the largest error of rounded weights.
+fn extensions(plans: &[GroupPlan<'_>]) -> Result<Extensions> {
+    fn of_model<'a>(plan: &GroupPlan<'a>) -> Option<&'a Calibration> {
+        plan.model.extensions().calibration.as_ref()
+    }
+    let curves = plans.iter().flat_map(|plan| {
+        let first = plan.model.network().shape.groups()[plan.group].tags.start;
+        plan.rows.iter().map(move |row| match (row, of_model(plan)) {
+            (Row::Old(old), Some(calibration)) => calibration.curve(first + old),
+            _ => Curve::identity(),
+        })
+    });
+    let is_calibrated = plans.iter().any(|plan| of_model(plan).is_some());
+    let errors = plans.iter().filter_map(|plan| plan.model.extensions().logit_error);
+    let larger =
+        |a: LogitError, b: LogitError| LogitError { measured: a.measured.max(b.measured), bound: a.bound.max(b.bound) };
+    Ok(Extensions {
+        calibration: is_calibrated.then(|| Calibration::new(&curves.collect::<Vec<Curve>>())).transpose()?,
+        logit_error: errors.reduce(larger),
+    })
 }

@@ -20,7 +20,7 @@ use crate::ids::Sets;
 use crate::kernels::Answer;
 use crate::layers::Forward;
 use crate::metrics::Curve;
-use crate::network::{Network, Shape, Weights};
+use crate::network::{Shape, Weights};
 use crate::rng::{Philox, without_replacement};
 use crate::tagger::Tagger;
 use crate::tags::Tags;
@@ -208,13 +208,12 @@ impl<'m> Catalogue<'m> {
         }
         as_floats_mut(&mut b2)[shape.slot(0)] = tag.bias;
         let mut forward = Forward::new(&shape);
-        let network = Network { shape, ..network.clone() };
-        let weights = Weights { w1: &[], b1: &[], w2: &w2, b2: &b2 };
+        let (weights, eps) = (Weights { w1: &[], b1: &[], w2: &w2, b2: &b2 }, network.eps);
         let capacity = forward.capacity();
         for (number, scores) in scores.chunks_mut(capacity).enumerate() {
             let rows = number * capacity * width..(number * capacity + scores.len()) * width;
             forward.hidden_mut(scores.len()).copy_from_slice(&self.hidden[rows]);
-            forward.run_output(kernels, &network, weights, scores.len(), Answer::Score { eps: network.eps }, scores)?;
+            forward.output(kernels, &shape, weights, scores.len(), Answer::Score { eps }, scores)?;
         }
         Ok(())
     }

@@ -245,13 +245,14 @@ impl TrainConfig {
     #[must_use]
     pub fn per_tag() -> Self {
         TrainConfig {
-            hidden: 16,
+            hidden: 32,
             epochs: 80,
             lr: 0.1,
             initial_square: 1.0,
             initial_scale: 0.05,
             dropout_in: 0.2,
-            dropout_hidden: 0.0,
+            dropout_hidden: 0.5,
+            negatives: Negatives::Sampled(20.0),
             metric: Metric::LogLoss,
             ..TrainConfig::default()
         }

@@ -2,15 +2,17 @@
 
 use std::ops::ControlFlow;
 
+use tagomatic::calibration::{Calibration, Curve};
 use tagomatic::data::{Corpus, Dataset, Item};
 use tagomatic::edit::{Renumbered, merge, remove, rename};
+use tagomatic::format::Extensions;
 use tagomatic::network::OutputLayout;
 use tagomatic::rng::Philox;
 use tagomatic::rules::{Labeller, Rule, Rules, Term, Withhold};
 use tagomatic::teach::{Catalogue, Taught};
 use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::train::{TrainConfig, pool};
-use tagomatic::{Error, Level, Model, Tagger};
+use tagomatic::{Error, Level, Model, ModelParts, Tagger};
 
 const SPLIT: Validation<'_> = Validation::Split { fraction: 0.2, refit: true };
 
@@ -73,6 +75,16 @@ fn models() -> Vec<(TrainingSet, Model)> {
         let model = shared(&many, 20);
         assert_eq!(model.network().shape.layout(), OutputLayout::Panels);
         models.push((many, model));
+    }
+    // Of some, scores are calibrated.
+    let calibrated = |model: &Model| {
+        let curves: Vec<Curve> = (0..model.tags().len()).map(|tag| Curve::linear(0.5 + tag as f32 / 9.0, 0.25)).collect();
+        let extensions = Extensions { calibration: Some(Calibration::new(&curves).unwrap()), ..Extensions::default() };
+        let provenance = model.provenance().unwrap();
+        ModelParts { extensions: &extensions, ..model.parts(&provenance) }.to_model().unwrap()
+    };
+    for (_, model) in models.iter_mut().step_by(2) {
+        *model = calibrated(model);
     }
     models
 }

@@ -70,7 +70,7 @@ impl Output {
         if self.is_stdout() {
             return Ok(());
         }
-        load::check_apart(&self.out, inputs)?;
+        load::check_apart("--out", &self.out, inputs)?;
         Model::check_save(&self.out).map_err(Failure::saving)
     }
 
