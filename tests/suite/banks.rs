@@ -200,7 +200,7 @@ fn a_tag_is_taught_the_same_at_every_level_and_the_others_keep_their_bits() {
         let id = more.tags()[more.tags().get("new").unwrap()].id;
         assert_eq!((id, more.tags().next_id()), (model.tags().next_id(), id + 1));
         let measures = expected.measures.unwrap();
-        assert!(measures.auc > 0.6 && (0.0..=1.0).contains(&measures.f1), "{measures:?}");
+        assert!([measures.auc, measures.ap, measures.f1].iter().all(|measure| (0.0..=1.0).contains(measure)), "{measures:?}");
         for level in Level::available() {
             assert_eq!(at(level), (expected.clone(), scores.clone()), "{}", level.name());
             assert_eq!(bits(&more, level, &set, "new"), scores.iter().map(|score| score.to_bits()).collect::<Vec<_>>());
@@ -255,4 +255,59 @@ fn a_bank_that_is_ended_has_the_tags_that_are_done() {
     assert!(!ended(6).1.interrupted);
     let none = set.train_bank(&config(), SPLIT, &[], Level::best(), None, &|_| ControlFlow::Continue(()));
     assert!(matches!(none, Err(Error::NoData { .. })));
+}
+
+/// The program, on a bank and what is made of it.
+#[cfg(feature = "cli")]
+mod program {
+    use super::super::cli::Place;
+
+    #[test]
+    fn a_job_array_makes_the_bytes_of_one_job() {
+        let place = Place::new();
+        let train = "train items.jsonl --objective per-tag --hidden 4 --epochs 3";
+        let trained = place.json(&format!("{train} --out all.tagm"));
+        assert!(trained["valid"]["macro_auc"].is_f64() && trained["best_epoch"].is_u64());
+        place.json(&format!("{train} --only low --out a.tagm"));
+        place.json(&format!("{train} --only rare,even --out b.tagm --threads 1"));
+        let merged = place.json("tags merge b.tagm a.tagm --out merged.tagm");
+        assert_eq!((merged["groups"].as_u64(), merged["renumbered"].as_array().map(Vec::len)), (Some(3), Some(0)));
+        let [all, merged] = ["all.tagm", "merged.tagm"].map(|model| std::fs::read(place.path(model)).unwrap());
+        assert!(all == merged);
+        place.json("tags remove all.tagm even --out two.tagm");
+        place.json("tags rename two.tagm rare other --out renamed.tagm");
+        let listed = place.json("tags list renamed.tagm");
+        let tags: Vec<_> = listed["tags"].as_array().unwrap().iter().map(|tag| (tag["tag"].as_str().unwrap(), tag["id"].as_u64())).collect();
+        assert_eq!((tags, listed["next_id"].as_u64()), (vec![("low", Some(1)), ("other", Some(2))], Some(3)));
+
+        place.fails(2, "train items.jsonl --only low --out x.tagm", &["--objective per-tag"]);
+        place.fails(2, "train items.jsonl --objective per-tag --only x --out x.tagm", &["\"x\""]);
+        place.fails(2, "train items.jsonl --objective per-tag --checkpoint c --out x.tagm", &["--checkpoint"]);
+        place.fails(1, "tags merge a.tagm a.tagm --out x.tagm", &["a.tagm", "rename or remove"]);
+        place.fails(2, "tags remove a.tagm nothing --out x.tagm", &["\"nothing\""]);
+        place.fails(2, "tags rename a.tagm nothing x --out x.tagm", &["\"nothing\""]);
+        place.fails(2, "tags rename a.tagm low x --out a.tagm", &["--out"]);
+        place.fails(2, "tags add all.tagm --name n --examples items.jsonl --catalogue items.jsonl --out x.tagm", &["--beside"]);
+    }
+
+    #[test]
+    fn a_tag_is_added_from_examples() {
+        let place = Place::with_model();
+        let text = std::fs::read_to_string(place.path("items.jsonl")).unwrap();
+        let (with, without): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.contains("\"low\""));
+        place.write("with.jsonl", with[..20].join("\n"));
+        place.write("without.jsonl", without[..40].join("\n"));
+        let add = "tags add m.tagm --name mine --examples with.jsonl";
+        let drawn = place.json(&format!("{add} --catalogue items.jsonl --draw 50 --out drawn.tagm"));
+        let given = place.json(&format!("{add} --negatives without.jsonl --out given.tagm"));
+        assert_eq!((drawn["tag"].as_str(), drawn["id"].as_u64(), drawn["seconds"].is_f64()), (Some("mine"), Some(3), true));
+        assert_eq!((drawn["positives"].as_u64(), drawn["negatives"].as_u64()), (Some(20), Some(50)));
+        assert_eq!((given["positives"].as_u64(), given["negatives"].as_u64()), (Some(20), Some(40)));
+        for measure in ["log_loss", "ap", "precision", "recall", "f1"] {
+            assert!(given["eval"][measure].is_f64(), "{measure}");
+        }
+        assert!(given["eval"]["auc"].as_f64() > Some(0.8), "{given}");
+        assert_eq!(place.json("tags list given.tagm")["tags"][3]["tag"], "mine");
+        place.fails(1, "tags add m.tagm --name low --examples with.jsonl --negatives without.jsonl --out x.tagm", &["occurs twice"]);
+    }
 }
