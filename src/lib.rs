@@ -17,6 +17,7 @@
 //! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`calibration`] | maps from a network's logits to calibrated ones |
 //! | [`format`](mod@format) | the model file |
+//! | [`average`](mod@average) | several models as one |
 //! | [`tagger`], [`accumulator`] | serving; sets of keywords that change one by one |
 //! | [`explain`], [`neighbors`] | what each keyword adds to a score; tags that a model sees alike |
 //! | [`edit`] | models made of models: tags removed, renamed, merged |
@@ -27,11 +28,13 @@
 //! | `teach` | a tag from a few examples, on the hidden units of a model |
 //! | `calibrate`, `tune` | calibration and thresholds from validation data |
 //! | `features`, `taxonomy` | a model as a feature space; groups of tags that are alike |
+//! | `report` | measures, curves and mistakes of a model, as a page of HTML |
 
 pub mod accumulator;
 mod activation;
 pub mod aligned;
 pub mod atomic;
+pub mod average;
 #[cfg(feature = "train")]
 pub mod calibrate;
 pub mod calibration;
@@ -58,6 +61,8 @@ pub mod metrics;
 mod named;
 pub mod neighbors;
 pub mod network;
+#[cfg(feature = "report")]
+pub mod report;
 pub mod rng;
 #[cfg(feature = "train")]
 pub mod rules;

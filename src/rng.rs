@@ -114,9 +114,27 @@ impl Philox {
     /// A permutation of `0..n` for `epoch`: items by ascending key.
     #[must_use]
     pub fn permutation(self, n: u32, epoch: u32) -> Vec<u32> {
-        let mut keyed: Vec<(u64, u32)> =
-            (0..n).map(|item| (self.key64([item, 0, epoch, Stream::Shuffle as u32]), item)).collect();
-        keyed.sort_unstable();
+        // Keys are uniform, so their upper bits divide them into buckets of about 8, each sorted by itself.
+        let bits = (n / 8).checked_ilog2().unwrap_or(0) + 1;
+        let bucket = |key: u64| (key >> (64 - bits)) as usize;
+        let keys: Vec<u64> = (0..n).map(|item| self.key64([item, 0, epoch, Stream::Shuffle as u32])).collect();
+        let mut ends = vec![0_usize; 1 << bits];
+        keys.iter().for_each(|key| ends[bucket(*key)] += 1);
+        let mut end = 0;
+        for place in &mut ends {
+            end += std::mem::replace(place, end);
+        }
+        let mut keyed = vec![(0, 0); keys.len()];
+        for (item, key) in (0..).zip(keys) {
+            let end = &mut ends[bucket(key)];
+            keyed[*end] = (key, item);
+            *end += 1;
+        }
+        let mut start = 0;
+        for end in ends {
+            keyed[start..end].sort_unstable();
+            start = end;
+        }
         keyed.into_iter().map(|(_, item)| item).collect()
     }
 
@@ -169,4 +187,20 @@ const fn low(x: u64) -> u32 {
 
 const fn high(x: u64) -> u32 {
     (x >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permutation_is_in_the_order_of_its_keys() {
+        for n in [0, 1, 2, 7, 8, 9, 1000] {
+            let mut keyed: Vec<(u64, u32)> =
+                (0..n).map(|item| (Philox::new(3).key64([item, 0, 5, Stream::Shuffle as u32]), item)).collect();
+            keyed.sort_unstable();
+            let expected: Vec<u32> = keyed.into_iter().map(|(_, item)| item).collect();
+            assert_eq!(Philox::new(3).permutation(n, 5), expected);
+        }
+    }
 }

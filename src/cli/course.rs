@@ -50,8 +50,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
 static STOP: AtomicBool = AtomicBool::new(false);
 
 impl Course {
-    /// Whether checkpoints or a curve are asked for.
-    pub(super) fn is_followed(&self) -> bool {
+    /// Whether it keeps something of the training of one network.
+    pub(super) fn is_of_one_network(&self) -> bool {
         self.checkpoint.is_some() || self.resume.is_some() || self.curve.is_some()
     }
 

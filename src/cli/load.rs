@@ -176,6 +176,8 @@ pub(super) fn corpus(mut items: Items<'_>) -> Result<(Corpus, ReadCounts)> {
 /// Items in the ids of a model, with what was left out.
 pub(super) struct Encoded {
     pub(super) dataset: Dataset,
+    /// Of each item its id, if it has one.
+    pub(super) ids: Vec<Option<String>>,
     pub(super) stats: EncoderStats,
     pub(super) read: ReadCounts,
 }
@@ -209,11 +211,14 @@ pub(super) fn encode_items(
 ) -> Result<Encoded> {
     let tag = |name: &str| tags.get(name).and_then(|index| u32::try_from(index).ok());
     let mut encoder = Encoder::new(keyword, tag);
+    let mut ids = Vec::new();
     for item in items {
-        encoder.push(&item?)?;
+        let item = item?;
+        encoder.push(&item)?;
+        ids.push(item.id);
     }
     let (dataset, stats) = encoder.finish();
-    Ok(Encoded { dataset, stats, read: ReadCounts::default() })
+    Ok(Encoded { dataset, ids, stats, read: ReadCounts::default() })
 }
 
 /// Reads tag rules.

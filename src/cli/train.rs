@@ -98,6 +98,9 @@ struct Options {
     /// Hidden units
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().hidden, default_value_if("objective", "per-tag", per_tag::HIDDEN))]
     hidden: usize,
+    /// Networks to train from seeds SEED, SEED + 1 and so on, and to average on the logits: one network of N times the hidden units
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().average)]
+    average: u32,
     /// Nonlinearity of the hidden units: relu, leaky_relu[:slope], elu[:alpha], sigmoid, trec[:theta], tlin[:theta], identity
     #[arg(long, value_name = "NAME[:PARAM]", default_value_t = TrainConfig::default().activation)]
     activation: Activation,
@@ -196,6 +199,7 @@ impl Options {
     fn config(&self) -> TrainConfig {
         TrainConfig {
             hidden: self.hidden,
+            average: self.average,
             activation: self.activation,
             epochs: self.epochs,
             batch: self.batch,
@@ -239,7 +243,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     if !is_bank && !arguments.only.is_empty() {
         return Err(Failure::Usage("--only: expected --objective per-tag beside it".to_owned()));
     }
-    if is_bank && arguments.course.is_followed() {
+    if is_bank && arguments.course.is_of_one_network() {
         let message = "--checkpoint, --resume, --curve: expected --objective tagger; of a bank, train some tags at a time (--only) and merge them";
         return Err(Failure::Usage(message.to_owned()));
     }

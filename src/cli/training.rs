@@ -7,12 +7,12 @@ use serde::Serialize;
 use tagomatic::evaluate::Evaluated;
 use tagomatic::metrics::Metric;
 use tagomatic::train::recipe::{TrainingReport, TrainingSet, Validation};
-use tagomatic::train::{BankReport, FitReport, Run, TrainConfig};
+use tagomatic::train::{BankReport, FitReport, TrainConfig};
 use tagomatic::{Model, Tagger};
 
 use super::course::Course;
 use super::eval::{Measures, Skipped};
-use super::failure::Result;
+use super::failure::{Failure, Result};
 use super::load::{Encoded, ReadCounts};
 use super::progress::TagProgress;
 use super::{Session, output};
@@ -40,9 +40,12 @@ pub(super) fn train(
     course: &Course,
 ) -> Result<Training> {
     let metric = config.metric;
-    let mut run = Run::new(set, config, validation, session.level, session.pool.clone())?;
-    course.run(&mut run)?;
-    let (model, report) = run.into_model()?;
+    if config.average > 1 && course.is_of_one_network() {
+        let expected = "1 with --checkpoint, --resume or --curve, which are about one network";
+        return Err(Failure::Usage(format!("--average: expected {expected}, found {}", config.average)));
+    }
+    let (model, report) = set
+        .train_by(config, validation, session.level, session.pool.clone(), |run| course.run(run).map(ControlFlow::Continue))?;
     let TrainingReport { fit, measured, samples, valid_samples, refit_samples, duration } = report;
     let tagger = session.tagger(model)?;
     let signature = output::signature(&tagger)?;

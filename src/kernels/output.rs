@@ -7,7 +7,7 @@
 //! Tag-major, a logit is the dot product of a tag's row and the hidden vector: 16 partial sums, then a fixed tree.
 
 use super::activation::{ActiveUnits, list_active};
-use super::sigmoid::sigmoids;
+use super::sigmoid::{sigmoid, sigmoids};
 use super::simd::Simd;
 use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
@@ -29,7 +29,7 @@ pub struct Panels<'a> {
 
 impl Panels<'_> {
     /// The panels: their first block of tags, how many they have, and their weights.
-    fn iter(&self) -> impl Iterator<Item = (usize, usize, &[Block])> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, usize, &[Block])> {
         (0..self.width).step_by(PANEL_BLOCKS).map(|first| {
             let blocks = PANEL_BLOCKS.min(self.width - first);
             (first, blocks, &self.blocks[first * self.units..(first + blocks) * self.units])
@@ -118,7 +118,7 @@ fn write<S: Simd, const N: usize>(s: S, answer: Answer, z: [S::F; N], floats: &m
 }
 
 /// Fails unless `found` has room for `items` rows of `width` that start `stride` apart.
-fn check_rows(what: &'static str, found: usize, stride: usize, width: usize, items: usize) -> Result<()> {
+pub(super) fn check_rows(what: &'static str, found: usize, stride: usize, width: usize, items: usize) -> Result<()> {
     let Some(last) = items.checked_sub(1) else { return Ok(()) };
     let expected = last.saturating_mul(stride).saturating_add(width);
     if expected <= found && width <= stride { Ok(()) } else { Err(Error::Length { what, expected, found }) }
@@ -137,7 +137,7 @@ pub struct ListBuffers<'a> {
 
 /// Items are multiplied as a whole if this share of their units is active or more. With half of them active the sparse form took
 /// 0.6 of the dense one's time, see `benches/record`.
-const DENSE_FROM: f64 = 0.8;
+pub(crate) const DENSE_FROM: f64 = 0.8;
 
 /// See [`super::Kernels::panels`]. Lengths fit.
 #[inline(always)]
@@ -341,6 +341,9 @@ const LANE_NUMBERS: [f32; LANES] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0,
 pub(super) fn tag_major<S: Simd>(s: S, tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
     let TagMajor { weights, width, groups, bias } = tags;
     let lanes = s.load(&LANE_NUMBERS);
+    // Where an item's answers fill no vector, those of all items are scored together.
+    let together = hidden.items > 1 && answers.tags < LANES && answers.stride == answers.tags;
+    let answer = if together { Answer::Logit } else { answers.answer };
     for item in 0..hidden.items {
         let mut h = &hidden.blocks[item * hidden.stride + hidden.first..];
         let mut groups = groups.iter();
@@ -363,7 +366,10 @@ pub(super) fn tag_major<S: Simd>(s: S, tags: TagMajor<'_>, hidden: HiddenRows<'_
                 }
                 z = s.select(s.equal(lanes, s.splat(lane as f32)), s.splat(s.sum(sums) + bias), z);
             }
-            write(s, answers.answer, [z], answers.of_item(item, block));
+            write(s, answer, [z], answers.of_item(item, block));
         }
+    }
+    if together && let Answer::Score { eps } = answers.answer {
+        sigmoid(s, eps, &mut answers.floats[answers.first..answers.first + hidden.items * answers.tags]);
     }
 }

@@ -7,7 +7,7 @@ use crate::rng::{Philox, unit};
 const WIDTHS: [usize; 11] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13];
 
 /// Deterministic noise with the extremes that arithmetic trips over sprinkled in.
-fn noise(seed: u64, blocks: usize, extremes: bool) -> Vec<Block> {
+pub(super) fn noise(seed: u64, blocks: usize, extremes: bool) -> Vec<Block> {
     let specials = [0.0, -0.0, 1e-40, -1e-45, f32::MIN_POSITIVE, 1e30, -1e30, 3e38, 88.8, -88.8, -87.0, 16.64, 1.0, -1.0];
     let mut out = zeroed(blocks * LANES);
     for (i, x) in as_floats_mut(&mut out).iter_mut().enumerate() {
@@ -21,7 +21,7 @@ fn noise(seed: u64, blocks: usize, extremes: bool) -> Vec<Block> {
     out
 }
 
-fn bits(blocks: &[Block]) -> Vec<u32> {
+pub(super) fn bits(blocks: &[Block]) -> Vec<u32> {
     // All NaN are one NaN: their payload is nobody's promise.
     as_floats(blocks).iter().map(|x| if x.is_nan() { 0x7FC0_0000 } else { x.to_bits() }).collect()
 }
@@ -259,6 +259,29 @@ fn activations_are_the_same_bits_on_every_level() {
 }
 
 #[test]
+fn scores_that_reach_a_bound_are_listed_on_every_level() {
+    for length in [0, 1, 15, 16, 17, 100] {
+        let (mut scores, bounds) = (noise(1, 7, true), noise(2, 7, false));
+        as_floats_mut(&mut scores)[3] = f32::NAN;
+        let (scores, bounds) = (&as_floats(&scores)[..length], &as_floats(&bounds)[..length]);
+        for bounds in [Bounds::Each(bounds), Bounds::Same(0.0), Bounds::Same(f32::INFINITY), Bounds::Same(-1e30)] {
+            for above in [f32::NEG_INFINITY, 0.0, 0.3] {
+                let run = |kernels: Kernels| {
+                    let (mut units, mut values) = (vec![0; length], vec![0.0; length]);
+                    let list = ActiveUnits { units: &mut units, values: &mut values };
+                    let count = kernels.list_reaching(scores, bounds, above, list).unwrap();
+                    (units[..count].to_vec(), values[..count].to_vec())
+                };
+                let expected = run(scalar());
+                let reaches = |i: usize| scores[i] >= bounds.at(i) && scores[i] > above;
+                assert!(expected.0.iter().map(|i| *i as usize).eq((0..length).filter(|i| reaches(*i))));
+                others().for_each(|kernels| assert_eq!(run(kernels), expected, "{}", kernels.level()));
+            }
+        }
+    }
+}
+
+#[test]
 fn elementwise_kernels_are_the_same_bits_on_every_level() {
     for width in WIDTHS {
         for seed in 0..20 {
@@ -367,6 +390,32 @@ fn steps_and_decay_are_the_same_bits_on_every_level() {
 }
 
 #[test]
+fn steps_on_rows_are_steps_on_each_of_them() {
+    let step = steps().next().unwrap();
+    for width in [1, 3, 4] {
+        let (gradients, weights, squares) = (noise(1, 2 * width, true), noise(2, 12 * width, true), sums(3, 12 * width));
+        let take = |kernels: Kernels, ids: &[u32]| {
+            let (mut w, mut grown) = (weights.clone(), squares.clone());
+            let rows = SteppedRows { ids, first: 5, width };
+            kernels.adagrad_rows(&step, rows, &gradients, &mut w, &mut grown).map(|()| [bits(&w), bits(&grown)])
+        };
+        for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+            let (mut w, mut grown) = (weights.clone(), squares.clone());
+            for (row, gradient) in [2, 11].into_iter().zip(gradients.chunks_exact(width)) {
+                let range = row * width..(row + 1) * width;
+                kernels.adagrad(&step, gradient, &mut w[range.clone()], Squares::Grow(&mut grown[range])).unwrap();
+            }
+            // The ids behind the second are only asked for, whether there are such rows or not.
+            let ids = [7, 16, 6, 5, 9, 17, 4, 0, u32::MAX, 8];
+            assert_eq!(take(kernels, &ids).unwrap(), [bits(&w), bits(&grown)], "{}", kernels.level());
+            for wrong in [&[7][..], &[7, 17], &[4, 7], &[u32::MAX, 7]] {
+                assert!(take(kernels, wrong).is_err(), "{wrong:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn coupled_gradients_and_skipped_proximal_steps_are_the_same_bits_on_every_level() {
     let rates = [0.1, 0.05, 0.01, 0.009];
     for width in WIDTHS {
@@ -469,6 +518,11 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         assert!(kernels.activate(Activation::Relu, block, &mut out).is_err());
         assert!(kernels.activate_backward(Activation::Relu, block, block, &mut out).is_err());
         assert!(kernels.list_active(block, ActiveUnits { units: &mut [0; 15], values: &mut [0.0; 16] }).is_err());
+        for (bounds, units, values) in [(15, 16, 16), (16, 15, 16), (16, 16, 15)] {
+            let bounds = vec![0.0; bounds];
+            let list = ActiveUnits { units: &mut vec![0; units], values: &mut vec![0.0; values] };
+            assert!(kernels.list_reaching(&[0.0; 16], Bounds::Each(&bounds), 0.0, list).is_err());
+        }
         let step = steps().next().unwrap();
         assert!(kernels.adagrad(&step, block, &mut out, Squares::Same(1.0)).is_err());
         assert!(kernels.adagrad(&step, &init, &mut out, Squares::Grow(&mut [])).is_err());

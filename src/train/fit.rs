@@ -1,9 +1,10 @@
 //! Epochs over a data set, validation, early stopping.
 
+use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::batch::{PairWeights, Sample, Targets};
+use super::batch::{Keywords, PairWeights, Sample, Targets};
 use super::codec::Codec;
 use super::config::{Correction, Negatives, TrainConfig};
 use super::parameters::{Parameters, Statistics};
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, KeyMeasures, evaluate_network};
 use crate::layers::Net;
 use crate::metrics::Propensities;
-use crate::network::Weights;
+use crate::network::{Shape, Weights};
 use crate::rng::Philox;
 
 impl Statistics {
@@ -191,6 +192,30 @@ impl EpochSums {
 struct EpochPlan {
     order: Vec<u32>,
     sampled: Option<SampledPairs>,
+}
+
+impl EpochPlan {
+    /// Makes a mini-batch of the samples of `dataset` with these numbers.
+    fn fill<'a>(&'a self, batch: &mut Vec<Sample<'a>>, shape: &Shape, dataset: &'a Dataset, numbers: &[u32]) -> Result<()> {
+        batch.clear();
+        for &index in numbers {
+            let i = index as usize;
+            let weight = dataset.weight(i);
+            let sample = Sample {
+                index,
+                keywords: dataset.keywords(i),
+                targets: Targets::Tags(dataset.tags(i)),
+                weights: self.sampled.as_ref().map_or(PairWeights::All(weight), |sampled| PairWeights::Scored {
+                    tags: sampled.scored.row(i),
+                    weight,
+                    negatives: sampled.factors.as_deref(),
+                }),
+            };
+            sample.check_range(shape)?;
+            batch.push(sample);
+        }
+        Ok(())
+    }
 }
 
 /// The pairs of an epoch that are scored, where not all are.
@@ -380,27 +405,36 @@ impl Trainer {
         dataset: &Dataset,
         observer: &mut Observer<'_>,
     ) -> Result<ControlFlow<()>> {
-        let EpochPlan { order, sampled } = plan;
-        let mut batch = Vec::with_capacity(self.config.batch.min(order.len()));
-        let rest = usize::try_from(sums.samples).ok().and_then(|done| order.get(done..)).unwrap_or_default();
-        for indices in rest.chunks(self.config.batch) {
-            batch.clear();
-            batch.extend(indices.iter().map(|&index| {
-                let i = index as usize;
-                let weight = dataset.weight(i);
-                Sample {
-                    index,
-                    keywords: dataset.keywords(i),
-                    targets: Targets::Tags(dataset.tags(i)),
-                    weights: sampled.as_ref().map_or(PairWeights::All(weight), |sampled| PairWeights::Scored {
-                        tags: sampled.scored.row(i),
-                        weight,
-                        negatives: sampled.factors.as_deref(),
-                    }),
-                }
-            }));
-            let report = self.step_here(&batch)?;
-            sums.samples += indices.len() as u64;
+        // Taken, so that one mini-batch can be loaded while a step is taken on the one before.
+        let mut loading = mem::take(&mut self.next_keywords);
+        let flow = self.run_batches_loading(&mut loading, sums, plan, dataset, observer);
+        self.next_keywords = loading;
+        flow
+    }
+
+    fn run_batches_loading(
+        &mut self,
+        loading: &mut Keywords,
+        sums: &mut EpochSums,
+        plan: &EpochPlan,
+        dataset: &Dataset,
+        observer: &mut Observer<'_>,
+    ) -> Result<ControlFlow<()>> {
+        let rest = usize::try_from(sums.samples).ok().and_then(|done| plan.order.get(done..)).unwrap_or_default();
+        let mut batches = rest.chunks(self.config.batch);
+        let (shape, dropout, workers) = (self.network.shape.clone(), self.dropout(self.config.dropout_in), self.workers);
+        let (mut batch, mut next) = (Vec::new(), Vec::new());
+        plan.fill(&mut batch, &shape, dataset, batches.next().unwrap_or_default())?;
+        self.keywords.load(&batch, dropout, self.state.step + 1)?;
+        while !batch.is_empty() {
+            plan.fill(&mut next, &shape, dataset, batches.next().unwrap_or_default())?;
+            let step = self.state.step + 2;
+            let (report, loaded) = workers.join(|| self.step_loaded(&batch), || loading.load(&next, dropout, step));
+            let report = report?;
+            loaded?;
+            mem::swap(&mut self.keywords, loading);
+            mem::swap(&mut batch, &mut next);
+            sums.samples += next.len() as u64;
             sums.batches += 1;
             sums.pairs += report.pairs as u64;
             sums.loss += report.loss_sum;
@@ -409,7 +443,7 @@ impl Trainer {
                 epoch: self.state.epoch,
                 step: report.step,
                 done: sums.samples as usize,
-                samples: order.len(),
+                samples: plan.order.len(),
                 log_loss: sums.log_loss(),
             };
             if observer(event).is_break() {

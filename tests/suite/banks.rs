@@ -277,7 +277,8 @@ mod program {
         place.json("tags remove all.tagm even --out two.tagm");
         place.json("tags rename two.tagm rare other --out renamed.tagm");
         let listed = place.json("tags list renamed.tagm");
-        let tags: Vec<_> = listed["tags"].as_array().unwrap().iter().map(|tag| (tag["tag"].as_str().unwrap(), tag["id"].as_u64())).collect();
+        let tags: Vec<_> =
+            listed["tags"].as_array().unwrap().iter().map(|tag| (tag["tag"].as_str().unwrap(), tag["id"].as_u64())).collect();
         assert_eq!((tags, listed["next_id"].as_u64()), (vec![("low", Some(1)), ("other", Some(2))], Some(3)));
 
         place.fails(2, "train items.jsonl --only low --out x.tagm", &["--objective per-tag"]);
@@ -308,6 +309,10 @@ mod program {
         }
         assert!(given["eval"]["auc"].as_f64() > Some(0.8), "{given}");
         assert_eq!(place.json("tags list given.tagm")["tags"][3]["tag"], "mine");
-        place.fails(1, "tags add m.tagm --name low --examples with.jsonl --negatives without.jsonl --out x.tagm", &["occurs twice"]);
+        place.fails(
+            1,
+            "tags add m.tagm --name low --examples with.jsonl --negatives without.jsonl --out x.tagm",
+            &["occurs twice"],
+        );
     }
 }
