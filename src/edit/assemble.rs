@@ -20,6 +20,7 @@ pub(crate) enum Row<'a> {
     /// Those of the group's tag of this number.
     Old(usize),
     /// New ones: a weight for each hidden unit, and the bias.
+    #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "tags are taught with this feature only"))]
     New { weights: &'a [f32], bias: f32 },
 }
 
