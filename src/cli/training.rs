@@ -25,6 +25,8 @@ pub(super) struct Training {
     samples: usize,
     valid_samples: usize,
     refit_samples: usize,
+    /// Samples that autoencoders saw, all epochs together.
+    pretrained: u64,
     duration: Duration,
     tagger: Tagger,
     signature: String,
@@ -46,11 +48,11 @@ pub(super) fn train(
     }
     let (model, report) = set
         .train_by(config, validation, session.level, session.pool.clone(), |run| course.run(run).map(ControlFlow::Continue))?;
-    let TrainingReport { fit, measured, samples, valid_samples, refit_samples, duration } = report;
+    let TrainingReport { fit, measured, samples, valid_samples, refit_samples, pretrained, duration } = report;
     let tagger = session.tagger(model)?;
     let signature = output::signature(&tagger)?;
     let fits = vec![fit];
-    Ok(Training { fits, measured, samples, valid_samples, refit_samples, duration, tagger, signature, metric })
+    Ok(Training { fits, measured, samples, valid_samples, refit_samples, pretrained, duration, tagger, signature, metric })
 }
 
 /// Trains a net for each of the tags at the indices `tags`, and shows how many are done.
@@ -71,8 +73,9 @@ pub(super) fn train_bank(
     let BankReport { tags, measured, samples, valid_samples, refit_samples, duration, .. } = report;
     let tagger = session.tagger(model)?;
     let signature = output::signature(&tagger)?;
+    let pretrained = tags.iter().map(|report| report.pretrained).sum();
     let fits = tags.into_iter().map(|report| report.fit).collect();
-    Ok(Training { fits, measured, samples, valid_samples, refit_samples, duration, tagger, signature, metric })
+    Ok(Training { fits, measured, samples, valid_samples, refit_samples, pretrained, duration, tagger, signature, metric })
 }
 
 /// The loss of the best epoch.
@@ -122,10 +125,10 @@ impl Training {
 
     /// `read` was counted in the training files; `valid` was read from files of its own.
     pub(super) fn document<'a>(&'a self, set: &'a TrainingSet, read: ReadCounts, valid: Option<&Encoded>) -> Document<'a> {
-        let Training { fits, measured, samples, valid_samples, refit_samples, duration, .. } = self;
+        let Training { fits, measured, samples, valid_samples, refit_samples, pretrained, duration, .. } = self;
         let seconds = duration.as_secs_f64();
         let of_fit = |fit: &FitReport| samples * fit.epochs.len() + refit_samples * fit.best_epoch as usize;
-        let trained = fits.iter().map(of_fit).sum::<usize>() as f64;
+        let trained = fits.iter().map(of_fit).sum::<usize>() as f64 + *pretrained as f64;
         let mut best_epochs: Vec<u32> = fits.iter().map(|fit| fit.best_epoch).collect();
         best_epochs.sort_unstable();
         let losses: Option<Vec<f64>> = fits.iter().map(best_loss).collect();
