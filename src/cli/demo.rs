@@ -11,7 +11,6 @@ use tagomatic::data::{Corpus, Format, Item, Reader};
 use tagomatic::selection::{MinScore, Selection};
 use tagomatic::train::TrainConfig;
 use tagomatic::train::recipe::{TrainingSet, Validation};
-use tagomatic::weights::WeightType;
 use tagomatic::{Error, Model};
 
 use super::course::Course;
@@ -84,7 +83,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     items(TRAIN).try_for_each(|item| corpus.push(&item?))?;
     let set = TrainingSet::new(corpus, MIN_COUNT)?;
     let validation = Validation::Split { fraction: VALID_FRACTION, refit: true };
-    let training = training::train(session, &set, config, WeightType::F32, validation, &Course::default())?;
+    let training = training::train(session, &set, config, validation, &Course::default())?;
     training.model().save(&file).map_err(Failure::saving)?;
     let trained = training.document(&set, ReadCounts::default(), None);
 
