@@ -121,6 +121,10 @@ fn integers(source: &Source<'_>) -> MatrixBuf {
         if !scale.is_normal() {
             *scale = 0.0;
         }
+        // Rounded up, it could carry the largest of all floats beyond them.
+        if (*scale * f32::from(I8_MAX)).is_infinite() {
+            *scale = scale.next_down();
+        }
     }
     let mut weights = vec![I8Block::default(); blocks.len()];
     for (index, (integer, w)) in weights.iter_mut().flat_map(|block| &mut block.0).zip(as_floats(blocks)).enumerate() {

@@ -96,7 +96,7 @@ impl Parts {
 
 /// A small model with everything that a model can have.
 fn full() -> Model {
-    rounded(&Parts::small(), WeightType::I8)
+    rounded(&Parts::full(), WeightType::I8)
 }
 
 fn rounded(parts: &Parts, weights: WeightType) -> Model {
