@@ -11,7 +11,7 @@
 //! | `named` | enums whose variants have names that people type and files store |
 //! | [`rng`], `ln` | random numbers that depend on what they decide; the natural logarithm |
 //! | [`kernels`] | all arithmetic on slices, at a level chosen once |
-//! | [`ids`], `csr` | a set of ids; many sets |
+//! | [`ids`], `column`, `csr` | a set of ids; numbers in memory or in a file; many sets |
 //! | [`network`], [`layers`] | sizes and layout of the one network; its layers, forward and backward |
 //! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`format`](mod@format) | the model file |
@@ -22,6 +22,8 @@
 
 mod activation;
 pub mod aligned;
+#[cfg(feature = "train")]
+mod column;
 #[cfg(feature = "train")]
 pub mod csr;
 #[cfg(feature = "train")]

@@ -1,19 +1,23 @@
 //! From items to a vocabulary, tag names and a data set, in one pass over the items: standard input can't be read twice.
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::{Dataset, Item, Pushed};
+use super::builder::DatasetBuilder;
+use super::{Dataset, Item};
 use crate::error::{Error, Result};
+use crate::ids::canonicalize;
 
 /// Items whose strings are still to be given their ids. Each distinct string is held once.
-#[derive(Debug, Default)]
 pub struct Corpus {
     keywords: Interner,
     tags: Interner,
     /// With ids in order of first appearance.
-    samples: Dataset,
+    samples: DatasetBuilder,
+    folder: Option<Arc<Path>>,
     stats: CorpusStats,
     scratch: Scratch,
 }
@@ -55,11 +59,42 @@ struct Scratch {
     tags: Vec<u32>,
 }
 
+impl Default for Corpus {
+    fn default() -> Self {
+        let (keywords, tags) = Default::default();
+        let (stats, scratch) = Default::default();
+        Corpus { keywords, tags, samples: DatasetBuilder::in_memory(), folder: None, stats, scratch }
+    }
+}
+
+/// Keywords and tags that have the first ids, whether items have them or not: those of a model that training begins from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FirstNames {
+    /// Keywords by id.
+    pub keywords: Vec<String>,
+    /// Tags by id.
+    pub tags: Vec<String>,
+}
+
 impl Corpus {
     /// No items.
     #[must_use]
     pub fn new() -> Self {
         Corpus::default()
+    }
+
+    /// No items, and room for more than memory holds: they are kept in files without names in `folder`. In memory are the
+    /// distinct strings, and at most 160 MiB of the items. The data set that is made of them is in files as well, and so are its
+    /// subsets.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if there can be no files in the folder.
+    #[cfg(feature = "mmap")]
+    pub fn in_files(folder: &Path) -> Result<Self> {
+        let folder: Arc<Path> = folder.into();
+        let samples = DatasetBuilder::in_folder(Some(folder.clone()))?;
+        Ok(Corpus { samples, folder: Some(folder), ..Corpus::default() })
     }
 
     /// The number of items.
@@ -71,7 +106,7 @@ impl Corpus {
     /// Whether there are no items.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.samples.is_empty()
+        self.len() == 0
     }
 
     /// Adds an item.
@@ -82,11 +117,11 @@ impl Corpus {
     pub fn push(&mut self, item: &Item) -> Result<()> {
         self.keywords.ids(&item.keywords, &mut self.scratch.keywords)?;
         self.tags.ids(&item.tags, &mut self.scratch.tags)?;
-        let Pushed { repeated_keywords, repeated_tags } =
-            self.samples.push(&self.scratch.keywords, &self.scratch.tags, item.weight)?;
-        let last = self.samples.len() - 1;
-        self.keywords.count(self.samples.keywords(last));
-        self.tags.count(self.samples.tags(last));
+        let Scratch { keywords, tags } = &mut self.scratch;
+        let (repeated_keywords, repeated_tags) = (canonicalize(keywords), canonicalize(tags));
+        self.samples.push(keywords, tags, item.weight)?;
+        self.keywords.count(keywords);
+        self.tags.count(tags);
         self.stats.repeated_keywords += repeated_keywords as u64;
         self.stats.repeated_tags += repeated_tags as u64;
         self.stats.untagged += u64::from(item.tags.is_empty());
@@ -97,29 +132,69 @@ impl Corpus {
     ///
     /// # Errors
     ///
-    /// None with items that [`push`](Self::push) accepted.
+    /// [`Error::Io`] with items in files; else none with items that [`push`](Self::push) accepted.
     pub fn finish(self, min_count: u64) -> Result<Prepared> {
-        let Corpus { keywords, tags, samples, mut stats, .. } = self;
+        self.finish_after(FirstNames::default(), min_count)
+    }
+
+    /// As [`finish`](Self::finish), with `first` before all others: of these, rare keywords stay.
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Self::finish).
+    pub fn finish_after(self, first: FirstNames, min_count: u64) -> Result<Prepared> {
+        let Corpus { keywords, tags, samples, folder, mut stats, .. } = self;
         let mut keywords = keywords.into_words();
         keywords.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
-        let rare = keywords.split_off(keywords.partition_point(|word| word.count >= min_count));
-        stats.rare_keywords = rare.len() as u64;
-        stats.rare_occurrences = rare.iter().map(|word| word.count).sum();
-        let keyword_ids = new_ids(&keywords, keywords.len() + rare.len());
         let mut tags = tags.into_words();
         tags.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        let tag_ids = new_ids(&tags, tags.len());
+        let keywords = Names::new(first.keywords, keywords, min_count);
+        let tags = Names::new(first.tags, tags, 0);
+        stats.rare_keywords = keywords.rare;
+        stats.rare_occurrences = keywords.rare_occurrences;
 
-        let mut dataset = Dataset::new();
+        let samples = samples.finish()?;
+        let mut dataset = DatasetBuilder::in_folder(folder)?;
         let (mut keywords_of_item, mut tags_of_item) = (Vec::new(), Vec::new());
         for i in 0..samples.len() {
-            renumber(samples.keywords(i), &keyword_ids, &mut keywords_of_item);
-            renumber(samples.tags(i), &tag_ids, &mut tags_of_item);
+            renumber(samples.keywords(i), &keywords.ids, &mut keywords_of_item);
+            renumber(samples.tags(i), &tags.ids, &mut tags_of_item);
             stats.without_keywords += u64::from(keywords_of_item.is_empty());
             dataset.push(&keywords_of_item, &tags_of_item, samples.weight(i))?;
         }
-        let names = |words: Vec<Word>| words.into_iter().map(|word| word.name).collect();
-        Ok(Prepared { keywords: names(keywords), tags: names(tags), dataset, stats })
+        Ok(Prepared { keywords: keywords.names, tags: tags.names, dataset: dataset.finish()?, stats })
+    }
+}
+
+/// Strings by their final ids.
+struct Names {
+    names: Vec<String>,
+    /// For each old id the final one, if there is one.
+    ids: Vec<Option<u32>>,
+    /// Strings without one, and how often they occurred.
+    rare: u64,
+    rare_occurrences: u64,
+}
+
+impl Names {
+    /// `first`, then those of `words` that are counted `min_count` times, in their order.
+    fn new(first: Vec<String>, words: Vec<Word>, min_count: u64) -> Self {
+        let known: HashMap<String, u32> = first.iter().cloned().zip(0..).collect();
+        let mut names = Names { names: first, ids: vec![None; words.len()], rare: 0, rare_occurrences: 0 };
+        for word in words {
+            let id = &mut names.ids[word.id as usize];
+            if let Some(known) = known.get(&word.name) {
+                *id = Some(*known);
+            } else if word.count >= min_count {
+                // There are no more than there can be distinct strings.
+                *id = Some(names.names.len() as u32);
+                names.names.push(word.name);
+            } else {
+                names.rare += 1;
+                names.rare_occurrences += word.count;
+            }
+        }
+        names
     }
 }
 
@@ -208,15 +283,6 @@ impl Interner {
         let counts = self.counts;
         self.ids.into_iter().map(|(name, id)| Word { name, id, count: counts[id as usize] }).collect()
     }
-}
-
-/// For each old id its place among `kept`, if it is there.
-fn new_ids(kept: &[Word], old_ids: usize) -> Vec<Option<u32>> {
-    let mut ids = vec![None; old_ids];
-    for (new, word) in (0..).zip(kept) {
-        ids[word.id as usize] = Some(new);
-    }
-    ids
 }
 
 fn renumber(old: &[u32], ids: &[Option<u32>], new: &mut Vec<u32>) {

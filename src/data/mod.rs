@@ -8,6 +8,7 @@
 //! A [`Reader`] knows the formats of others; JSON Lines and `input`, which decompresses, come with the feature `jsonl`. An [`Item`] can
 //! be made of anything.
 
+mod builder;
 mod corpus;
 mod counts;
 mod dataset;
@@ -24,7 +25,7 @@ mod negatives;
 mod reader;
 mod writer;
 
-pub use corpus::{Corpus, CorpusStats, Prepared};
+pub use corpus::{Corpus, CorpusStats, FirstNames, Prepared};
 pub use counts::Counts;
 pub use dataset::{Dataset, Pushed};
 pub use encoder::{Encoder, EncoderStats};

@@ -18,6 +18,8 @@ use std::path::Path;
 
 pub use extensions::{Extensions, LogitError};
 pub use header::Section;
+#[cfg(all(feature = "mmap", feature = "train"))]
+pub(crate) use map::MappedScratch;
 pub use provenance::Provenance;
 #[cfg(feature = "train")]
 pub(crate) use storage::to_little_endian;
