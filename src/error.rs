@@ -143,6 +143,15 @@ pub enum Error {
         /// The largest that can be held.
         limit: u64,
     },
+    /// A model that is to replace another does not answer as that one does.
+    Contract {
+        /// `keywords` or `tags`.
+        what: &'static str,
+        /// What the old model has.
+        expected: String,
+        /// What the new one has.
+        found: String,
+    },
     /// A tag cannot be trained: it has no positive or no negative item.
     UntrainableTag {
         /// The tag.
@@ -285,6 +294,11 @@ impl fmt::Display for Error {
             }
             Error::Length { what, expected, found } => write!(f, "{what}: expected length {expected}, found {found}"),
             Error::TooLarge { what, limit } => write!(f, "{what}: too large; at most {limit}"),
+            Error::Contract { what, expected, found } => write!(
+                f,
+                "the new model's {what}: expected {expected}, as in the model that it is to replace, found {found} (allow it in the \
+                 contract, or serve it beside the old one)"
+            ),
             Error::UntrainableTag { tag, positives, negatives } => write!(
                 f,
                 "tag {tag:?} cannot be trained: expected positive and negative items, found {positives} positive and \

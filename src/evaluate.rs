@@ -2,12 +2,9 @@
 
 use crate::data::Dataset;
 use crate::error::Result;
-use crate::format::Model;
 use crate::ids::Sets;
-use crate::kernels::{Answer, Kernels};
-use crate::layers::Forward;
+use crate::layers::{Forward, Net, Wanted};
 use crate::metrics::{Evaluation, Metric, Options, Predictions, Propensities, Sparsity};
-use crate::network::{Network, Weights};
 use crate::tagger::Tagger;
 use crate::workers::Workers;
 
@@ -79,11 +76,8 @@ pub fn evaluate(
     propensities: Option<&Propensities>,
     pool: Option<&rayon::ThreadPool>,
 ) -> Result<Evaluated> {
-    let model: &Model = tagger.model();
-    let thresholds: Vec<f32> = model.tags().iter().map(|tag| tag.threshold).collect();
-    in_pool(pool, |workers| {
-        evaluate_network(tagger.kernels(), model.network(), model.weights(), &thresholds, dataset, propensities, workers)
-    })
+    let thresholds: Vec<f32> = tagger.tags().iter().map(|tag| tag.threshold).collect();
+    in_pool(pool, |workers| evaluate_network(tagger.net(), &thresholds, dataset, propensities, workers))
 }
 
 /// The scores of all samples, samples x tags, row-major.
@@ -91,10 +85,19 @@ pub fn evaluate(
 /// # Errors
 /// [`crate::error::Error::KeywordOutOfRange`] if a sample does not fit the model.
 pub(crate) fn scores(tagger: &Tagger, dataset: &Dataset, pool: Option<&rayon::ThreadPool>) -> Result<Vec<f32>> {
-    let model: &Model = tagger.model();
-    let (kernels, network, weights) = (tagger.kernels(), model.network(), model.weights());
-    let scored = in_pool(pool, |workers| Scorer { kernels, network, weights, dataset, workers }.all())?;
-    Ok(scored.scores)
+    let net = tagger.net();
+    let scored = in_pool(pool, |workers| Scorer { net, dataset, workers, wanted: Wanted::Scores }.all())?;
+    Ok(scored.output)
+}
+
+/// The same of the network's logits, before any calibration.
+///
+/// # Errors
+/// As [`scores()`].
+pub(crate) fn logits(tagger: &Tagger, dataset: &Dataset, pool: Option<&rayon::ThreadPool>) -> Result<Vec<f32>> {
+    let net = tagger.net();
+    let scored = in_pool(pool, |workers| Scorer { net, dataset, workers, wanted: Wanted::Logits }.all())?;
+    Ok(scored.output)
 }
 
 fn in_pool<R: Send>(pool: Option<&rayon::ThreadPool>, run: impl FnOnce(Workers) -> R + Send) -> R {
@@ -105,18 +108,17 @@ fn in_pool<R: Send>(pool: Option<&rayon::ThreadPool>, run: impl FnOnce(Workers) 
 }
 
 pub(crate) fn evaluate_network(
-    kernels: Kernels,
-    network: &Network,
-    weights: Weights<'_>,
+    net: Net<'_>,
     thresholds: &[f32],
     dataset: &Dataset,
     propensities: Option<&Propensities>,
     workers: Workers,
 ) -> Result<Evaluated> {
-    let Scored { scores, activity, sparsity } = Scorer { kernels, network, weights, dataset, workers }.all()?;
+    let Scored { output, activity, sparsity } = Scorer { net, dataset, workers, wanted: Wanted::Scores }.all()?;
+    let network = net.network;
     let units = network.shape.hidden() * network.shape.groups().len();
     let activations = dataset.len() as f64 * units as f64;
-    let predictions = Predictions::new(&scores, network.shape.tags(), dataset.tag_sets())?;
+    let predictions = Predictions::new(&output, network.shape.tags(), dataset.tag_sets())?;
     let options = Options { eps: f64::from(network.eps), propensities };
     Ok(Evaluated {
         evaluation: Evaluation::new(&predictions, thresholds, options)?,
@@ -130,17 +132,16 @@ pub(crate) fn evaluate_network(
 
 #[derive(Clone, Copy)]
 struct Scorer<'a> {
-    kernels: Kernels,
-    network: &'a Network,
-    weights: Weights<'a>,
+    net: Net<'a>,
     dataset: &'a Dataset,
     workers: Workers,
+    wanted: Wanted,
 }
 
 /// What scoring finds.
 struct Scored {
     /// Samples x tags.
-    scores: Vec<f32>,
+    output: Vec<f32>,
     /// Sum of |h| of each sample.
     activity: Vec<f64>,
     sparsity: Sparsity,
@@ -150,19 +151,19 @@ impl Scorer<'_> {
     /// Scores all samples.
     fn all(&self) -> Result<Scored> {
         let samples = self.dataset.len();
-        let mut scores = vec![0.0; samples.saturating_mul(self.network.shape.tags())];
+        let mut output = vec![0.0; samples.saturating_mul(self.net.network.shape.tags())];
         let mut activity = vec![0.0; samples];
-        let sparsity = self.run(0, samples, &mut scores, &mut activity)?;
-        Ok(Scored { scores, activity, sparsity })
+        let sparsity = self.run(0, samples, &mut output, &mut activity)?;
+        Ok(Scored { output, activity, sparsity })
     }
 
-    /// Scores samples `from..to` into `scores`, sums the magnitudes of each sample's hidden units into `activity`, and counts the
+    /// Scores samples `from..to` into `output`, sums the magnitudes of each sample's hidden units into `activity`, and counts the
     /// hidden units that are zero.
-    fn run(&self, from: usize, to: usize, scores: &mut [f32], activity: &mut [f64]) -> Result<Sparsity> {
-        let shape = &self.network.shape;
+    fn run(&self, from: usize, to: usize, output: &mut [f32], activity: &mut [f64]) -> Result<Sparsity> {
+        let shape = &self.net.network.shape;
         if to - from > 64 && self.workers.divides(to - from, shape.w2_blocks() + shape.row_blocks() * 16) {
             let middle = from + (to - from) / 2;
-            let (left, right) = scores.split_at_mut((middle - from) * shape.tags());
+            let (left, right) = output.split_at_mut((middle - from) * shape.tags());
             let (left_activity, right_activity) = activity.split_at_mut(middle - from);
             let (left, right) = self
                 .workers
@@ -172,16 +173,15 @@ impl Scorer<'_> {
             return Ok(sparsity);
         }
         let mut forward = Forward::new(shape);
-        let answer = Answer::Score { eps: self.network.eps };
         let mut sparsity = Sparsity::new(shape.hidden() * shape.groups().len(), 0.0);
         for sample in from..to {
             let keywords = self.dataset.keywords(sample);
             let row = (sample - from) * shape.tags();
-            let scores = &mut scores[row..row + shape.tags()];
+            let output = &mut output[row..row + shape.tags()];
             let starts = [0, keywords.len()];
             let sets = Sets::checked(keywords, &starts)?;
-            forward.run(self.kernels, self.network, self.weights, sets, answer, scores)?;
-            let active = forward.active(self.kernels)?;
+            self.net.run(sets, self.wanted, &mut forward, output)?;
+            let active = forward.active(self.net.kernels)?;
             sparsity.push_active(active.units.iter().map(|unit| shape.unit_number(*unit) as usize));
             activity[sample - from] = active.values.iter().map(|h| f64::from(h.abs())).sum();
         }

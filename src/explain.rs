@@ -10,11 +10,11 @@
 //! Where keywords are pooled by their mean, W1[k,j] counts 1/|S|. The parts tell how this logit is made, not what would happen without a keyword: then other units can be active. For that the
 //! sample is scored again without it.
 
+use crate::accumulator::Accumulator;
 use crate::aligned::{LANES, as_floats};
 use crate::error::{Error, Result};
-use crate::ids::canonicalize;
 use crate::network::{Activation, Pooling};
-use crate::tagger::{Scratch, Tagger};
+use crate::tagger::Tagger;
 
 /// The parts of one tag's logit for one sample.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,15 +50,14 @@ pub fn explain(tagger: &Tagger, ids: &[u32], tag: usize) -> Result<Explanation> 
     let mut scorer = Scorer::new(tagger, ids, tag)?;
     let (network, weights) = (tagger.model().network(), tagger.model().weights());
     let shape = &network.shape;
-    let ids = std::mem::take(&mut scorer.ids);
-    let logit = scorer.logit(&ids)?;
-    let score = scorer.score(&ids)?;
+    let (logit, score) = (scorer.logit()?, scorer.score()?);
+    let ids = scorer.item.ids().to_vec();
 
     // The tag's group alone has a say.
     let number = shape.groups().partition_point(|group| group.tags.end <= tag);
     let group = &shape.groups()[number];
     let mut hidden = vec![0.0; shape.hidden() * shape.groups().len()];
-    tagger.hidden(&ids, &mut scorer.scratch, &mut hidden)?;
+    tagger.hidden(&ids, &mut tagger.scratch(), &mut hidden)?;
     let w2 = as_floats(weights.w2);
     let mut slopes = Vec::with_capacity(shape.hidden());
     for (unit, &h) in hidden[number * shape.hidden()..][..shape.hidden()].iter().enumerate() {
@@ -74,47 +73,122 @@ pub fn explain(tagger: &Tagger, ids: &[u32], tag: usize) -> Result<Explanation> 
         Pooling::Mean => 1.0 / ids.len().max(1) as f64,
     };
     let (w1, row) = (as_floats(weights.w1), shape.row_blocks() * LANES);
-    let mut without = Vec::with_capacity(ids.len());
     let mut keywords = Vec::with_capacity(ids.len());
-    for (place, &id) in ids.iter().enumerate() {
-        leave_out(&ids, place, &mut without);
+    for id in ids {
         let contribution = share * part(&w1[id as usize * row..][..row]);
-        keywords.push(Contribution { id, contribution, score_without: scorer.score(&without)? });
+        keywords.push(Contribution { id, contribution, score_without: scorer.score_without(id)? });
     }
     let bias = f64::from(as_floats(weights.b2)[shape.slot(tag)]) + part(as_floats(weights.b1));
     Ok(Explanation { logit, score, bias, keywords })
 }
 
+/// Keywords whose removal turns a decision round.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flip {
+    /// The keywords, those first whose removal moves the logit furthest; `None` if no set of them was found.
+    pub keywords: Option<Vec<u32>>,
+    /// Whether there is no smaller set, and, if none was found, no set at all: for every smaller one was tried.
+    pub is_smallest: bool,
+}
+
+/// Sets of keywords that [`flip`] tries to find a smaller one.
+const TRIED: usize = 20_000;
+
 /// Keywords whose removal turns the decision about a tag round: gives it if it was not given, takes it if it was, by the tag's
-/// threshold. `None` if the decision stays until no keyword is left.
+/// threshold.
 ///
-/// They are found greedily: the keyword whose removal moves the logit furthest goes first, the lowest id among equals. So they are
-/// few, but there can be smaller sets. It scores the sample up to n²/2 times for n keywords.
+/// First they are found greedily: the keyword whose removal moves the logit furthest goes first, the lowest id among equals, until
+/// the decision turns. There can be smaller sets, so all sets of one keyword less, two less and so on are tried, smallest first, as
+/// long as they are 20,000 at most: all pairs of 200 keywords, all threes of 49, all sets whatever of 14. Among several sets of the
+/// smallest size the one that moves the logit furthest is taken, and [`Flip::is_smallest`] tells whether the search went that far.
 ///
 /// # Errors
 /// [`Error::KeywordOutOfRange`] if the model has no such id; [`Error::Length`] if it has no such tag.
-pub fn flip(tagger: &Tagger, ids: &[u32], tag: usize) -> Result<Option<Vec<u32>>> {
+pub fn flip(tagger: &Tagger, ids: &[u32], tag: usize) -> Result<Flip> {
     let mut scorer = Scorer::new(tagger, ids, tag)?;
-    let mut left = std::mem::take(&mut scorer.ids);
-    let threshold = tagger.tags()[tag].threshold;
-    let given = scorer.score(&left)? >= threshold;
-    let (mut removed, mut without) = (Vec::new(), Vec::with_capacity(left.len()));
-    while !left.is_empty() {
+    let given = scorer.is_given()?;
+    let greedy = greedy(&mut scorer, given)?;
+    greedy.iter().flatten().try_for_each(|&id| scorer.item.add(id).map(drop))?;
+    // Without a greedy set any set is a smaller one.
+    let largest = greedy.as_ref().map_or(scorer.item.ids().len(), |found| found.len() - 1);
+    let mut left = TRIED;
+    for size in 1..=largest {
+        let Some(rest) = left.checked_sub(subsets(scorer.item.ids().len(), size)) else {
+            return Ok(Flip { keywords: greedy, is_smallest: false });
+        };
+        left = rest;
+        let mut search = Search { scorer: &mut scorer, given, removed: Vec::new(), best: None };
+        search.run(0, size)?;
+        if let Some((_, keywords)) = search.best {
+            return Ok(Flip { keywords: Some(keywords), is_smallest: true });
+        }
+    }
+    Ok(Flip { keywords: greedy, is_smallest: true })
+}
+
+/// Takes keywords away until the decision turns; they stay away.
+fn greedy(scorer: &mut Scorer<'_>, given: bool) -> Result<Option<Vec<u32>>> {
+    let mut removed = Vec::new();
+    while !scorer.item.ids().is_empty() {
         let mut best = (0, f32::INFINITY);
-        for place in 0..left.len() {
-            leave_out(&left, place, &mut without);
-            let logit = scorer.logit(&without)?;
-            let towards = if given { logit } else { -logit };
-            if towards < best.1 {
-                best = (place, towards);
+        for place in 0..scorer.item.ids().len() {
+            let id = scorer.item.ids()[place];
+            let towards = towards(given, scorer.logit_without(id)?);
+            if place == 0 || towards < best.1 {
+                best = (id, towards);
             }
         }
-        removed.push(left.remove(best.0));
-        if (scorer.score(&left)? >= threshold) != given {
+        scorer.item.remove(best.0);
+        removed.push(best.0);
+        if scorer.is_given()? != given {
             return Ok(Some(removed));
         }
     }
+    removed.iter().try_for_each(|&id| scorer.item.add(id).map(drop))?;
     Ok(None)
+}
+
+/// The smaller, the nearer to the other decision.
+fn towards(given: bool, logit: f32) -> f32 {
+    if given { logit } else { -logit }
+}
+
+/// The number of sets of `size` out of `n`, or more than will be tried.
+fn subsets(n: usize, size: usize) -> usize {
+    (0..size).fold(1, |count: usize, i| (count * (n - i) / (i + 1)).min(TRIED + 1))
+}
+
+/// Tries all sets of keywords of one size.
+struct Search<'s, 'a> {
+    scorer: &'s mut Scorer<'a>,
+    given: bool,
+    removed: Vec<u32>,
+    /// The best set that turns the decision, with how far it moves the logit.
+    best: Option<(f32, Vec<u32>)>,
+}
+
+impl Search<'_, '_> {
+    /// Takes `size` more keywords away, from the one at `first` on, in every way.
+    fn run(&mut self, first: usize, size: usize) -> Result<()> {
+        let count = self.scorer.item.ids().len();
+        for place in first..(count + 1).saturating_sub(size) {
+            let id = self.scorer.item.ids()[place];
+            if size > 1 {
+                self.scorer.item.remove(id);
+                self.removed.push(id);
+                self.run(place, size - 1)?;
+                self.removed.pop();
+                self.scorer.item.add(id)?;
+                continue;
+            }
+            let towards = towards(self.given, self.scorer.logit_without(id)?);
+            let is_better = self.best.as_ref().is_none_or(|(best, _)| towards < *best);
+            if is_better && self.scorer.is_given_without(id)? != self.given {
+                self.best = Some((towards, [&self.removed[..], &[id]].concat()));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// h / a where h is not zero; where it is, what the unit passes on.
@@ -131,19 +205,11 @@ fn slope(activation: Activation, h: f32) -> Result<f64> {
     }
 }
 
-/// Writes `ids` without the one at `place` to `without`.
-fn leave_out(ids: &[u32], place: usize, without: &mut Vec<u32>) {
-    without.clear();
-    without.extend_from_slice(&ids[..place]);
-    without.extend_from_slice(&ids[place + 1..]);
-}
-
-/// Scores samples for one tag.
+/// Scores a sample for one tag, while keywords come and go.
 struct Scorer<'a> {
-    tagger: &'a Tagger,
     tag: usize,
-    ids: Vec<u32>,
-    scratch: Scratch,
+    threshold: f32,
+    item: Accumulator<'a>,
     all: Vec<f32>,
 }
 
@@ -153,19 +219,37 @@ impl<'a> Scorer<'a> {
         if tag >= tags {
             return Err(Error::Length { what: "tags", expected: tag + 1, found: tags });
         }
-        let mut ids = ids.to_vec();
-        canonicalize(&mut ids);
-        Ok(Scorer { tagger, tag, ids, scratch: tagger.scratch(), all: vec![0.0; tags] })
+        let mut item = Accumulator::new(tagger);
+        ids.iter().try_for_each(|&id| item.add(id).map(drop))?;
+        Ok(Scorer { tag, threshold: tagger.tags()[tag].threshold, item, all: vec![0.0; tags] })
     }
 
-    fn score(&mut self, ids: &[u32]) -> Result<f32> {
-        self.tagger.score(ids, &mut self.scratch, &mut self.all)?;
+    fn score(&mut self) -> Result<f32> {
+        self.item.score(&mut self.all)?;
         Ok(self.all[self.tag])
     }
 
-    fn logit(&mut self, ids: &[u32]) -> Result<f32> {
-        self.tagger.logits(ids, &mut self.scratch, &mut self.all)?;
+    fn score_without(&mut self, id: u32) -> Result<f32> {
+        self.item.score_without(id, &mut self.all)?;
         Ok(self.all[self.tag])
+    }
+
+    fn logit(&mut self) -> Result<f32> {
+        self.item.logits(&mut self.all)?;
+        Ok(self.all[self.tag])
+    }
+
+    fn logit_without(&mut self, id: u32) -> Result<f32> {
+        self.item.logits_without(id, &mut self.all)?;
+        Ok(self.all[self.tag])
+    }
+
+    fn is_given(&mut self) -> Result<bool> {
+        Ok(self.score()? >= self.threshold)
+    }
+
+    fn is_given_without(&mut self, id: u32) -> Result<bool> {
+        Ok(self.score_without(id)? >= self.threshold)
     }
 }
 
@@ -255,22 +339,47 @@ mod tests {
         assert!((explanation.bias - f64::from(explain(&tagger, &[], 8).unwrap().logit)).abs() < 1e-5);
     }
 
+    /// All sets of keywords, smallest first, scored afresh.
+    fn smallest_flip(tagger: &Tagger, all: &[u32], tag: usize) -> Option<usize> {
+        let given = |ids: &[u32]| {
+            let mut scores = vec![0.0; tagger.tags().len()];
+            tagger.score(ids, &mut tagger.scratch(), &mut scores).unwrap();
+            scores[tag] >= tagger.tags()[tag].threshold
+        };
+        let of = |set: u32| (0..all.len()).filter(|i| set >> i & 1 == 0).map(|i| all[i]).collect::<Vec<_>>();
+        let flips = |&set: &u32| given(&of(set)) != given(all);
+        (0..1_u32 << all.len()).filter(flips).map(|set| set.count_ones() as usize).min()
+    }
+
     #[test]
-    fn what_flips_a_tag_flips_it() {
+    fn the_smallest_set_that_flips_a_tag_is_found() {
         let tagger = tagger(Activation::Relu, 20, &[70], OutputLayout::Panels);
-        let all: Vec<u32> = (0..KEYWORDS as u32).collect();
-        let mut flipped = 0;
+        let all = [0, 2, 3, 5, 6, 8, 9, 11];
+        let mut sizes = [0; 9];
         for tag in 0..70 {
+            let Flip { keywords, is_smallest } = flip(&tagger, &all, tag).unwrap();
+            assert!(is_smallest);
+            let smallest = smallest_flip(&tagger, &all, tag);
+            assert_eq!(keywords.as_ref().map(Vec::len), smallest, "{tag}");
+            let Some(removed) = keywords else { continue };
             let mut scorer = Scorer::new(&tagger, &all, tag).unwrap();
-            let mut given = |ids: &[u32]| scorer.score(ids).unwrap() >= 0.5;
-            let Some(removed) = flip(&tagger, &all, tag).unwrap() else { continue };
-            let left = |removed: &[u32]| all.iter().copied().filter(|id| !removed.contains(id)).collect::<Vec<_>>();
-            assert_ne!(given(&left(&removed)), given(&all), "{tag}");
-            assert_eq!(given(&left(&removed[..removed.len() - 1])), given(&all), "{tag}: one less would do");
-            flipped += 1;
+            let before = scorer.is_given().unwrap();
+            removed.iter().for_each(|&id| assert!(scorer.item.remove(id)));
+            assert_ne!(scorer.is_given().unwrap(), before, "{tag}");
+            sizes[removed.len()] += 1;
         }
-        assert!(flipped > 30, "{flipped}");
-        assert_eq!(flip(&tagger, &[], 0).unwrap(), None);
+        // Sizes that greed alone may miss occur.
+        assert!(sizes[1] > 5 && sizes[2] > 5 && sizes[3..].iter().sum::<usize>() > 5, "{sizes:?}");
+        assert_eq!(flip(&tagger, &[], 0).unwrap(), Flip { keywords: None, is_smallest: true });
+    }
+
+    #[test]
+    fn many_keywords_are_left_to_greed() {
+        assert_eq!([subsets(200, 2), subsets(49, 3), subsets(14, 7)], [19_900, 18_424, 3_432]);
+        assert_eq!(
+            (subsets(10_000, 5_000), subsets(3, 0), (1..=14).map(|k| subsets(14, k)).sum()),
+            (TRIED + 1, 1, 16_383_usize)
+        );
     }
 
     #[test]

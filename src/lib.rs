@@ -7,6 +7,7 @@
 //! | room | what lives there |
 //! | --- | --- |
 //! | [`error`] | every failure: what was expected, what was found, the cure |
+//! | [`atomic`] | files that appear whole or not at all |
 //! | [`aligned`] | the unit of storage, a block of 16 floats |
 //! | `named` | enums whose variants have names that people type and files store |
 //! | [`rng`], `ln` | random numbers that depend on what they decide; the natural logarithm |
@@ -14,14 +15,23 @@
 //! | [`ids`], `column`, `csr` | a set of ids; numbers in memory or in a file; many sets |
 //! | [`network`], [`layers`] | sizes and layout of the one network; its layers, forward and backward |
 //! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
+//! | [`calibration`] | maps from a network's logits to calibrated ones |
 //! | [`format`](mod@format) | the model file |
-//! | [`tagger`], [`explain`], [`neighbors`] | serving; what each keyword adds to a score; tags that a model sees alike |
+//! | [`tagger`], [`accumulator`] | serving; sets of keywords that change one by one |
+//! | [`explain`], [`neighbors`] | what each keyword adds to a score; tags that a model sees alike |
+//! | `live` | serving while the model is replaced |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
-//! | `tune` | thresholds from validation data |
+//! | `calibrate`, `tune` | calibration and thresholds from validation data |
+//! | `features`, `taxonomy` | a model as a feature space; groups of tags that are alike |
 
+pub mod accumulator;
 mod activation;
 pub mod aligned;
+pub mod atomic;
+#[cfg(feature = "train")]
+pub mod calibrate;
+pub mod calibration;
 #[cfg(feature = "train")]
 mod column;
 #[cfg(feature = "train")]
@@ -32,10 +42,14 @@ pub mod error;
 #[cfg(feature = "train")]
 pub mod evaluate;
 pub mod explain;
+#[cfg(feature = "train")]
+pub mod features;
 pub mod format;
 pub mod ids;
 pub mod kernels;
 pub mod layers;
+#[cfg(feature = "live")]
+pub mod live;
 mod ln;
 #[cfg(feature = "train")]
 pub mod metrics;
@@ -46,6 +60,8 @@ pub mod rng;
 pub mod selection;
 pub mod tagger;
 pub mod tags;
+#[cfg(feature = "train")]
+pub mod taxonomy;
 #[cfg(feature = "train")]
 pub mod train;
 #[cfg(feature = "train")]

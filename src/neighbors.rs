@@ -6,6 +6,7 @@
 use crate::aligned::as_floats;
 use crate::error::{Error, Result};
 use crate::format::Model;
+use crate::network::Group;
 
 /// A tag near another one.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,22 +27,43 @@ pub fn nearest_tags(model: &Model, tag: usize, top: usize) -> Result<Vec<Neighbo
     let group = shape.groups().iter().find(|group| group.tags.contains(&tag));
     let missing = || Error::Length { what: "tags", expected: tag.saturating_add(1), found: shape.tags() };
     let group = group.ok_or_else(missing)?;
-    let w2 = as_floats(model.weights().w2);
+    let rows = OutputRows::new(model, group);
     let first = group.tags.start;
-    let weight = |tag: usize, unit| f64::from(w2[shape.w2_index(group, unit, tag - first)]);
-    let dot = |a, b| (0..shape.hidden()).map(|unit| weight(a, unit) * weight(b, unit)).sum::<f64>();
-    let length = dot(tag, tag).sqrt();
-    let similarity = |other| {
-        let lengths = length * dot(other, other).sqrt();
-        // Rounding may carry a quotient past 1; a row of zeros points nowhere.
-        if lengths > 0.0 { (dot(tag, other) / lengths).clamp(-1.0, 1.0) } else { 0.0 }
-    };
+    let similarity = |other: usize| rows.cosine(tag - first, other - first);
     let others = group.tags.clone().filter(|&other| other != tag);
     let mut near: Vec<Neighbor> = others.map(|tag| Neighbor { tag, similarity: similarity(tag) }).collect();
     // A stable sort keeps ties in the order of the tags; -0 and 0 tie.
     near.sort_by(|a, b| (b.similarity + 0.0).total_cmp(&(a.similarity + 0.0)));
     near.truncate(top);
     Ok(near)
+}
+
+/// The output weights of the tags of one group, a row each.
+pub(crate) struct OutputRows<'m> {
+    model: &'m Model,
+    group: &'m Group,
+    lengths: Vec<f64>,
+}
+
+impl<'m> OutputRows<'m> {
+    pub(crate) fn new(model: &'m Model, group: &'m Group) -> Self {
+        let mut rows = OutputRows { model, group, lengths: Vec::new() };
+        rows.lengths = (0..group.tags.len()).map(|tag| rows.dot(tag, tag).sqrt()).collect();
+        rows
+    }
+
+    fn dot(&self, a: usize, b: usize) -> f64 {
+        let (shape, w2) = (&self.model.network().shape, as_floats(self.model.weights().w2));
+        let weight = |tag, unit| f64::from(w2[shape.w2_index(self.group, unit, tag)]);
+        (0..shape.hidden()).map(|unit| weight(a, unit) * weight(b, unit)).sum()
+    }
+
+    /// The cosine of the rows of the group's tags number `a` and `b`, which must exist, as with a slice.
+    pub(crate) fn cosine(&self, a: usize, b: usize) -> f64 {
+        let lengths = self.lengths[a] * self.lengths[b];
+        // Rounding may carry a quotient past 1; a row of zeros points nowhere.
+        if lengths > 0.0 { (self.dot(a, b) / lengths).clamp(-1.0, 1.0) } else { 0.0 }
+    }
 }
 
 #[cfg(test)]

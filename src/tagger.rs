@@ -1,10 +1,12 @@
 //! Serving: keywords in, scores out.
 
+use crate::aligned::Block;
+use crate::calibration::Calibration;
 use crate::error::{Error, Result};
 use crate::format::Model;
 use crate::ids::{Sets, canonicalize, canonicalize_from};
-use crate::kernels::{Answer, Kernels, Level};
-use crate::layers::Forward;
+use crate::kernels::{Kernels, Level};
+use crate::layers::{Forward, Net, Wanted};
 use crate::tags::Tags;
 
 /// A model ready to score items.
@@ -63,13 +65,18 @@ impl Tagger {
         self.model.tags()
     }
 
+    /// The calibration of its scores, if it has one.
+    #[must_use]
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.model.extensions().calibration.as_ref()
+    }
+
     /// The kernel level in use.
     #[must_use]
     pub fn level(&self) -> Level {
         self.kernels.level()
     }
 
-    #[cfg(feature = "train")]
     pub(crate) fn kernels(&self) -> Kernels {
         self.kernels
     }
@@ -88,7 +95,7 @@ impl Tagger {
     /// # Errors
     /// [`Error::KeywordOutOfRange`] if the model has no such id; [`Error::Length`] unless `scores` has a place for each tag.
     pub fn score(&self, ids: &[u32], scratch: &mut Scratch, scores: &mut [f32]) -> Result<()> {
-        self.answer(ids, &[0, ids.len()], Answer::Score { eps: self.model.network().eps }, scratch, scores)
+        self.answer(ids, &[0, ids.len()], Wanted::Scores, scratch, scores)
     }
 
     /// Scores the item with these keywords. Unknown ones are left out and counted. Looking a keyword up costs more than scoring
@@ -151,12 +158,11 @@ impl Tagger {
         if let Some(item) = starts.windows(2).find(|item| item[0] > item[1]) {
             return Err(Error::Length { what: "start of an item's ids", expected: item[0], found: item[1] });
         }
-        let answer = Answer::Score { eps: self.model.network().eps };
         let capacity = scratch.forward.capacity();
         for first in (0..items).step_by(capacity) {
             let last = items.min(first + capacity);
             let (bounds, scores) = (&starts[first..=last], &mut scores[first * tags..last * tags]);
-            self.answer(ids, bounds, answer, scratch, scores)?;
+            self.answer(ids, bounds, Wanted::Scores, scratch, scores)?;
         }
         Ok(())
     }
@@ -190,12 +196,13 @@ impl Tagger {
         Ok(hash.digest())
     }
 
-    /// Like [`Tagger::score`], but writes the logits: what the sigmoid and the clamp would be applied to.
+    /// Like [`Tagger::score`], but writes the network's logits: what the calibration, if there is one, the sigmoid and the clamp
+    /// would be applied to.
     ///
     /// # Errors
     /// As [`Tagger::score`].
     pub fn logits(&self, ids: &[u32], scratch: &mut Scratch, logits: &mut [f32]) -> Result<()> {
-        self.answer(ids, &[0, ids.len()], Answer::Logit, scratch, logits)
+        self.answer(ids, &[0, ids.len()], Wanted::Logits, scratch, logits)
     }
 
     /// Like [`Tagger::score`], but writes the hidden units, group by group.
@@ -214,11 +221,26 @@ impl Tagger {
     }
 
     /// Answers for the items with keywords `ids[starts[i]..starts[i + 1]]`.
-    fn answer(&self, ids: &[u32], starts: &[usize], answer: Answer, scratch: &mut Scratch, answers: &mut [f32]) -> Result<()> {
+    fn answer(&self, ids: &[u32], starts: &[usize], wanted: Wanted, scratch: &mut Scratch, answers: &mut [f32]) -> Result<()> {
+        let net = self.net();
+        scratch.with_sets(self.kernels, ids, starts, |sets, forward| net.run(sets, wanted, forward, answers))
+    }
+
+    /// Answers for the item whose rows sum up to `sum`, see [`Forward::run_from`].
+    pub(crate) fn answer_sum(
+        &self,
+        sum: &[Block],
+        keywords: usize,
+        wanted: Wanted,
+        scratch: &mut Scratch,
+        answers: &mut [f32],
+    ) -> Result<()> {
+        self.net().run_from(sum, keywords, wanted, &mut scratch.forward, answers)
+    }
+
+    pub(crate) fn net(&self) -> Net<'_> {
         let (network, weights) = (self.model.network(), self.model.weights());
-        scratch.with_sets(self.kernels, ids, starts, |sets, forward| {
-            forward.run(self.kernels, network, weights, sets, answer, answers)
-        })
+        Net { kernels: self.kernels, network, weights, calibration: self.calibration() }
     }
 }
 

@@ -1,9 +1,15 @@
-//! Thresholds from validation data, tag by tag.
+//! Calibration and thresholds from validation data, tag by tag.
+//!
+//! Thresholds are chosen on calibrated scores. The threshold of a tag that is calibrated without being given a new one is carried
+//! over to the new scores, so that decisions stay.
 //!
 //! Provenance of a tuned model:
 //!
 //! | key | value |
 //! | --- | --- |
+//! | `calibrate.method` | the method, [`Method`] |
+//! | `calibrate.data`, `calibrate.samples`, `calibrate.tags` | as those of `tune`, for the tags that were calibrated |
+//! | `calibrate.pooled` | ids of those among them that got the common map, for want of items |
 //! | `tune.threshold` | the rule, [`ThresholdRule`] |
 //! | `tune.data` | hash of the validation data in the model's ids, [`Dataset::fingerprint`] |
 //! | `tune.samples` | samples in it |
@@ -14,12 +20,16 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::calibrate::{Method, fit};
+use crate::calibration::{Calibration, Curve};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::evaluate::scores;
-use crate::format::{Model, ModelParts};
-use crate::metrics::{Curve, Evaluation, Options, Predictions};
+use crate::evaluate::logits;
+use crate::format::{Model, ModelParts, Provenance};
+use crate::layers::Net;
+use crate::metrics::{self, Evaluation, Options, Predictions};
 use crate::tagger::Tagger;
+use crate::tags::Tags;
 
 /// How the threshold of a tag is found. Of thresholds that serve equally well, the largest.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,9 +69,9 @@ impl ThresholdRule {
         let point = match self {
             ThresholdRule::Fixed(threshold) => return Some(threshold),
             _ if positives.is_empty() => return None,
-            ThresholdRule::F1 => Curve::new(scores, positives).best_f1(),
-            ThresholdRule::Precision(target) => Curve::new(scores, positives).best_recall(target),
-            ThresholdRule::Recall(target) => Curve::new(scores, positives).best_precision(target),
+            ThresholdRule::F1 => metrics::Curve::new(scores, positives).best_f1(),
+            ThresholdRule::Precision(target) => metrics::Curve::new(scores, positives).best_recall(target),
+            ThresholdRule::Recall(target) => metrics::Curve::new(scores, positives).best_precision(target),
         };
         // Nothing is lost: thresholds are scores, and these were `f32`.
         Some(point.map_or(f32::INFINITY, |point| point.threshold as f32))
@@ -95,44 +105,78 @@ impl FromStr for ThresholdRule {
     }
 }
 
-/// A model with other thresholds, and what they do on the data that they were chosen on.
+/// What is to be tuned.
+#[derive(Clone, Copy, Debug)]
+pub struct Wishes<'a> {
+    /// How thresholds are found.
+    pub threshold: ThresholdRule,
+    /// How scores are calibrated; `None` leaves the calibration as it is. One that the model has already is replaced, not added to.
+    pub calibrate: Option<Method>,
+    /// Indices of the tags to be tuned; `None` for all.
+    pub tags: Option<&'a [usize]>,
+}
+
+/// A model with another calibration or other thresholds, and what they do on the data that they were chosen on.
 #[derive(Debug)]
 pub struct Tuned {
     /// The model.
     pub model: Model,
-    /// Measures with the old thresholds.
+    /// Measures with the old calibration and thresholds.
     pub before: Evaluation,
     /// Measures with the new ones. Other data are needed to tell how good they are.
     pub after: Evaluation,
     /// Indices of the tags that were to be tuned but have no positives in the data: their thresholds are what they were.
     pub kept: Vec<usize>,
+    /// Indices of the tags that have the common map, for want of items. Empty if nothing was calibrated.
+    pub pooled: Vec<usize>,
 }
 
-/// Chooses thresholds for the tags at the indices `tags` (`None` for all) by `rule` on `valid`, and stores them. `valid` must be
-/// neither training nor test data. The work is divided between the threads of `pool` if there is one; results do not depend on it.
+/// Calibrates scores and chooses thresholds on `valid`, as `wishes` say, and stores them. `valid` must be neither training nor test
+/// data. The work is divided between the threads of `pool` if there is one; results do not depend on it.
 ///
 /// A tag without positives in `valid` keeps its threshold, unless the rule is a fixed number.
 ///
 /// # Errors
 /// [`Error::Config`] for a rule out of its range; [`Error::Length`] for a tag that the model does not have; [`Error::NoData`] without
 /// samples or tags; [`Error::KeywordOutOfRange`] or [`Error::Sample`] if a sample does not fit the model.
-pub fn tune(
-    tagger: &Tagger,
-    valid: &Dataset,
-    rule: ThresholdRule,
-    tags: Option<&[usize]>,
-    pool: Option<&rayon::ThreadPool>,
-) -> Result<Tuned> {
+pub fn tune(tagger: &Tagger, valid: &Dataset, wishes: Wishes<'_>, pool: Option<&rayon::ThreadPool>) -> Result<Tuned> {
+    let Wishes { threshold: rule, calibrate, tags } = wishes;
     rule.check()?;
     let model = tagger.model();
-    let mut tuned = model.tags().clone();
-    let mut wanted = vec![tags.is_none(); tuned.len()];
+    let mut wanted = vec![tags.is_none(); model.tags().len()];
     for &tag in tags.unwrap_or_default() {
         let found = wanted.len();
         *wanted.get_mut(tag).ok_or(Error::Length { what: "tags", expected: tag + 1, found })? = true;
     }
+    let logits = logits(tagger, valid, pool)?;
+    let old = tagger.net();
+    let mut scores = logits.clone();
+    old.scores(&mut scores);
+    let measure = |predictions: &Predictions<'_>, tags: &Tags| {
+        let thresholds: Vec<f32> = tags.iter().map(|tag| tag.threshold).collect();
+        let options = Options { eps: f64::from(model.network().eps), propensities: None };
+        Evaluation::new(predictions, &thresholds, options)
+    };
+    let before = measure(&Predictions::new(&scores, wanted.len(), valid.tag_sets())?, model.tags())?;
 
-    let scores = scores(tagger, valid, pool)?;
+    let mut tuned = model.tags().clone();
+    let mut provenance = model.provenance()?;
+    let mut extensions = model.extensions().clone();
+    let mut pooled = Vec::new();
+    if let Some(method) = calibrate {
+        let fitted = fit(method, &logits, wanted.len(), valid.tag_sets())?;
+        let old_curve = |tag| old.calibration.map_or_else(Curve::identity, |calibration| calibration.curve(tag));
+        let new = fitted.curves.into_iter().enumerate();
+        let curves: Vec<Curve> = new.map(|(tag, curve)| if wanted[tag] { curve } else { old_curve(tag) }).collect();
+        pooled.extend(fitted.pooled.into_iter().filter(|&tag| wanted[tag]));
+        extensions.calibration = Some(Calibration::new(&curves)?);
+        provenance.insert("calibrate.method", method.name())?;
+        provenance.insert("calibrate.pooled", ids_of(&tuned, |tag| pooled.contains(&tag)))?;
+        describe(&mut provenance, "calibrate", valid, ids_of(&tuned, |tag| wanted[tag]))?;
+    }
+    let new = Net { calibration: extensions.calibration.as_ref(), ..old };
+    scores = logits;
+    new.scores(&mut scores);
     let predictions = Predictions::new(&scores, tuned.len(), valid.tag_sets())?;
     let mut chosen = vec![None; tuned.len()];
     predictions.for_each_tag(|tag, scores, positives| {
@@ -140,31 +184,58 @@ pub fn tune(
             chosen[tag] = rule.choose(scores, positives);
         }
     });
-    for (tag, threshold) in chosen.iter().enumerate() {
-        if let Some(threshold) = *threshold {
-            tuned.set_threshold(tag, threshold)?;
-        }
+    for (tag, chosen) in chosen.iter().enumerate() {
+        let carried = || if wanted[tag] { carry(model.tags()[tag].threshold, tag, &old, &new) } else { tuned[tag].threshold };
+        let threshold = chosen.unwrap_or_else(carried);
+        tuned.set_threshold(tag, threshold)?;
     }
-
-    let measure = |tags: &crate::tags::Tags| {
-        let thresholds: Vec<f32> = tags.iter().map(|tag| tag.threshold).collect();
-        let options = Options { eps: f64::from(model.network().eps), propensities: None };
-        Evaluation::new(&predictions, &thresholds, options)
-    };
-    let mut provenance = model.provenance()?;
-    let set = chosen.iter().zip(&tuned).filter(|(threshold, _)| threshold.is_some());
-    let ids: Vec<String> = set.map(|(_, tag)| tag.id.to_string()).collect();
     provenance.insert("tune.threshold", rule.to_string())?;
-    provenance.insert("tune.data", format!("{:016x}", valid.fingerprint()))?;
-    provenance.insert("tune.samples", valid.len().to_string())?;
-    provenance.insert("tune.tags", ids.join(","))?;
-    let parts = ModelParts { tags: &tuned, ..model.parts(&provenance) };
+    describe(&mut provenance, "tune", valid, ids_of(&tuned, |tag| chosen[tag].is_some()))?;
+    let parts = ModelParts { tags: &tuned, extensions: &extensions, ..model.parts(&provenance) };
     Ok(Tuned {
         model: parts.to_model()?,
-        before: measure(model.tags())?,
-        after: measure(&tuned)?,
+        before,
+        after: measure(&predictions, &tuned)?,
         kept: (0..tuned.len()).filter(|&tag| wanted[tag] && chosen[tag].is_none()).collect(),
+        pooled,
     })
+}
+
+/// The ids of the tags at those indices.
+fn ids_of(tags: &Tags, is_wanted: impl Fn(usize) -> bool) -> String {
+    let ids: Vec<String> =
+        tags.iter().enumerate().filter(|(index, _)| is_wanted(*index)).map(|(_, tag)| tag.id.to_string()).collect();
+    ids.join(",")
+}
+
+/// Tells on what something was chosen.
+fn describe(provenance: &mut Provenance, prefix: &str, valid: &Dataset, ids: String) -> Result<()> {
+    provenance.insert(format!("{prefix}.data"), format!("{:016x}", valid.fingerprint()))?;
+    provenance.insert(format!("{prefix}.samples"), valid.len().to_string())?;
+    provenance.insert(format!("{prefix}.tags"), ids)
+}
+
+/// The score of a tag at a logit, by a net with the calibration that is meant.
+fn score(net: &Net<'_>, tag: usize, logit: f32) -> f32 {
+    let mut score = [net.calibration.map_or(logit, |calibration| calibration.curve(tag).map(logit))];
+    Net { calibration: None, ..*net }.scores(&mut score);
+    score[0]
+}
+
+/// The threshold on the new scale that gives a tag at the logits at which `threshold` gave it on the old one.
+fn carry(threshold: f32, tag: usize, old: &Net<'_>, new: &Net<'_>) -> f32 {
+    if score(old, tag, f32::MAX) < threshold {
+        // It is never given, and so above every score on any scale.
+        return threshold;
+    }
+    // Floats in the order of their values; the first whose score reaches the threshold.
+    let float = |key: u32| f32::from_bits(if key >> 31 == 0 { !key } else { key & 0x7FFF_FFFF });
+    let (mut low, mut high) = (0x0080_0000, 0xFF7F_FFFF);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if score(old, tag, float(middle)) >= threshold { high = middle } else { low = middle + 1 }
+    }
+    score(new, tag, float(low))
 }
 
 #[cfg(test)]
@@ -193,6 +264,13 @@ mod tests {
         for text in bad {
             assert!(matches!(text.parse::<ThresholdRule>(), Err(Error::Config { option: "threshold", .. })), "{text}");
         }
+    }
+
+    #[test]
+    fn every_finite_float_has_its_place() {
+        let keys = [0x0080_0000_u32, 0x7FFF_FFFF, 0x8000_0000, 0xFF7F_FFFF];
+        let float = |key: u32| f32::from_bits(if key >> 31 == 0 { !key } else { key & 0x7FFF_FFFF });
+        assert_eq!(keys.map(float).map(f32::to_bits), [f32::MIN, -0.0, 0.0, f32::MAX].map(f32::to_bits));
     }
 
     #[test]

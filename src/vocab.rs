@@ -168,6 +168,12 @@ impl<'a> VocabularyView<'a> {
         std::str::from_utf8(self.bytes(id)?).ok()
     }
 
+    /// Whether it starts with all keywords of `other`, with the same ids.
+    #[cfg(feature = "live")]
+    pub(crate) fn extends(self, other: VocabularyView<'_>) -> bool {
+        self.offsets.starts_with(other.offsets) && self.text.starts_with(other.text)
+    }
+
     /// The number of keywords.
     #[must_use]
     pub fn len(self) -> usize {

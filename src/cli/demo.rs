@@ -104,7 +104,8 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let films = unseen.iter().filter(is_shown).map(|film| example(&mut worker, film, Some(&film.tags)));
     let films = films.collect::<Result<Vec<_>>>()?;
     // Too few keywords to be sure of much: what is likeliest is shown, whatever the thresholds.
-    let mut worker = Worker::new(&tagger, Selection { min_score: MinScore::Fixed(0.0), top_k: Some(3) });
+    let mut worker =
+        Worker::new(&tagger, Selection { min_score: MinScore::Fixed(0.0), top_k: Some(3), ..Selection::default() });
     let typed = typed.iter().map(|item| example(&mut worker, item, None)).collect::<Result<Vec<_>>>()?;
     let tagging = tagging.elapsed() / (films.len() + typed.len()) as u32;
 

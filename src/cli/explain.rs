@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use tagomatic::Error;
-use tagomatic::explain::{explain, flip};
+use tagomatic::explain::{Flip, explain, flip};
 
 use super::failure::{Failure, Result};
 use super::{Session, load, output};
@@ -31,8 +31,10 @@ struct Document<'a> {
     bias: f64,
     /// By falling size of the contribution.
     keywords: Vec<KeywordDocument<'a>>,
-    /// Keywords without which the decision would be the other one, found greedily; null if there are none.
+    /// Keywords without which the decision would be the other one; null if there are none.
     flip: Option<Vec<&'a str>>,
+    /// Whether no smaller set of keywords would do; false if there are too many sets to try.
+    flip_is_smallest: bool,
     /// Keywords that the model does not know.
     unknown: Vec<&'a str>,
 }
@@ -79,7 +81,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         })
         .collect();
     keywords.sort_by(|a, b| b.contribution.abs().total_cmp(&a.contribution.abs()));
-    let flip = flip(&tagger, &ids, tag)?.map(|ids| ids.into_iter().map(name).collect());
+    let Flip { keywords: flip, is_smallest } = flip(&tagger, &ids, tag)?;
     let threshold = tagger.tags()[tag].threshold;
     let document = Document {
         tag: &tagger.tags()[tag].name,
@@ -88,13 +90,23 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         logit: explanation.logit,
         bias: explanation.bias,
         keywords,
-        flip,
+        flip: flip.map(|ids| ids.into_iter().map(name).collect()),
+        flip_is_smallest: is_smallest,
         unknown,
     };
     output::print(if session.json { output::json(&document)? } else { document.text() })
 }
 
 impl Document<'_> {
+    fn flips_without(&self, names: impl Fn(&[&str]) -> String) -> String {
+        match (&self.flip, self.flip_is_smallest) {
+            (Some(flip), true) => names(flip),
+            (Some(flip), false) => format!("{} (fewer may do)", names(flip)),
+            (None, true) => "-, whichever keywords go".to_owned(),
+            (None, false) => "-, as far as tried".to_owned(),
+        }
+    }
+
     /// For people.
     fn text(&self) -> String {
         let names = |names: &[&str]| names.iter().map(|name| output::plain(name)).collect::<Vec<_>>().join(", ");
@@ -103,7 +115,7 @@ impl Document<'_> {
             ("tag", output::plain(self.tag).into_owned()),
             ("score", format!("{:.4}, given {threshold}", self.score)),
             ("logit", format!("{:.4}", self.logit)),
-            ("flips without", self.flip.as_deref().map_or_else(|| "-".to_owned(), names)),
+            ("flips without", self.flips_without(names)),
         ];
         if !self.unknown.is_empty() {
             rows.push(("unknown", names(&self.unknown)));

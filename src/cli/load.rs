@@ -52,7 +52,12 @@ enum Name {
 }
 
 impl Reading {
-    fn format(self) -> Result<Format> {
+    /// The same, but malformed lines are returned as errors, one after the other.
+    pub(super) fn stopping(self) -> Self {
+        Reading { on_error: OnError::Stop, ..self }
+    }
+
+    pub(super) fn format(self) -> Result<Format> {
         let one_based = self.one_based;
         match self.format {
             Name::Libsvm => Ok(Format::LibSvm { one_based }),
@@ -99,6 +104,11 @@ impl<'a> Items<'a> {
     pub(super) fn counts(&self) -> ReadCounts {
         let binarized = self.reader.as_ref().map_or(0, Reader::binarized);
         ReadCounts { binarized: self.counts.binarized + binarized, ..self.counts }
+    }
+
+    /// The line of the last item.
+    pub(super) fn text(&self) -> &[u8] {
+        self.reader.as_ref().map_or(&[], |reader| reader.text())
     }
 
     fn skip(&mut self, error: &Error) {

@@ -1,11 +1,13 @@
 //! The command line: arguments, dispatch and exit status. What the commands do is the library's; here it is put into words.
 
+mod check;
 mod config;
 mod course;
 mod demo;
 mod eval;
 mod explain;
 mod failure;
+mod features;
 mod info;
 mod load;
 mod output;
@@ -71,12 +73,16 @@ enum Command {
     Tune(tune::Arguments),
     /// Show what each keyword adds to a tag
     Explain(explain::Arguments),
+    /// Write what a model says of items as numbers, or as items with tags for keywords, for other models to learn from
+    Features(features::Arguments),
     /// Look at the tags of a model
     Tags(tags::Arguments),
     /// Show what a model file holds
     Info(info::Arguments),
     /// Check every byte of a model file
     Verify(verify::Arguments),
+    /// Look for faults, duplicates and leaks in data, and split them
+    Check(check::Arguments),
 }
 
 /// What is common to all commands.
@@ -118,9 +124,11 @@ fn run(arguments: &Arguments) -> Result<()> {
         Command::Eval(arguments) => eval::run(&session, arguments),
         Command::Tune(arguments) => tune::run(&session, arguments),
         Command::Explain(arguments) => explain::run(&session, arguments),
+        Command::Features(arguments) => features::run(&session, arguments),
         Command::Tags(arguments) => tags::run(&session, arguments),
         Command::Info(arguments) => info::run(&session, arguments),
         Command::Verify(arguments) => verify::run(&session, arguments),
+        Command::Check(arguments) => check::run(&session, arguments),
     }
 }
 

@@ -35,6 +35,9 @@ pub(super) struct Arguments {
     /// Every tag of each item
     #[arg(long, conflicts_with_all = ["top", "min_score"])]
     all: bool,
+    /// No tags for an item of which the model knows fewer different keywords
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    min_known: u32,
     #[command(flatten)]
     reading: Reading,
 }
@@ -50,7 +53,8 @@ impl Arguments {
             (None, None, false) => MinScore::PerTag,
             _ => MinScore::Fixed(0.0),
         };
-        Selection { min_score, top_k: self.top.map(|top| usize::try_from(top).unwrap_or(usize::MAX)) }
+        let size = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+        Selection { min_score, top_k: self.top.map(size), min_known: size(self.min_known) }
     }
 }
 
@@ -63,6 +67,8 @@ pub(super) struct Tagged<'a> {
     pub(super) unknown: Vec<&'a str>,
     /// How many different ones it knows.
     pub(super) known: usize,
+    /// Whether these were too few to say anything.
+    pub(super) abstained: bool,
 }
 
 /// A tag that was given.
@@ -99,9 +105,15 @@ impl<'a> Worker<'a> {
             }
         })?;
         let tags = self.tagger.tags();
-        self.selection.select(tags, &self.scores, &mut self.selected);
+        self.selection.select(tags, &self.scores, counts.known, &mut self.selected);
         let given = |&tag: &usize| Given { tag: &tags[tag].name, score: self.scores[tag] };
-        Ok(Tagged { id: item.id.as_deref(), tags: self.selected.iter().map(given).collect(), unknown, known: counts.known })
+        Ok(Tagged {
+            id: item.id.as_deref(),
+            tags: self.selected.iter().map(given).collect(),
+            unknown,
+            known: counts.known,
+            abstained: self.selection.abstains(counts.known),
+        })
     }
 }
 

@@ -1,9 +1,10 @@
-//! `tune`: thresholds are chosen on validation data and stored.
+//! `tune`: scores are calibrated and thresholds chosen on validation data, and stored.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use tagomatic::tune::{ThresholdRule, Tuned, tune};
+use tagomatic::calibrate::Method;
+use tagomatic::tune::{ThresholdRule, Tuned, Wishes, tune};
 use tagomatic::{Model, Tags};
 
 use super::eval::Skipped;
@@ -25,6 +26,10 @@ pub(super) struct Arguments {
     /// The best F1, the best recall at a precision, the best precision at a recall, or this very threshold
     #[arg(long, value_name = "f1|precision:P|recall:R|T", default_value_t = ThresholdRule::F1)]
     threshold: ThresholdRule,
+    /// Calibrate scores first, so that of the items with score 0.3 three in ten have the tag: by a slope and a shift of each tag's
+    /// logit, or by any map that does not fall; tags with few positives share a map
+    #[arg(long, value_name = "platt|isotonic")]
+    calibrate: Option<Method>,
     /// Only this tag; may be repeated
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
@@ -37,6 +42,8 @@ struct Document<'a> {
     samples: usize,
     ece_before: f64,
     ece_after: f64,
+    brier_before: f64,
+    brier_after: f64,
     micro_f1_before: f64,
     micro_f1_after: f64,
     macro_f1_before: f64,
@@ -59,10 +66,12 @@ struct TagDocument<'a> {
     f1: f64,
     /// Whether it has no positives here, so that nothing could be chosen.
     kept: bool,
+    /// Whether it shares the common map, for want of items to calibrate on.
+    pooled: bool,
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { model: path, valid, out, threshold, tags, reading } = arguments;
+    let Arguments { model: path, valid, out, threshold, calibrate, tags, reading } = arguments;
     let to_stdout = out == Path::new("-");
     if !to_stdout {
         load::check_apart("--out", out, valid)?;
@@ -72,7 +81,8 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let tags = (!tags.is_empty()).then(|| indices(model.tags(), tags)).transpose()?;
     let encoded = load::encode(valid, *reading, |keyword| model.vocabulary().get(keyword), model.tags())?;
     let tagger = session.tagger(model)?;
-    let tuned = tune(&tagger, &encoded.dataset, *threshold, tags.as_deref(), session.pool.as_deref())?;
+    let wishes = Wishes { threshold: *threshold, calibrate: *calibrate, tags: tags.as_deref() };
+    let tuned = tune(&tagger, &encoded.dataset, wishes, session.pool.as_deref())?;
     let document = Document::new(&tuned, tagger.tags(), Skipped::of(&encoded));
 
     let results = if session.json {
@@ -95,13 +105,15 @@ fn indices(tags: &Tags, names: &[String]) -> Result<Vec<usize>> {
 
 impl<'a> Document<'a> {
     fn new(tuned: &'a Tuned, old: &Tags, skipped: Skipped) -> Self {
-        let Tuned { model, before, after, kept } = tuned;
+        let Tuned { model, before, after, kept, pooled } = tuned;
         let finite = |threshold: f32| threshold.is_finite().then_some(threshold);
         let tags = model.tags().iter().zip(old).zip(&after.tags).enumerate();
         Document {
             samples: after.summary.samples,
             ece_before: before.summary.ece,
             ece_after: after.summary.ece,
+            brier_before: before.summary.brier,
+            brier_after: after.summary.brier,
             micro_f1_before: before.micro_f1,
             micro_f1_after: after.micro_f1,
             macro_f1_before: before.macro_f1,
@@ -116,6 +128,7 @@ impl<'a> Document<'a> {
                     recall: measures.recall,
                     f1: measures.f1,
                     kept: kept.contains(&index),
+                    pooled: pooled.contains(&index),
                 })
                 .collect(),
             skipped,
@@ -130,10 +143,19 @@ impl<'a> Document<'a> {
             ("micro-F1", change(self.micro_f1_before, self.micro_f1_after)),
             ("macro-F1", change(self.macro_f1_before, self.macro_f1_after)),
             ("ECE", change(self.ece_before, self.ece_after)),
+            ("Brier", change(self.brier_before, self.brier_after)),
         ];
-        let kept: Vec<_> = self.tags.iter().filter(|tag| tag.kept).map(|tag| output::plain(tag.tag)).collect();
-        if !kept.is_empty() {
-            rows.push(("no positives, threshold kept", kept.join(", ")));
+        let names = |wanted: fn(&TagDocument<'_>) -> bool| {
+            let tags: Vec<_> = self.tags.iter().filter(|tag| wanted(tag)).map(|tag| output::plain(tag.tag)).collect();
+            tags.join(", ")
+        };
+        for (what, names) in [
+            ("no positives, threshold kept", names(|tag| tag.kept)),
+            ("too few items, calibrated together", names(|tag| tag.pooled)),
+        ] {
+            if !names.is_empty() {
+                rows.push((what, names));
+            }
         }
         rows.extend(self.skipped.rows());
         let threshold =

@@ -84,7 +84,7 @@ pub(crate) mod files {
     use crate::csr::Csr;
     use crate::error::{Error, Result};
     use crate::format::MappedScratch;
-    use crate::format::atomic::Scratch;
+    use crate::atomic::Scratch;
     use crate::ids::canonicalize;
 
     const BUFFER: usize = 1 << 20;

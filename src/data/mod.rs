@@ -9,6 +9,7 @@
 //! be made of anything.
 
 mod builder;
+pub mod check;
 mod corpus;
 mod counts;
 mod dataset;
@@ -23,6 +24,7 @@ mod libsvm;
 mod lines;
 mod negatives;
 mod reader;
+mod split;
 mod writer;
 
 pub use corpus::{Corpus, CorpusStats, FirstNames, Prepared};
@@ -32,4 +34,5 @@ pub use encoder::{Encoder, EncoderStats};
 pub use item::Item;
 pub use negatives::{NegativeSampler, Quota, ScoredPairs, logit_correction};
 pub use reader::{Format, MAX_LINE, Reader};
+pub use split::stratified;
 pub use writer::{write_item, write_samples};

@@ -82,6 +82,12 @@ impl<R: BufRead> Reader<R> {
         self.binarized
     }
 
+    /// The line of the item that was read last, without its end and a byte-order mark.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        self.lines.text()
+    }
+
     fn error(&self, fault: Fault) -> Error {
         let Fault { column, expected, found } = fault;
         Error::Data { source: self.source.clone(), line: self.lines.number, column, expected, found }

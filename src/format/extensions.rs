@@ -11,34 +11,83 @@
 //! These sections are small; they are checked and read whenever a model is opened, like tags.
 
 use super::header::{Extension, Fields, Header};
+use crate::calibration::{Calibration, Curve, Knot};
 use crate::error::{Error, Result};
 
 /// The parts of a model that not every model has. They are kept by whatever changes another part.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Extensions {
+    /// The maps from the network's logits to calibrated ones, one for each tag.
+    pub calibration: Option<Calibration>,
     /// What rounding the weights has done to the logits.
     pub logit_error: Option<LogitError>,
 }
 
 impl Extensions {
-    /// Reads the sections that a file has. `bytes` is the whole file, whose header that is.
-    pub(super) fn parse(header: &Header, bytes: &[u8]) -> Result<Self> {
+    /// Reads the sections that a file has. `bytes` is the whole file, whose header that is; `tags` is the model's number of tags.
+    pub(super) fn parse(header: &Header, bytes: &[u8], tags: usize) -> Result<Self> {
         let body = |extension| -> Result<Option<&[u8]>> {
             let Some(section) = header.extension(extension) else { return Ok(None) };
             section.verify(bytes)?;
             Ok(Some(&bytes[section.body.clone()]))
         };
-        Ok(Extensions { logit_error: body(Extension::LogitError)?.map(LogitError::parse).transpose()? })
+        Ok(Extensions {
+            calibration: body(Extension::Calibration)?.map(|body| parse_calibration(body, tags)).transpose()?,
+            logit_error: body(Extension::LogitError)?.map(LogitError::parse).transpose()?,
+        })
     }
 
-    /// The bodies of the sections that a model has, ascending by kind.
+    /// The bodies of the sections that a model with so many tags has, ascending by kind.
     ///
     /// # Errors
-    /// [`Error::Config`] if something is out of its range.
-    pub(super) fn write(&self) -> Result<Vec<(Extension, Vec<u8>)>> {
-        let bodies = [(Extension::LogitError, self.logit_error.map(LogitError::write).transpose()?)];
+    /// [`Error::Config`] if something is out of its range; [`Error::Length`] if there is a calibration of another number of tags.
+    pub(super) fn write(&self, tags: usize) -> Result<Vec<(Extension, Vec<u8>)>> {
+        let calibration = self.calibration.as_ref().map(|calibration| write_calibration(calibration, tags));
+        let bodies = [
+            (Extension::Calibration, calibration.transpose()?),
+            (Extension::LogitError, self.logit_error.map(LogitError::write).transpose()?),
+        ];
         Ok(bodies.into_iter().filter_map(|(extension, body)| Some((extension, body?))).collect())
     }
+}
+
+/// For each tag the slope and the end of its knots; then the knots of all.
+fn parse_calibration(body: &[u8], tags: usize) -> Result<Calibration> {
+    let fault = |expected: String, found: String| Error::model(Extension::Calibration.name(), expected, found);
+    let cut = |expected: String| fault(expected, format!("{} bytes", body.len()));
+    let heads = tags.checked_mul(8).and_then(|length| body.split_at_checked(length));
+    let (heads, knots) = heads.ok_or_else(|| cut(format!("8 bytes for each of {tags} tags")))?;
+    let count = knots.len() / 8;
+    let (mut heads, mut knots) = (Fields(heads), Fields(knots));
+    let (mut curves, mut start) = (Vec::with_capacity(tags), 0);
+    for tag in 0..tags {
+        let head = heads.f32().zip(heads.u32()).and_then(|(slope, end)| Some((slope, usize::try_from(end).ok()?)));
+        let (slope, end) = head.filter(|(_, end)| (start..=count).contains(end)).ok_or_else(|| {
+            fault(format!("ends of knots that ascend to at most {count}"), format!("another one, of tag {tag}"))
+        })?;
+        let knot = |_| Some(Knot { from: knots.f32()?, to: knots.f32()? });
+        curves.push(Curve { slope, knots: (start..end).filter_map(knot).collect() });
+        start = end;
+    }
+    if !knots.0.is_empty() {
+        return Err(cut(format!("{} bytes", 8 * (tags + start))));
+    }
+    Calibration::new(&curves).map_err(|error| fault("maps that never fall".to_owned(), error.to_string()))
+}
+
+fn write_calibration(calibration: &Calibration, tags: usize) -> Result<Vec<u8>> {
+    Error::check_length("calibration (maps for all tags)", tags, calibration.len())?;
+    let (mut heads, mut knots, mut end) = (Vec::new(), Vec::new(), 0_usize);
+    for tag in 0..tags {
+        let curve = calibration.curve(tag);
+        end += curve.knots.len();
+        let too_many = |_| Error::TooLarge { what: "knots of a calibration", limit: u32::MAX.into() };
+        heads.extend(curve.slope.to_le_bytes());
+        heads.extend(u32::try_from(end).map_err(too_many)?.to_le_bytes());
+        knots.extend(curve.knots.iter().flat_map(|knot| [knot.from, knot.to]).flat_map(f32::to_le_bytes));
+    }
+    heads.append(&mut knots);
+    Ok(heads)
 }
 
 /// How far the logits of a model whose weights were rounded are from those before.

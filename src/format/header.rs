@@ -87,14 +87,16 @@ impl Part {
 /// The sections that a file may have after the [`Part`]s, ascending by kind. `super::extensions` tells how one is added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extension {
+    Calibration,
     LogitError,
 }
 
 impl Extension {
-    pub(crate) const ALL: [Extension; 1] = [Extension::LogitError];
+    pub(crate) const ALL: [Extension; 2] = [Extension::Calibration, Extension::LogitError];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Extension::Calibration => "CALB",
             Extension::LogitError => "LERR",
         }
     }
@@ -102,6 +104,7 @@ impl Extension {
     /// Its flags: whoever does not know a section that changes answers must refuse the file.
     const fn flags(self) -> u32 {
         match self {
+            Extension::Calibration => REQUIRED,
             Extension::LogitError => 0,
         }
     }

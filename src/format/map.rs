@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use memmap2::Mmap;
 #[cfg(feature = "train")]
-use {super::atomic::Scratch, crate::column::Backing, std::io};
+use {crate::atomic::Scratch, crate::column::Backing, std::io};
 
 use super::Model;
 use super::storage::{self, Storage};

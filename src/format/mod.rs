@@ -1,7 +1,6 @@
 #![doc = include_str!("FORMAT.md")]
 #![warn(clippy::cast_possible_truncation)]
 
-pub(crate) mod atomic;
 mod extensions;
 mod header;
 #[cfg(feature = "mmap")]

@@ -54,7 +54,7 @@ impl Contents {
         }
         let tags = parse_tags(body(Part::Tags), body(Part::TagNames))?;
         let network = Network { shape, pooling: record.pooling, activation: record.activation, eps: record.eps };
-        let extensions = Extensions::parse(&header, bytes)?;
+        let extensions = Extensions::parse(&header, bytes, tags.len())?;
         Ok(Contents { header, network, tags, extensions })
     }
 

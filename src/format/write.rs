@@ -6,8 +6,9 @@ use super::extensions::Extensions;
 use super::header::{Extension, Header, Part};
 use super::provenance::Provenance;
 use super::storage::{Storage, to_little_endian};
-use super::{Model, atomic, records, weights};
+use super::{Model, records, weights};
 use crate::aligned::Block;
+use crate::atomic;
 use crate::error::{Error, Result};
 use crate::network::{Network, Weights};
 use crate::tags::Tags;
@@ -51,7 +52,7 @@ impl ModelParts<'_> {
         let (tag_records, tag_names) = records::write_tags(tags)?;
         let [w1, b1, w2, b2] = [weights.w1, weights.b1, weights.w2, weights.b2].map(bytemuck::cast_slice);
         let provenance = provenance.to_string();
-        let extensions = extensions.write()?;
+        let extensions = extensions.write(tags.len())?;
         let parts =
             [&network_record, &groups, buckets, offsets, text, &tag_records, &tag_names, w1, b1, w2, b2, provenance.as_bytes()];
         let blocks = serialize(parts, &extensions)?;

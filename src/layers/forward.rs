@@ -1,6 +1,6 @@
 //! Items on their way from keywords to scores, some at a time.
 
-use super::{activation, embedding_bag};
+use super::{Net, activation, embedding_bag};
 use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
@@ -69,8 +69,46 @@ impl Forward {
         answers: &mut [f32],
     ) -> Result<()> {
         self.run_hidden(kernels, network, weights, keywords)?;
-        let shape = &network.shape;
-        let (items, tags) = (keywords.len(), shape.tags());
+        self.output(kernels, &network.shape, weights, keywords.len(), answer, answers)
+    }
+
+    /// The same of one item whose rows are summed already, in ascending order of its keywords: from b1 on, or from 0 on where keywords
+    /// are pooled by their mean. `keywords` is their number.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if this was made for another shape, the sum is, or `answers` has not one place for each tag.
+    pub(crate) fn run_from(
+        &mut self,
+        net: &Net<'_>,
+        sum: &[Block],
+        keywords: usize,
+        answer: Answer,
+        answers: &mut [f32],
+    ) -> Result<()> {
+        let Net { kernels, network, weights, .. } = *net;
+        self.check(&network.shape, 1)?;
+        Error::check_length("sum of rows", self.row, sum.len())?;
+        self.pooled.copy_from_slice(sum);
+        if network.pooling == Pooling::Mean {
+            embedding_bag::mean(weights.b1, keywords, &mut self.pooled);
+        }
+        let hidden = &mut self.hidden[..self.row];
+        kernels.activate(network.activation, &self.pooled, hidden)?;
+        activation::clear_padding(network, hidden);
+        self.output(kernels, &network.shape, weights, 1, answer, answers)
+    }
+
+    /// From hidden units to answers.
+    fn output(
+        &mut self,
+        kernels: Kernels,
+        shape: &Shape,
+        weights: Weights<'_>,
+        items: usize,
+        answer: Answer,
+        answers: &mut [f32],
+    ) -> Result<()> {
+        let tags = shape.tags();
         Error::check_length("scores", tags.saturating_mul(items), answers.len())?;
         weights.check_output(shape)?;
         if shape.layout() == OutputLayout::TagMajor {
@@ -104,13 +142,7 @@ impl Forward {
     ) -> Result<()> {
         let shape = &network.shape;
         let items = keywords.len();
-        if self.row != shape.row_blocks() || items > self.capacity {
-            return Err(Error::Length {
-                what: "scratch (was it made by this tagger?)",
-                expected: shape.row_blocks(),
-                found: self.row,
-            });
-        }
+        self.check(shape, items)?;
         // Without hidden units no kernel looks a keyword up.
         keywords.check_below(shape.keywords())?;
         let hidden = &mut self.hidden[..items * self.row];
@@ -131,6 +163,14 @@ impl Forward {
         }
         activation::clear_padding(network, hidden);
         Ok(())
+    }
+
+    fn check(&self, shape: &Shape, items: usize) -> Result<()> {
+        if self.row == shape.row_blocks() && items <= self.capacity {
+            return Ok(());
+        }
+        let what = "scratch (was it made by this tagger?)";
+        Err(Error::Length { what, expected: shape.row_blocks(), found: self.row })
     }
 
     /// Copies the hidden units of the first item of the last run, without padding.

@@ -5,10 +5,12 @@
 pub mod activation;
 pub mod embedding_bag;
 mod forward;
+mod net;
 pub mod output;
 pub mod sigmoid_loss;
 
 pub(crate) use forward::Forward;
+pub(crate) use net::{Net, Wanted};
 
 /// The hidden units of one sample that are not zero, ascending, and their values.
 #[derive(Clone, Copy, Debug)]

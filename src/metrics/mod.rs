@@ -28,5 +28,6 @@ pub use curve::{Curve, OperatingPoint};
 pub use evaluation::{Evaluation, Mean, Options, Summary, TagEvaluation};
 pub use metric::Metric;
 pub use predictions::Predictions;
+pub(crate) use predictions::for_each_column;
 pub use ranking::{Propensities, Ranking};
 pub use sparsity::Sparsity;

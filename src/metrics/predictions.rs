@@ -80,19 +80,24 @@ impl<'a, S: Copy + Into<f64>> Predictions<'a, S> {
 
     /// Calls `see(tag, its scores in sample order, the samples that have it)` for each tag in order.
     pub fn for_each_tag(&self, mut see: impl FnMut(usize, &[f64], &[u32])) {
-        let samples = self.samples();
         let positives = self.truth.transposed(self.tags);
-        let mut columns = vec![0.0; samples * COLUMNS.min(self.tags)];
-        for first in (0..self.tags).step_by(COLUMNS) {
-            let width = COLUMNS.min(self.tags - first);
-            for (sample, row) in self.scores.chunks_exact(self.tags).enumerate() {
-                for (column, &score) in row[first..first + width].iter().enumerate() {
-                    columns[column * samples + sample] = score.into();
-                }
+        for_each_column(self.scores, self.tags, |tag, scores| see(tag, scores, positives.row(tag)));
+    }
+}
+
+/// Calls `see(column, its values from top to bottom)` for each column in order of a table with `columns` columns, row-major.
+pub(crate) fn for_each_column<V: Copy + Into<f64>>(values: &[V], columns: usize, mut see: impl FnMut(usize, &[f64])) {
+    let rows = values.len().checked_div(columns).unwrap_or(0);
+    let mut gathered = vec![0.0; rows * COLUMNS.min(columns)];
+    for first in (0..columns).step_by(COLUMNS) {
+        let width = COLUMNS.min(columns - first);
+        for (row, values) in values.chunks_exact(columns).enumerate() {
+            for (column, &value) in values[first..first + width].iter().enumerate() {
+                gathered[column * rows + row] = value.into();
             }
-            for (column, scores) in columns.chunks_exact(samples).take(width).enumerate() {
-                see(first + column, scores, positives.row(first + column));
-            }
+        }
+        for column in 0..width {
+            see(first + column, &gathered[column * rows..][..rows]);
         }
     }
 }

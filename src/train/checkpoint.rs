@@ -14,18 +14,19 @@
 //! little-endian. Lengths of arrays are not read but follow from configuration and data, which must be those of the training.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, BufWriter};
+use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::codec::{Codec, Reader, Writer};
+use super::codec::{Codec, DOING, Reader, Writer};
 
 use super::fit::Event;
 use super::recipe::PhaseObserver;
 use super::run::Run;
+use crate::atomic::{self, NewFile};
 use crate::error::{Difference, Error, Result};
-use crate::format::{Provenance, atomic};
+use crate::format::Provenance;
 
 const MAGIC: [u8; 8] = *b"\x89TAGC\r\n\x1a";
 const VERSION: u32 = 1;
@@ -141,11 +142,9 @@ impl Checkpoints {
         };
         let settings = self.settings.insert(settings);
         let path = self.folder.join(LAST);
-        atomic::write_with(&path, Writer::<File>::DOING, |file| {
-            let mut writer = Writer::new(&path, BufWriter::new(file));
-            write(&mut writer, settings, run)?;
-            writer.finish()
-        })
+        let mut writer = Writer::new(&path, NewFile::create(&path, DOING)?);
+        write(&mut writer, settings, run)?;
+        writer.finish()?.publish()
     }
 
     /// Goes on with `run` until it is done or the observer breaks, and saves a checkpoint first, last, and when it is due. If the
@@ -251,7 +250,7 @@ mod tests {
         let mut bytes = Vec::new();
         let mut writer = Writer::new(Path::new("memory"), &mut bytes);
         write(&mut writer, &mut run.settings().unwrap().to_string(), run).unwrap();
-        writer.finish().unwrap();
+        let _ = writer.finish().unwrap();
         bytes
     }
 

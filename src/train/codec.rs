@@ -132,6 +132,9 @@ impl dyn Codec + '_ {
     }
 }
 
+/// What a writer does when it fails.
+pub(super) const DOING: &str = "save the checkpoint";
+
 /// Writes a file that ends with the checksum of all before it.
 pub(super) struct Writer<'a, W> {
     path: &'a Path,
@@ -140,24 +143,22 @@ pub(super) struct Writer<'a, W> {
 }
 
 impl<'a, W: Write> Writer<'a, W> {
-    /// What is being done when it fails.
-    pub(super) const DOING: &'static str = "save the checkpoint";
-
     pub(super) fn new(path: &'a Path, file: W) -> Self {
         Writer { path, file, hash: Xxh3Default::new() }
     }
 
-    pub(super) fn finish(mut self) -> Result<()> {
+    /// Adds the checksum.
+    pub(super) fn finish(mut self) -> Result<W> {
         let checksum = self.hash.digest().to_le_bytes();
-        let written = self.file.write_all(&checksum).and_then(|()| self.file.flush());
-        written.map_err(|error| Error::io(self.path, Self::DOING, error))
+        self.file.write_all(&checksum).map_err(|error| Error::io(self.path, DOING, error))?;
+        Ok(self.file)
     }
 }
 
 impl<W: Write> Codec for Writer<'_, W> {
     fn bytes(&mut self, _part: &'static str, bytes: &mut [u8]) -> Result<()> {
         self.hash.update(bytes);
-        self.file.write_all(bytes).map_err(|error| Error::io(self.path, Self::DOING, error))
+        self.file.write_all(bytes).map_err(|error| Error::io(self.path, DOING, error))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::aligned::Block;
 use crate::data::{Dataset, NegativeSampler, ScoredPairs, logit_correction};
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, KeyMeasures, evaluate_network};
+use crate::layers::Net;
 use crate::metrics::Propensities;
 use crate::network::Weights;
 use crate::rng::Philox;
@@ -260,7 +261,8 @@ impl Trainer {
     pub fn evaluate(&self, dataset: &Dataset, propensities: Option<&Propensities>) -> Result<Evaluated> {
         let thresholds: Vec<f32> = self.tags.iter().map(|tag| tag.threshold).collect();
         let weights = Weights { w1: &self.decayed_w1(), b2: &self.served_b2(), ..self.state.parameters.weights() };
-        let run = || evaluate_network(self.kernels, &self.network, weights, &thresholds, dataset, propensities, self.workers);
+        let net = Net { kernels: self.kernels, network: &self.network, weights, calibration: None };
+        let run = || evaluate_network(net, &thresholds, dataset, propensities, self.workers);
         match &self.pool {
             Some(pool) => pool.install(run),
             None => run(),

@@ -4,13 +4,20 @@
 
 #[cfg(feature = "train")]
 mod absurd;
+mod accumulator;
+#[cfg(feature = "cli")]
+mod checking;
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(feature = "cli")]
+mod features;
 mod format;
 #[cfg(feature = "train")]
 mod golden;
 #[cfg(feature = "cli")]
 mod interchange;
+#[cfg(feature = "live")]
+mod live;
 #[cfg(feature = "cli")]
 mod lost;
 mod serving;

@@ -4,6 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use tagomatic::aligned::{Block, LANES, as_floats_mut};
+use tagomatic::calibration::{Calibration, Curve, Knot};
 use tagomatic::format::Extensions;
 use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
 use tagomatic::rng::{Parameter, Philox};
@@ -44,7 +45,7 @@ fn model(keywords: usize, hidden: usize, group_tags: &[usize], layout: OutputLay
     pooled(Pooling::Sum, keywords, hidden, group_tags, layout)
 }
 
-fn pooled(pooling: Pooling, keywords: usize, hidden: usize, group_tags: &[usize], layout: OutputLayout) -> Model {
+pub(super) fn pooled(pooling: Pooling, keywords: usize, hidden: usize, group_tags: &[usize], layout: OutputLayout) -> Model {
     let shape = Shape::new(keywords, hidden, group_tags, layout).unwrap();
     let rng = Philox::new(42);
     let fill = |parameter, radius, blocks: &mut [Block], indices: &mut dyn Iterator<Item = usize>| {
@@ -81,11 +82,11 @@ fn pooled(pooling: Pooling, keywords: usize, hidden: usize, group_tags: &[usize]
     .unwrap()
 }
 
-fn copy(model: &Model) -> Model {
+pub(super) fn copy(model: &Model) -> Model {
     Model::from_bytes(model.bytes()).unwrap()
 }
 
-fn bits(scores: &[f32]) -> Vec<u32> {
+pub(super) fn bits(scores: &[f32]) -> Vec<u32> {
     scores.iter().map(|score| score.to_bits()).collect()
 }
 
@@ -108,6 +109,62 @@ fn signatures_are_those_of_every_other_machine() {
 }
 
 const SIGNATURES: [&str; 4] = ["5ee56eec80b38835", "9cd9175de76be750", "e11a0ce6952a6cdd", "9bd7873a8e0cc008"];
+
+/// The same model with a map of each kind for its tags in turn.
+fn calibrated(model: &Model) -> Model {
+    let knot = |from: f32, to: f32| Knot { from, to };
+    let curves: Vec<Curve> = (0..model.tags().len())
+        .map(|tag| match tag % 3 {
+            0 => Curve::identity(),
+            1 => Curve::linear(0.7, -0.3),
+            _ => Curve { slope: 1.5, knots: (-4..5).map(|i| knot(i as f32 * 0.9, i as f32 * 1.1 + tag as f32)).collect() },
+        })
+        .collect();
+    let extensions = Extensions { calibration: Some(Calibration::new(&curves).unwrap()), ..model.extensions().clone() };
+    ModelParts { extensions: &extensions, ..model.parts(&model.provenance().unwrap()) }.to_model().unwrap()
+}
+
+#[test]
+fn calibrated_scores_are_those_of_mapped_logits_on_every_level() {
+    for (hidden, group_tags, layout, signature) in
+        [(40, &[70][..], OutputLayout::Panels, CALIBRATED[0]), (20, &[2, 3], OutputLayout::TagMajor, CALIBRATED[1])]
+    {
+        let model = model(300, hidden, group_tags, layout);
+        let plain = Tagger::new(copy(&model));
+        let (mut scratch, tags) = (plain.scratch(), model.tags().len());
+        let items: Vec<Vec<u32>> = (0..60).map(|i| (0..i % 9).map(|n| (i * 37 + n * 11) % 300).collect()).collect();
+        let starts: Vec<usize> = std::iter::once(0)
+            .chain(items.iter().scan(0, |end, item| {
+                Some({
+                    *end += item.len();
+                    *end
+                })
+            }))
+            .collect();
+        for level in Level::available() {
+            let tagger = Tagger::with_level(calibrated(&model), level).unwrap();
+            let mut batch = vec![0.0; items.len() * tags];
+            tagger.score_batch(&items.concat(), &starts, &mut scratch, &mut batch).unwrap();
+            let (mut logits, mut scores) = (vec![0.0; tags], vec![0.0; tags]);
+            for (item, batch) in items.iter().zip(batch.chunks(tags)) {
+                tagger.score(item, &mut scratch, &mut scores).unwrap();
+                assert_eq!(bits(&scores), bits(batch));
+                // Logits are the network's; the map comes after them.
+                plain.logits(item, &mut scratch, &mut logits).unwrap();
+                for (tag, (&logit, &score)) in logits.iter().zip(&scores).enumerate() {
+                    let mapped = f64::from(tagger.calibration().unwrap().curve(tag).map(logit));
+                    let expected = (1.0 / (1.0 + (-mapped).exp())).clamp(1e-4, 1.0 - 1e-4);
+                    assert!((f64::from(score) - expected).abs() < 1e-6, "{level} {tag}: {score} {expected}");
+                }
+                tagger.logits(item, &mut scratch, &mut scores).unwrap();
+                assert_eq!(bits(&scores), bits(&logits));
+            }
+            assert_eq!(format!("{:016x}", tagger.signature().unwrap()), signature, "{group_tags:?} at {level}");
+        }
+    }
+}
+
+const CALIBRATED: [&str; 2] = ["f1668686f1a1ae62", "018091cb606050fd"];
 
 /// The mean of no rows is 0 and of one row the row, to the bit; and a batch answers as its items do.
 #[test]
@@ -223,22 +280,24 @@ fn ids_are_a_set() {
 #[test]
 fn scoring_allocates_nothing() {
     for (group_tags, layout) in [(&[1][..], OutputLayout::TagMajor), (&[70, 3], OutputLayout::Panels)] {
-        let tagger = Tagger::new(model(200, 64, group_tags, layout));
-        let (mut scratch, mut scores, mut selected) = (tagger.scratch(), vec![0.0; tagger.tags().len()], Vec::new());
-        let best = Selection { min_score: MinScore::Fixed(0.0), top_k: Some(3) };
-        best.select(tagger.tags(), &scores, &mut selected);
-        let before = ALLOCATIONS.with(Cell::get);
-        for first in 0..100 {
-            tagger.score(&[first, first + 1, first + 90], &mut scratch, &mut scores).unwrap();
-            tagger.score(&[first + 90, first, first], &mut scratch, &mut scores).unwrap();
-            tagger.score_keywords(["k3", "k17", "unknown", "k3"], &mut scratch, &mut scores).unwrap();
-            let mut unknown = "";
-            tagger.score_keywords_with(["k3", "unknown"], &mut scratch, &mut scores, |keyword| unknown = keyword).unwrap();
-            assert_eq!(unknown, "unknown");
-            best.select(tagger.tags(), &scores, &mut selected);
-            Selection::default().select(tagger.tags(), &scores, &mut selected);
+        let plain = model(200, 64, group_tags, layout);
+        for tagger in [Tagger::new(calibrated(&plain)), Tagger::new(plain)] {
+            let (mut scratch, mut scores, mut selected) = (tagger.scratch(), vec![0.0; tagger.tags().len()], Vec::new());
+            let best = Selection { min_score: MinScore::Fixed(0.0), top_k: Some(3), min_known: 2 };
+            best.select(tagger.tags(), &scores, 3, &mut selected);
+            let before = ALLOCATIONS.with(Cell::get);
+            for first in 0..100 {
+                tagger.score(&[first, first + 1, first + 90], &mut scratch, &mut scores).unwrap();
+                tagger.score(&[first + 90, first, first], &mut scratch, &mut scores).unwrap();
+                tagger.score_keywords(["k3", "k17", "unknown", "k3"], &mut scratch, &mut scores).unwrap();
+                let mut unknown = "";
+                tagger.score_keywords_with(["k3", "unknown"], &mut scratch, &mut scores, |keyword| unknown = keyword).unwrap();
+                assert_eq!(unknown, "unknown");
+                best.select(tagger.tags(), &scores, 3, &mut selected);
+                Selection::default().select(tagger.tags(), &scores, 3, &mut selected);
+            }
+            assert_eq!(ALLOCATIONS.with(Cell::get), before);
         }
-        assert_eq!(ALLOCATIONS.with(Cell::get), before);
     }
 }
 

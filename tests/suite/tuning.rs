@@ -48,6 +48,60 @@ fn tuned_thresholds_are_stored_and_serve() {
 }
 
 #[test]
+fn calibration_is_stored_and_serves() {
+    let place = Place::with_model();
+    place.text("tune m.tagm items.jsonl --out plain.tagm --threshold 0.5");
+    for method in ["platt", "isotonic"] {
+        let report = place.json(&format!("tune m.tagm items.jsonl --out n.tagm --calibrate {method}"));
+        let (before, after) = (place.json("eval m.tagm items.jsonl"), place.json("eval n.tagm items.jsonl"));
+        for measure in ["ece", "brier"] {
+            assert_eq!(report[format!("{measure}_before")], before[measure]);
+            assert_eq!(report[format!("{measure}_after")], after[measure]);
+        }
+        assert!(after["ece"].as_f64().unwrap() < 0.5 * before["ece"].as_f64().unwrap(), "{method}: {report}");
+        assert!(after["log_loss"].as_f64() < before["log_loss"].as_f64());
+        // What a map that never falls cannot change but by ties, and what stands in the report.
+        for tag in after["tags"].as_array().unwrap() {
+            let name = tag["tag"].as_str().unwrap();
+            let auc = |tag: &Value| tag["auc"].as_f64().unwrap();
+            assert!((auc(tag) - auc(of_tag(&before, name))).abs() < 0.02, "{method} {name}");
+            assert_eq!(of_tag(&report, name)["threshold"], tag["threshold"]);
+            assert_eq!(of_tag(&report, name)["f1"], tag["f1"]);
+        }
+        let new = Model::open(place.path("n.tagm")).unwrap();
+        let provenance = new.provenance().unwrap();
+        assert_eq!((provenance.get("calibrate.method"), provenance.get("calibrate.samples")), (Some(method), Some("400")));
+        assert!(new.sections().iter().any(|section| section.name() == "CALB"));
+        // It is fitted to what the network computes: the same bytes if it is calibrated anew, and whatever the threads.
+        place.text(&format!("tune n.tagm items.jsonl --out again.tagm --calibrate {method} --threads 3"));
+        assert!(fs::read(place.path("n.tagm")).unwrap() == fs::read(place.path("again.tagm")).unwrap());
+        // Other thresholds leave it alone.
+        place.text("tune n.tagm items.jsonl --out t.tagm --threshold 0.5");
+        assert_eq!(Model::open(place.path("t.tagm")).unwrap().extensions(), new.extensions());
+    }
+}
+
+#[test]
+fn a_threshold_that_is_not_chosen_anew_is_carried_over() {
+    let place = Place::with_model();
+    place.text("tune m.tagm items.jsonl --out n.tagm");
+    let decisions = |model: &str| {
+        let tagged = place.text(&format!("tag {model} items.jsonl --json"));
+        let lines = tagged.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.map(|line| line["tags"].as_array().unwrap().iter().filter(|tag| tag["tag"] == "low").count()).collect::<Vec<_>>()
+    };
+    // Nobody has "low" here, so nothing can be chosen for it; its scores change all the same.
+    place.write("none.jsonl", fs::read_to_string(place.path("items.jsonl")).unwrap().replace("\"low\"", "\"x\""));
+    place.text("tune n.tagm none.jsonl --out c.tagm --calibrate platt");
+    assert_ne!(threshold(&place, "c.tagm", "low"), threshold(&place, "n.tagm", "low"));
+    assert_eq!(decisions("c.tagm"), decisions("n.tagm"));
+    // A tag that is not asked for keeps scores and threshold.
+    place.text("tune n.tagm items.jsonl --out e.tagm --calibrate isotonic --tag even");
+    assert_eq!(threshold(&place, "e.tagm", "low"), threshold(&place, "n.tagm", "low"));
+    assert_eq!(decisions("e.tagm"), decisions("n.tagm"));
+}
+
+#[test]
 fn targets_are_reached_or_the_tag_is_never_given() {
     let place = Place::with_model();
     let report = place.json("tune m.tagm items.jsonl --out n.tagm --threshold recall:0.9");

@@ -1,6 +1,7 @@
 //! `tags`: commands about the tags of a model.
 
 mod near;
+mod taxonomy;
 
 use super::Session;
 use super::failure::Result;
@@ -15,10 +16,13 @@ pub(super) struct Arguments {
 enum Command {
     /// The tags nearest to one, by the cosine of their output weights
     Near(near::Arguments),
+    /// Which tags are alike, as a tree, and a proposal of groups
+    Taxonomy(taxonomy::Arguments),
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     match &arguments.command {
         Command::Near(arguments) => near::run(session, arguments),
+        Command::Taxonomy(arguments) => taxonomy::run(session, arguments),
     }
 }

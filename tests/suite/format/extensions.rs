@@ -75,6 +75,42 @@ fn extensions() {
 }
 
 #[test]
+fn calibrations_that_are_no_maps() {
+    let full = Parts::full();
+    let good = Pieces::of(&full.model().unwrap());
+    // Slope and end of three tags, then four knots.
+    let numbers = |bytes: &[u8]| bytes.chunks(4).map(|four| u32::from_le_bytes(four.try_into().unwrap())).collect::<Vec<_>>();
+    assert_eq!(numbers(good.clone().body("CALB"))[..6], [0x3F80_0000, 1, 0x3F00_0000, 3, 0x4000_0000, 4]);
+    let float = f32::to_bits;
+    for (place, value, wants) in [
+        (0, float(0.0), "a slope above 0"),
+        (0, float(f32::NAN), "a slope above 0"),
+        (1, 0, "at least one knot"),
+        (1, 4, "ends of knots"),
+        (3, 2, "knots"),
+        (5, 3, "bytes"),
+        (5, u32::MAX, "ends of knots"),
+        (8, float(2.5), "ascend"),
+        (9, float(0.5), "ascend"),
+        (12, float(-0.0), "not -0"),
+        (13, float(f32::INFINITY), "1e30"),
+    ] {
+        let mut bad = good.clone();
+        bad.body("CALB")[4 * place..][..4].copy_from_slice(&value.to_le_bytes());
+        let error = refused(&bad.bytes(), "CALB");
+        assert!(error.contains(wants), "{place}: {error}");
+    }
+    for length in [0, 7, 23, 24, 52, 57, 64] {
+        let mut bad = good.clone();
+        bad.body("CALB").resize(length, 0);
+        refused(&bad.bytes(), "CALB");
+    }
+    let mut parts = full;
+    parts.extensions.calibration = Some(Calibration::new(&[Curve::identity()]).unwrap());
+    assert!(matches!(parts.model(), Err(Error::Length { expected: 3, found: 1, .. })));
+}
+
+#[test]
 fn logit_errors_out_of_range() {
     let good = Pieces::of(&Parts::full().model().unwrap());
     for (measured, bound) in

@@ -8,6 +8,7 @@ mod extensions;
 use std::fs;
 
 use tagomatic::aligned::{self, Block};
+use tagomatic::calibration::{Calibration, Curve, Knot};
 use tagomatic::format::{Extensions, LogitError};
 use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
 use tagomatic::{Error, Model, ModelParts, Provenance, Tags, Vocabulary};
@@ -17,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 const NAMES: [&str; 12] = ["NETW", "GRPS", "VSLT", "VOFF", "VTXT", "TAGS", "TNAM", "WGT1", "BIA1", "WGT2", "BIA2", "PROV"];
 
 /// Further ones that this version knows, and their flags.
-const EXTENSIONS: [(&str, u32); 1] = [("LERR", 0)];
+const EXTENSIONS: [(&str, u32); 2] = [("CALB", 1), ("LERR", 0)];
 
 /// All that a model is made of, owned.
 struct Parts {
@@ -71,6 +72,9 @@ impl Parts {
     /// A small network with everything that a model can have.
     fn full() -> Parts {
         let mut parts = Parts::small();
+        let curve = Curve { slope: 0.5, knots: vec![Knot { from: -1.5, to: 0.25 }, Knot { from: 2.5, to: 0.25 }] };
+        let curves = [Curve::identity(), curve, Curve::linear(2.0, -1.0)];
+        parts.extensions.calibration = Some(Calibration::new(&curves).unwrap());
         parts.extensions.logit_error = Some(LogitError { measured: 0.125, bound: 0.5 });
         parts
     }

@@ -1,32 +1,78 @@
 //! Writing a file so that at every instant the old or the new one is there, whole.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
-/// Replaces the file at `path` by one with these bytes, or makes it: whatever fails, the old file stays.
+/// A file in the making, written piece by piece. It takes the place of the one at its path when it is published, and is gone if it is
+/// not.
 ///
-/// The bytes go to a new file in the same folder, are on the disk before that file gets its name, and the name is too before this
-/// returns. Someone who has the old file open or mapped keeps it. A file keeps its permissions; a symbolic link stays one.
+/// The bytes go to a new file in the same folder, are on the disk before that file gets its name, and the name is too before
+/// [`publish`](NewFile::publish) returns. Someone who has the old file open or mapped keeps it. A file keeps its permissions; a
+/// symbolic link stays one.
+#[derive(Debug)]
+pub struct NewFile {
+    // Dropped first: what it still holds is of no use to a file that goes.
+    writer: BufWriter<File>,
+    temp: Temp,
+    path: PathBuf,
+    given: PathBuf,
+    doing: &'static str,
+}
+
+impl NewFile {
+    /// Starts the file that is to stand at `path`. `doing` is what an error calls it, as in "save the model".
+    ///
+    /// # Errors
+    /// [`Error::Io`]; also if `path` is a folder, a device, or a read-only file.
+    pub fn create(path: &Path, doing: &'static str) -> Result<Self> {
+        let failed = |error| Error::io(path, doing, error);
+        let (temp, target) = prepare(path).map_err(failed)?;
+        let writer = BufWriter::with_capacity(1 << 16, temp.file.try_clone().map_err(failed)?);
+        Ok(NewFile { writer, temp, path: target, given: path.to_owned(), doing })
+    }
+
+    /// Puts the file in its place.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the old file stays then.
+    pub fn publish(self) -> Result<()> {
+        let NewFile { mut writer, temp, path, given, doing } = self;
+        writer.flush().and_then(|()| temp.publish(&path)).map_err(|error| Error::io(&given, doing, error))
+    }
+
+    /// An error of the system, from a write to this file.
+    #[must_use]
+    pub fn error(&self, error: io::Error) -> Error {
+        Error::io(&self.given, self.doing, error)
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+impl Seek for NewFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.writer.seek(to)
+    }
+}
+
+/// Replaces the file at `path` by one with these bytes, or makes it, as a [`NewFile`]: whatever fails, the old file stays.
 ///
 /// # Errors
 /// [`Error::Io`]; also if `path` is a folder, a device, or a read-only file.
 pub(crate) fn write(path: &Path, doing: &'static str, bytes: &[u8]) -> Result<()> {
-    write_with(path, doing, |file| file.write_all(bytes).map_err(|error| Error::io(path, doing, error)))
-}
-
-/// As [`write()`], with what `fill` writes to the new file.
-///
-/// # Errors
-/// As [`write()`], and whatever `fill` fails with.
-pub(crate) fn write_with(path: &Path, doing: &'static str, fill: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
-    let io = |error| Error::io(path, doing, error);
-    let (mut temp, to) = prepare(path).map_err(io)?;
-    fill(&mut temp.file)?;
-    publish(temp, &to).map_err(io)
+    try_write(path, bytes).map_err(|error| Error::io(path, doing, error))
 }
 
 /// Fails if [`write()`] would fail at `path` now, for want of a folder or a permission. Nothing is left behind.
@@ -35,6 +81,12 @@ pub(crate) fn write_with(path: &Path, doing: &'static str, fill: impl FnOnce(&mu
 /// As [`write()`].
 pub(crate) fn check(path: &Path, doing: &'static str) -> Result<()> {
     prepare(path).map(drop).map_err(|error| Error::io(path, doing, error))
+}
+
+fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (mut temp, path) = prepare(path)?;
+    temp.file.write_all(bytes)?;
+    temp.publish(&path)
 }
 
 /// Removes what processes that were killed while they wrote have left in `folder`, where nobody writes now.
@@ -48,15 +100,6 @@ pub(crate) fn sweep(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn publish(temp: Temp, path: &Path) -> io::Result<()> {
-    temp.file.sync_all()?;
-    temp.rename(path)?;
-    match path.parent() {
-        Some(folder) => sync_folder(folder_or_here(folder)),
-        None => Ok(()),
-    }
 }
 
 /// An empty file beside the one at `path`, to take its place; and where that place is, links followed.
@@ -108,6 +151,7 @@ const TEMP: &str = ".tagomatic-";
 const TEMP_END: &str = ".tmp";
 
 /// A new file that goes when dropped, unless it was renamed.
+#[derive(Debug)]
 struct Temp {
     file: File,
     path: PathBuf,
@@ -126,6 +170,16 @@ impl Temp {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Brings the file to the disk, then to `path`, then its name to the disk.
+    fn publish(self, path: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        self.rename(path)?;
+        match path.parent() {
+            Some(folder) => sync_folder(folder_or_here(folder)),
+            None => Ok(()),
         }
     }
 
@@ -182,6 +236,26 @@ mod tests {
         }
         write(&path, "save", b"four").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"four");
+    }
+
+    #[test]
+    fn a_file_is_there_when_it_is_published_and_not_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        write(&path, "save", b"old").unwrap();
+        for publish in [false, true] {
+            let mut new = NewFile::create(&path, "save").unwrap();
+            new.write_all(b"....new").unwrap();
+            new.seek(SeekFrom::Start(0)).unwrap();
+            new.write_all(b"very").unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"old");
+            if publish {
+                new.publish().unwrap();
+            }
+        }
+        assert_eq!((fs::read(&path).unwrap(), names(folder.path())), (b"verynew".to_vec(), vec!["a".to_owned()]));
+        let error = NewFile::create(&folder.path().join("no/a"), "save").unwrap_err();
+        assert!(matches!(error, Error::Io { doing: "save", .. }));
     }
 
     #[test]

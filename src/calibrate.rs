@@ -1,0 +1,344 @@
+//! Fits a [`Calibration`] to the logits that a model gives to validation data.
+//!
+//! | method | map of a tag | source |
+//! | --- | --- | --- |
+//! | [`Method::Platt`] | `a·z + b`, a > 0 | Platt 1999, with his smoothed targets; Newton's method as in Lin, Lin & Weng 2007 |
+//! | [`Method::Isotonic`] | through the means of the pools that adjacent violators form, linear between them | Oron & Flournoy 2017, *Centered isotonic regression* |
+//!
+//! Interpolation instead of the usual steps keeps the order of items that a step would tie. A tag with too few positives or
+//! negatives for a map of its own gets the one that is fitted to the pairs of all tags together.
+
+use crate::calibration::{Curve, Knot, LARGEST};
+use crate::csr::Csr;
+use crate::error::{Error, Result};
+use crate::ln::{exp, ln};
+use crate::metrics::for_each_column;
+use crate::named::named;
+
+/// How logits are mapped to calibrated ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// A slope and a shift.
+    Platt,
+    /// Any map that does not fall.
+    Isotonic,
+}
+
+named!(Method, "calibrate", "platt or isotonic", {
+    Platt => "platt",
+    Isotonic => "isotonic",
+});
+
+/// The maps that were found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fitted {
+    /// The map of each tag.
+    pub curves: Vec<Curve>,
+    /// Tags that have the common map, for want of items.
+    pub pooled: Vec<usize>,
+}
+
+impl Method {
+    /// Positives, and negatives, from which on a tag has a map of its own.
+    #[must_use]
+    pub const fn needs(self) -> usize {
+        match self {
+            Method::Platt => 10,
+            Method::Isotonic => 50,
+        }
+    }
+
+    fn fit(self, pairs: &mut Pairs) -> Curve {
+        match self {
+            Method::Platt => platt(pairs),
+            Method::Isotonic => isotonic(pairs),
+        }
+    }
+}
+
+/// Fits maps to `logits`, samples x tags, row-major: those that the network computes, before any calibration. Row i of `truth` holds
+/// the tags of sample i. The maps depend on nothing but these.
+///
+/// # Errors
+/// [`Error::Length`] unless there are as many logits; [`Error::Sample`] for one that is not finite.
+pub fn fit(method: Method, logits: &[f32], tags: usize, truth: &Csr) -> Result<Fitted> {
+    Error::check_length("logits (samples x tags)", truth.len().saturating_mul(tags), logits.len())?;
+    if let Some(place) = logits.iter().position(|logit| !logit.is_finite()) {
+        let expected = format!("a finite logit for tag {}", place % tags);
+        return Err(Error::Sample { sample: place / tags, expected, found: logits[place].to_string() });
+    }
+    let positives = truth.transposed(tags);
+    let mut curves: Vec<Option<Curve>> = vec![None; tags];
+    let mut pairs = Pairs::default();
+    for_each_column(logits, tags, |tag, column| {
+        let of_tag = positives.row(tag);
+        if of_tag.len() >= method.needs() && column.len() - of_tag.len() >= method.needs() {
+            pairs.clear();
+            pairs.extend(column, of_tag, 1);
+            curves[tag] = Some(method.fit(&mut pairs));
+        }
+    });
+    let pooled: Vec<usize> = (0..tags).filter(|&tag| curves[tag].is_none()).collect();
+    let common = if pooled.is_empty() {
+        Curve::identity()
+    } else {
+        pairs.clear();
+        let every = logits.len().div_ceil(POOLED).max(1);
+        for_each_column(logits, tags, |tag, column| pairs.extend(column, positives.row(tag), every));
+        // Without a positive, or without a negative, there is nothing to learn about either.
+        if pairs.positives == 0 || pairs.positives == pairs.all.len() { Curve::identity() } else { method.fit(&mut pairs) }
+    };
+    let curves = curves.into_iter().map(|curve| curve.unwrap_or_else(|| common.clone())).collect();
+    Ok(Fitted { curves, pooled })
+}
+
+/// About as many pairs as the common map is fitted to: of more, those of every second, third, ... sample are taken.
+const POOLED: usize = 1 << 22;
+
+/// Logits, and whether the tag was there.
+#[derive(Default)]
+struct Pairs {
+    all: Vec<(f64, bool)>,
+    positives: usize,
+}
+
+impl Pairs {
+    fn clear(&mut self) {
+        self.all.clear();
+        self.positives = 0;
+    }
+
+    /// Adds the logits of a tag, of one sample in `every`; the samples `positives` have it.
+    fn extend(&mut self, logits: &[f64], positives: &[u32], every: usize) {
+        let start = self.all.len();
+        self.all.extend(logits.iter().step_by(every).map(|&logit| (logit, false)));
+        for sample in positives.iter().map(|&sample| sample as usize).filter(|sample| sample.is_multiple_of(every)) {
+            self.all[start + sample / every].1 = true;
+            self.positives += 1;
+        }
+    }
+
+    /// What a certain yes and a certain no are taken for: with n of a kind, n + 1 of n + 2.
+    fn targets(&self) -> (f64, f64) {
+        let (positives, negatives) = (self.positives as f64, (self.all.len() - self.positives) as f64);
+        ((positives + 1.0) / (positives + 2.0), 1.0 / (negatives + 2.0))
+    }
+}
+
+/// Slopes are not below this: a tag whose items the network orders wrongly is left almost without order, not turned round.
+const LEAST_SLOPE: f64 = 1e-3;
+
+/// Minimises the log-loss of `a·z + b` with the smoothed targets.
+fn platt(pairs: &Pairs) -> Curve {
+    let (yes, no) = pairs.targets();
+    let n = pairs.all.len() as f64;
+    let loss = |a: f64, b: f64| -> f64 {
+        let of = |&(z, is_positive): &(f64, bool)| {
+            let u = a * z + b;
+            let target = if is_positive { yes } else { no };
+            // softplus(u) - target·u
+            u.max(0.0) + ln(1.0 + exp(-u.abs())) - target * u
+        };
+        pairs.all.iter().map(of).sum::<f64>() / n
+    };
+    let (mut a, mut b) = (1.0, 0.0);
+    let mut best = loss(a, b);
+    for _ in 0..50 {
+        // Gradient and Hessian, which a little ridge keeps invertible where all logits are the same.
+        let (mut ga, mut gb, mut haa, mut hab, mut hbb) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        for &(z, is_positive) in &pairs.all {
+            let u = a * z + b;
+            let e = exp(-u.abs());
+            let p = if u >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) };
+            let error = p - if is_positive { yes } else { no };
+            let weight = p * (1.0 - p);
+            ga += error * z;
+            gb += error;
+            haa += weight * z * z;
+            hab += weight * z;
+            hbb += weight;
+        }
+        let ridge = 1e-9 * n;
+        (haa, hbb) = (haa + ridge, hbb + ridge);
+        let determinant = haa * hbb - hab * hab;
+        let (da, db) = ((hbb * ga - hab * gb) / determinant, (haa * gb - hab * ga) / determinant);
+        let mut step = 1.0;
+        let found = loop {
+            let next = ((a - step * da).max(LEAST_SLOPE), b - step * db);
+            let value = loss(next.0, next.1);
+            // NaN is no improvement.
+            if value < best {
+                break Some((next, value));
+            }
+            step /= 2.0;
+            if step < 1e-8 {
+                break None;
+            }
+        };
+        let Some((next, value)) = found else { break };
+        let gain = best - value;
+        ((a, b), best) = (next, value);
+        if gain <= 1e-12 * best {
+            break;
+        }
+    }
+    Curve::linear(number(a), number(b))
+}
+
+/// As a number of a map: in its range, and 0 without a sign.
+fn number(x: f64) -> f32 {
+    (x as f32).clamp(-LARGEST, LARGEST) + 0.0
+}
+
+/// Neighbours that were pooled.
+struct Pool {
+    logits: f64,
+    positives: f64,
+    pairs: f64,
+}
+
+impl Pool {
+    fn rate(&self) -> f64 {
+        self.positives / self.pairs
+    }
+}
+
+fn isotonic(pairs: &mut Pairs) -> Curve {
+    let (yes, no) = pairs.targets();
+    // By logit; the order of equals does not matter, they are one pool.
+    pairs.all.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    let mut pools: Vec<Pool> = Vec::new();
+    for equal in pairs.all.chunk_by(|a, b| a.0 == b.0) {
+        let count = equal.len() as f64;
+        let positives = equal.iter().filter(|pair| pair.1).count() as f64;
+        let mut pool = Pool { logits: equal[0].0 * count, positives, pairs: count };
+        while let Some(last) = pools.pop_if(|last| last.rate() >= pool.rate()) {
+            pool.logits += last.logits;
+            pool.positives += last.positives;
+            pool.pairs += last.pairs;
+        }
+        pools.push(pool);
+    }
+    let mut knots: Vec<Knot> = Vec::with_capacity(pools.len());
+    for pool in &pools {
+        let rate = pool.rate().clamp(no, yes);
+        let knot = Knot { from: number(pool.logits / pool.pairs), to: number(ln(rate) - ln(1.0 - rate)) };
+        // Two means can be one number in `f32`.
+        knots.pop_if(|last| last.from >= knot.from);
+        knots.push(knot);
+    }
+    Curve { slope: 1.0, knots }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibration::Calibration;
+    use crate::rng::{Philox, unit};
+
+    fn sigma(x: f64) -> f64 {
+        1.0 / (1.0 + (-x).exp())
+    }
+
+    /// Logits spread over [-6, 6), and tags that are there as often as `probability` of the logit and the tag says.
+    fn sample(samples: u32, tags: usize, probability: impl Fn(f64, usize) -> f64) -> (Vec<f32>, Csr) {
+        let rng = Philox::new(5);
+        let (mut logits, mut truth) = (Vec::new(), Csr::new());
+        for i in 0..samples {
+            let mut row = Vec::new();
+            for tag in 0..tags {
+                let [a, b, ..] = rng.block([i, tag as u32, 0, 0]);
+                let logit = 12.0 * unit(a) - 6.0;
+                logits.push(logit);
+                row.extend((f64::from(unit(b)) < probability(f64::from(logit), tag)).then_some(tag as u32));
+            }
+            truth.push(row).unwrap();
+        }
+        (logits, truth)
+    }
+
+    #[test]
+    fn platt_finds_the_slope_and_the_shift() {
+        let (logits, truth) = sample(40_000, 2, |z, tag| if tag == 0 { sigma(0.5 * z - 1.0) } else { sigma(2.0 * z + 0.5) });
+        let Fitted { curves, pooled } = fit(Method::Platt, &logits, 2, &truth).unwrap();
+        assert!(pooled.is_empty());
+        for (curve, (a, b)) in curves.iter().zip([(0.5, -1.0), (2.0, 0.5)]) {
+            assert!((curve.slope - a).abs() < 0.05 && (curve.knots[0].to - b).abs() < 0.06, "{curve:?}");
+            assert_eq!((curve.knots.len(), curve.knots[0].from), (1, 0.0));
+        }
+    }
+
+    #[test]
+    fn isotonic_finds_any_rising_map() {
+        // No sigmoid: it rises like a square.
+        let truth_of = |z: f64| 0.05 + 0.9 * ((z + 6.0) / 12.0) * ((z + 6.0) / 12.0);
+        let (logits, truth) = sample(40_000, 1, |z, _| truth_of(z));
+        let Fitted { curves, pooled } = fit(Method::Isotonic, &logits, 1, &truth).unwrap();
+        assert!(pooled.is_empty());
+        for z in [-5.0, -3.0, -1.0, 0.0, 2.0, 4.0, 5.0] {
+            let found = sigma(f64::from(curves[0].map(z)));
+            assert!((found - truth_of(f64::from(z))).abs() < 0.04, "{z}: {found}");
+        }
+        Calibration::new(&curves).unwrap();
+    }
+
+    #[test]
+    fn pools_by_hand() {
+        // Sorted: - + - + +; the second and the third are pooled.
+        let mut pairs = Pairs::default();
+        pairs.extend(&[3.0, 0.0, 2.0, 1.0, 4.0], &[0, 3, 4], 1);
+        let curve = isotonic(&mut pairs);
+        let mut third = Pairs::default();
+        third.extend(&[3.0, 0.0, 2.0, 1.0, 4.0], &[0, 3, 4], 3);
+        assert_eq!((third.all, third.positives), (vec![(3.0, true), (1.0, true)], 2));
+        let (yes, no) = (4.0_f64 / 5.0, 1.0_f64 / 4.0);
+        let logit = |p: f64| (p / (1.0 - p)).ln();
+        let expected = [(0.0, logit(no)), (1.5, 0.0), (3.5, logit(yes))];
+        assert_eq!(curve.knots.len(), 3, "{curve:?}");
+        for (knot, (from, to)) in curve.knots.iter().zip(expected) {
+            assert!(knot.from == from && (f64::from(knot.to) - to).abs() < 1e-6, "{knot:?}");
+        }
+    }
+
+    #[test]
+    fn rare_tags_share_a_map() {
+        // Tag 1 has nearly no positives, tag 2 nearly no negatives.
+        let (logits, truth) = sample(3000, 3, |z, tag| [sigma(0.5 * z), 0.001, 0.999][tag]);
+        for method in [Method::Platt, Method::Isotonic] {
+            let Fitted { curves, pooled } = fit(method, &logits, 3, &truth).unwrap();
+            assert_eq!(pooled, [1, 2]);
+            assert_eq!(curves[1], curves[2]);
+            assert_ne!(curves[0], curves[1]);
+        }
+    }
+
+    /// All that validation data can be, short of something that is no data.
+    #[test]
+    fn every_fit_is_a_map() {
+        let rng = Philox::new(8);
+        for case in 0..200_u32 {
+            let samples = [0, 1, 30, 200][case as usize % 4];
+            let word = |i: u32| rng.block([i, case, 0, 0]);
+            let scale = [0.0, 1.0, 1e-30, 1e20, f32::MAX][case as usize / 4 % 5];
+            let (mut logits, mut truth) = (Vec::new(), Csr::new());
+            for i in 0..samples {
+                let [a, b, c, _] = word(i);
+                logits.extend([scale * (2.0 * unit(a) - 1.0), scale * (2.0 * unit(b) - 1.0).round()]);
+                // Also tags that the logits have the wrong way round, and tags that all have.
+                let wrong = unit(a) < 0.5;
+                truth
+                    .push([(wrong, 0), (c % 3 > 0 || case % 7 == 0, 1)].into_iter().filter_map(|(has, tag)| has.then_some(tag)))
+                    .unwrap();
+            }
+            for method in [Method::Platt, Method::Isotonic] {
+                let fitted = fit(method, &logits, 2, &truth).unwrap();
+                Calibration::new(&fitted.curves).unwrap_or_else(|error| panic!("{method} {case}: {error}"));
+                assert_eq!(fit(method, &logits, 2, &truth).unwrap(), fitted);
+            }
+        }
+        assert!(matches!(fit(Method::Platt, &[0.0], 2, &Csr::new()), Err(Error::Length { .. })));
+        let mut truth = Csr::new();
+        truth.push([0]).unwrap();
+        assert!(matches!(fit(Method::Platt, &[0.0, f32::NAN], 2, &truth), Err(Error::Sample { sample: 0, .. })));
+    }
+}

@@ -1,0 +1,113 @@
+//! `features`: what a model says of items, for another model or another program to learn from.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tagomatic::Tagger;
+use tagomatic::atomic::NewFile;
+use tagomatic::data::{Format, write_item};
+use tagomatic::features::{DecidedTags, Features, Kind, write_npy};
+
+use super::failure::{Failure, Result};
+use super::load::{self, Items, ReadCounts, Reading};
+use super::{Session, output};
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The model; the file must not be changed in place meanwhile (rename a new one over it)
+    model: PathBuf,
+    /// Items
+    #[arg(required = true)]
+    file: Vec<PathBuf>,
+    /// Where they go: a NumPy file; with `--what keywords` JSON Lines, and - is standard output
+    #[arg(long, value_name = "F.npy")]
+    out: PathBuf,
+    /// Scores, calibrated logits, 1 or 0 by the thresholds; or items whose keywords are the tags that were given
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = What::Confidences)]
+    what: What,
+    /// The hidden units
+    #[arg(long, conflicts_with = "what")]
+    hidden: bool,
+    #[command(flatten)]
+    reading: Reading,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    Confidences,
+    Logits,
+    Decisions,
+    Keywords,
+}
+
+#[derive(Serialize)]
+struct Document {
+    rows: u64,
+    columns: usize,
+    #[serde(flatten)]
+    read: ReadCounts,
+}
+
+pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
+    let Arguments { model, file, out, what, hidden, reading } = arguments;
+    let to_stdout = out == Path::new("-");
+    let kind = match what {
+        _ if *hidden => Some(Kind::Hidden),
+        What::Confidences => Some(Kind::Confidences),
+        What::Logits => Some(Kind::Logits),
+        What::Decisions => Some(Kind::Decisions),
+        What::Keywords => None,
+    };
+    if to_stdout && kind.is_some() {
+        let expected =
+            "--out: expected a file, found -: a NumPy file starts with its number of rows, which is known at the end";
+        return Err(Failure::Usage(expected.to_owned()));
+    }
+    load::check_apart("--out", out, file.iter().chain([model]))?;
+    let tagger = session.tagger(load::model(model)?)?;
+    let mut items = Items::new(file, *reading)?;
+    let (rows, columns) = match kind {
+        Some(kind) => {
+            let mut features = Features::new(&tagger, kind);
+            (write_npy(&mut features, &mut items, out)?, features.columns())
+        }
+        None if to_stdout => (write_items(&tagger, &mut items, |line| output::print(line))?, tagger.tags().len()),
+        None => {
+            let mut file = NewFile::create(out, "write the items")?;
+            let rows = write_items(&tagger, &mut items, |line| Ok(file.write_all(line).map_err(|error| file.error(error))?))?;
+            file.publish()?;
+            (rows, tagger.tags().len())
+        }
+    };
+    let document = Document { rows, columns, read: items.counts() };
+    let results = if session.json { output::json(&document)? } else { document.text(out) };
+    if to_stdout {
+        output::print_aside(&results);
+        return Ok(());
+    }
+    output::print(results)
+}
+
+/// Writes items whose keywords are their tags; returns how many.
+fn write_items(tagger: &Tagger, items: &mut Items<'_>, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<u64> {
+    let mut decided = DecidedTags::new(tagger);
+    let mut rows = 0_usize;
+    for item in items {
+        let mut line = Vec::new();
+        write_item(&mut line, "-", Format::JsonLines, rows, &decided.item(item?)?)?;
+        write(&line)?;
+        rows += 1;
+    }
+    Ok(rows as u64)
+}
+
+impl Document {
+    /// For people.
+    fn text(&self, out: &Path) -> String {
+        let mut rows = vec![("rows", output::count(self.rows)), ("columns", output::count(self.columns))];
+        rows.extend(output::counts(&self.read.rows()));
+        rows.push(("saved", out.display().to_string()));
+        output::list(&rows)
+    }
+}

@@ -1,0 +1,196 @@
+//! A tagger whose model is replaced while it serves.
+//!
+//! A [`LiveTagger`] holds the newest [`Version`] of a model. A new one is checked in full and held against the old one's [`Contract`]
+//! before anybody sees it; then it is there for all readers at once, none of which waits. Whoever is in the middle of a request
+//! finishes it with the version that it began with, and a version is freed when its last reader lets go of it.
+//!
+//! ```
+//! use tagomatic::live::{Contract, LiveTagger};
+//! use tagomatic::{Model, Result};
+//!
+//! # fn main() -> Result<()> {
+//! let live = LiveTagger::new(Model::open("models/movies.tagm")?, Contract::Same);
+//!
+//! // In every thread that serves:
+//! let mut reader = live.reader();
+//! let mut scores = vec![0.0; reader.version().tagger().tags().len()];
+//! let (version, scratch) = reader.newest();
+//! version.tagger().score_keywords(["zombie"], scratch, &mut scores)?;
+//! assert_eq!(version.generation(), 1);
+//!
+//! // In any thread, when a new file has been published by renaming it to this name:
+//! assert_eq!(live.reload("models/movies.tagm")?, 2);
+//! assert_eq!(reader.newest().0.generation(), 2);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::error::{Error, Result};
+use crate::format::Model;
+use crate::kernels::Level;
+use crate::tagger::{Scratch, Tagger};
+use crate::tags::Tag;
+
+/// What a new version must share with the one before it. Thresholds and weights may always change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contract {
+    /// The same keywords and tags with the same ids in the same order: ids and places of scores that callers keep stay right.
+    Same,
+    /// The same, and there may be more keywords and tags behind them: callers size their buffers by each version.
+    Extends,
+    /// Nothing: callers look up keywords and tags in each version.
+    Any,
+}
+
+/// A tagger with the number of its generation.
+#[derive(Debug)]
+pub struct Version {
+    tagger: Tagger,
+    generation: u64,
+}
+
+impl Version {
+    /// The tagger.
+    #[must_use]
+    pub fn tagger(&self) -> &Tagger {
+        &self.tagger
+    }
+
+    /// How many versions there have been with this one: 1 for the first.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+/// The newest version of a model, for any number of readers; see the [module](self).
+#[derive(Debug)]
+pub struct LiveTagger {
+    newest: ArcSwap<Version>,
+    contract: Contract,
+    level: Level,
+    /// Held while a version is replaced, so that each is checked against the one that it follows.
+    publishing: Mutex<()>,
+}
+
+impl LiveTagger {
+    /// The first version, on the best kernels of this machine. Those that follow keep to `contract`.
+    #[must_use]
+    pub fn new(model: Model, contract: Contract) -> Self {
+        Self::of(Tagger::new(model), contract)
+    }
+
+    /// The same at a given kernel level, at which the versions that follow run too.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedLevel`].
+    pub fn with_level(model: Model, contract: Contract, level: Level) -> Result<Self> {
+        Ok(Self::of(Tagger::with_level(model, level)?, contract))
+    }
+
+    fn of(tagger: Tagger, contract: Contract) -> Self {
+        let level = tagger.level();
+        let newest = ArcSwap::from_pointee(Version { tagger, generation: 1 });
+        LiveTagger { newest, contract, level, publishing: Mutex::new(()) }
+    }
+
+    /// The newest version. For a thread that serves many requests a [`LiveTagger::reader`] is cheaper.
+    #[must_use]
+    pub fn newest(&self) -> Arc<Version> {
+        self.newest.load_full()
+    }
+
+    /// A reader for one thread.
+    #[must_use]
+    pub fn reader(&self) -> Reader<'_> {
+        let version = self.newest();
+        Reader { live: self, scratch: version.tagger.scratch(), version }
+    }
+
+    /// Reads a model, checks all of it, and replaces the newest version by it; returns its generation. To be told that a file has
+    /// changed is the caller's.
+    ///
+    /// # Errors
+    /// As [`Model::open`] and [`LiveTagger::publish`]; then the old version stays.
+    pub fn reload(&self, path: impl AsRef<Path>) -> Result<u64> {
+        self.publish(Model::open(path)?)
+    }
+
+    /// Checks all of `model`, mapped ones too, and replaces the newest version by it; returns its generation.
+    ///
+    /// # Errors
+    /// As [`Model::verify`]; [`Error::Contract`] if it does not keep the contract. Then the old version stays.
+    pub fn publish(&self, model: Model) -> Result<u64> {
+        model.verify()?;
+        let tagger = Tagger::with_level(model, self.level)?;
+        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.newest();
+        self.contract.check(old.tagger.model(), tagger.model())?;
+        let generation = old.generation + 1;
+        self.newest.store(Arc::new(Version { tagger, generation }));
+        Ok(generation)
+    }
+}
+
+impl Contract {
+    /// Fails unless `new` may follow `old`.
+    fn check(self, old: &Model, new: &Model) -> Result<()> {
+        if self == Contract::Any {
+            return Ok(());
+        }
+        let (keywords, new_keywords) = (old.vocabulary(), new.vocabulary());
+        let (tags, new_tags) = (old.tags(), new.tags());
+        for (what, old, new) in [("keywords", keywords.len(), new_keywords.len()), ("tags", tags.len(), new_tags.len())] {
+            if new < old || self == Contract::Same && new != old {
+                let expected = if self == Contract::Same { old.to_string() } else { format!("at least {old}") };
+                return Err(Error::Contract { what, expected, found: new.to_string() });
+            }
+        }
+        if !new_keywords.extends(keywords) {
+            let differs = keywords.iter().zip(new_keywords.iter()).enumerate().find(|(_, (old, new))| old != new);
+            let (id, (old, new)) = differs.unwrap_or_default();
+            return Err(Error::Contract {
+                what: "keywords",
+                expected: format!("{old:?} with id {id}"),
+                found: format!("{new:?}"),
+            });
+        }
+        let named = |tag: &Tag| format!("{:?} with id {}", tag.name, tag.id);
+        match tags.iter().zip(new_tags).map(|(old, new)| (named(old), named(new))).find(|(old, new)| old != new) {
+            Some((expected, found)) => Err(Error::Contract { what: "tags", expected, found }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A reader of a [`LiveTagger`] with the buffers of one thread.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    live: &'a LiveTagger,
+    version: Arc<Version>,
+    scratch: Scratch,
+}
+
+impl Reader<'_> {
+    /// The version that the last [`Reader::newest`] gave.
+    #[must_use]
+    pub fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// The newest version, and buffers for its tagger: made anew, with an allocation, only where the version is another one than
+    /// before. It waits for nobody.
+    pub fn newest(&mut self) -> (&Version, &mut Scratch) {
+        let newest = self.live.newest.load();
+        if newest.generation != self.version.generation {
+            self.version = Arc::clone(&newest);
+            self.scratch = self.version.tagger.scratch();
+        }
+        (&self.version, &mut self.scratch)
+    }
+}

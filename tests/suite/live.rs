@@ -1,0 +1,126 @@
+//! A model is replaced while it serves.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use tagomatic::aligned::Block;
+use tagomatic::format::Extensions;
+use tagomatic::live::{Contract, LiveTagger};
+use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
+use tagomatic::{Error, Level, Model, ModelParts, Provenance, Tagger, Tags, Vocabulary};
+
+/// A model whose every score is the sigmoid of `bias`: without keywords' weights, so that a torn answer would show.
+fn model(bias: f32, keywords: &[&str], tags: &[&str]) -> Model {
+    let shape = Shape::new(keywords.len(), 16, &[tags.len()], OutputLayout::Panels).unwrap();
+    let zeros = |blocks| vec![Block::ZERO; blocks];
+    let mut b2 = zeros(shape.slot_blocks());
+    tagomatic::aligned::as_floats_mut(&mut b2)[..tags.len()].fill(bias);
+    let (w1, b1, w2) = (zeros(shape.w1_blocks()), zeros(shape.row_blocks()), zeros(shape.w2_blocks()));
+    ModelParts {
+        weights: Weights { w1: &w1, b1: &b1, w2: &w2, b2: &b2 },
+        network: &Network { shape, pooling: Pooling::Sum, activation: Activation::Relu, eps: 1e-4 },
+        vocabulary: Vocabulary::from_keywords(keywords).unwrap().view(),
+        tags: &Tags::from_names(tags.iter().copied()).unwrap(),
+        provenance: &Provenance::new(),
+        extensions: &Extensions::default(),
+    }
+    .to_model()
+    .unwrap()
+}
+
+const KEYWORDS: [&str; 3] = ["sea", "war", "love"];
+const TAGS: [&str; 2] = ["a", "b"];
+
+#[test]
+fn a_new_version_keeps_the_contract_or_the_old_one_stays() {
+    let first = || model(0.0, &KEYWORDS, &TAGS);
+    let longer = || model(1.0, &["sea", "war", "love", "sky"], &["a", "b", "c"]);
+    let cases: [(Model, [bool; 3], &str); 6] = [
+        (model(1.0, &KEYWORDS, &TAGS), [true, true, true], ""),
+        (longer(), [false, true, true], "keywords: expected 3"),
+        (model(1.0, &KEYWORDS, &["a"]), [false, false, true], "tags: expected"),
+        (model(1.0, &["sea", "love", "war"], &TAGS), [false, false, true], "keywords: expected \"war\" with id 1"),
+        (model(1.0, &["sea", "warl", "ove"], &TAGS), [false, false, true], "keywords: expected \"war\" with id 1"),
+        (model(1.0, &KEYWORDS, &["a", "c"]), [false, false, true], "tags: expected \"b\" with id 1"),
+    ];
+    for (new, allowed, words) in cases {
+        for (contract, allowed) in [Contract::Same, Contract::Extends, Contract::Any].into_iter().zip(allowed) {
+            let live = LiveTagger::with_level(first(), contract, Level::Scalar).unwrap();
+            let mut reader = live.reader();
+            match live.publish(Model::from_bytes(new.bytes()).unwrap()) {
+                Ok(generation) => assert!(allowed && generation == 2, "{contract:?} {words}"),
+                Err(error) => {
+                    assert!(!allowed && matches!(error, Error::Contract { .. }), "{contract:?} {error}");
+                    assert!(error.to_string().contains(words) || contract == Contract::Extends, "{error}");
+                }
+            }
+            let (version, scratch) = reader.newest();
+            assert_eq!((version.generation(), version.tagger().level()), (1 + u64::from(allowed), Level::Scalar));
+            let mut scores = vec![0.0; version.tagger().tags().len()];
+            version.tagger().score(&[0, 1], scratch, &mut scores).unwrap();
+            assert_eq!(scores[0] > 0.6, allowed);
+        }
+    }
+}
+
+#[test]
+fn a_broken_file_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.tagm");
+    let live = LiveTagger::new(model(0.0, &KEYWORDS, &TAGS), Contract::Same);
+    assert!(matches!(live.reload(&path), Err(Error::Io { .. })));
+    let bytes = model(1.0, &KEYWORDS, &TAGS).bytes().to_vec();
+    std::fs::write(&path, &bytes[..bytes.len() - 64]).unwrap();
+    assert!(matches!(live.reload(&path), Err(Error::Model { .. })));
+    assert_eq!(live.newest().generation(), 1);
+    std::fs::write(&path, &bytes).unwrap();
+    assert_eq!(live.reload(&path).unwrap(), 2);
+}
+
+/// Threads score without a pause while versions change under them, broken ones among them: every answer is that of one version,
+/// versions never go back, and old ones are freed.
+#[test]
+fn readers_never_see_half_a_version() {
+    const SWAPS: u64 = 100;
+    const ANSWERS: u64 = 100_000;
+    let bias = |generation: u64| generation as f32 / 64.0 - 1.0;
+    // Versions alternate between two numbers of tags, so a scratch of the one does not fit the other.
+    let of = |generation: u64| model(bias(generation), &KEYWORDS, if generation % 2 == 1 { &TAGS } else { &["a", "b", "c"] });
+    let live = LiveTagger::new(of(1), Contract::Any);
+    let (answers, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let mut reader = live.reader();
+                let (mut scores, mut last) = (vec![0.0; 3], 0);
+                while !done.load(Ordering::Relaxed) {
+                    let (version, scratch) = reader.newest();
+                    let scores = &mut scores[..version.tagger().tags().len()];
+                    version.tagger().score(&[0, 2], scratch, scores).unwrap();
+                    let expected = 1.0 / (1.0 + (-bias(version.generation())).exp());
+                    assert!(scores.iter().all(|score| (score - expected).abs() < 1e-6));
+                    assert!(version.generation() >= last);
+                    last = version.generation();
+                    answers.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let mut old: Vec<Weak<_>> = Vec::new();
+        for swap in 1..=SWAPS {
+            while answers.load(Ordering::Relaxed) < swap * ANSWERS / SWAPS {
+                std::thread::yield_now();
+            }
+            old.push(Arc::downgrade(&live.newest()));
+            let mut broken = of(swap + 1).bytes().to_vec();
+            broken[200] ^= 1;
+            assert!(Model::from_bytes(&broken).and_then(|model| live.publish(model)).is_err());
+            assert_eq!(live.publish(of(swap + 1)).unwrap(), swap + 1);
+        }
+        done.store(true, Ordering::Relaxed);
+        // The readers are gone when the scope ends; `old` is looked at after that.
+        old
+    })
+    .into_iter()
+    .for_each(|old| assert!(old.upgrade().is_none()));
+    assert_eq!(live.newest().tagger().signature().unwrap(), Tagger::new(of(SWAPS + 1)).signature().unwrap());
+}
