@@ -114,8 +114,15 @@ impl Philox {
     /// A permutation of `0..n` for `epoch`: items by ascending key.
     #[must_use]
     pub fn permutation(self, n: u32, epoch: u32) -> Vec<u32> {
-        let mut keyed: Vec<(u64, u32)> =
-            (0..n).map(|item| (self.key64([item, 0, epoch, Stream::Shuffle as u32]), item)).collect();
+        self.shuffled(n, epoch, 0, 1)
+    }
+
+    /// Part `part` of `parts` of [`Philox::permutation`]: the items whose keys are in that part of all keys. Parts are about as long
+    /// as each other; in order they are the whole.
+    #[must_use]
+    pub fn shuffled(self, n: u32, epoch: u32, part: u64, parts: u64) -> Vec<u32> {
+        let keys = (0..n).map(|item| (self.key64([item, 0, epoch, Stream::Shuffle as u32]), item));
+        let mut keyed: Vec<(u64, u32)> = keys.filter(|(key, _)| bounded(*key, parts) == part).collect();
         keyed.sort_unstable();
         keyed.into_iter().map(|(_, item)| item).collect()
     }

@@ -1,6 +1,7 @@
 //! `train`: tagged items become a model.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use tagomatic::Model;
@@ -49,6 +50,12 @@ pub(super) struct Arguments {
     /// Options in TOML, by their names below, as in: lr = 0.1; what is typed wins
     #[arg(long, value_name = "C.toml")]
     config: Option<PathBuf>,
+    /// Go on from this model: its weights, keywords and tags are kept, new ones are added. It must not be changed in place meanwhile
+    #[arg(long, value_name = "M.tagm")]
+    init: Option<PathBuf>,
+    /// Keep items in files in this folder, not in memory: for data that are larger. The files have no names and go with the program
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
     #[command(flatten)]
     options: Options,
     #[command(flatten)]
@@ -209,7 +216,18 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     if penalty.is_some() != penalty_weight.is_some() {
         return Err(Failure::Usage("--penalty, --penalty-weight: expected both, found one".to_owned()));
     }
-    let config = arguments.options.config();
+    let mut config = arguments.options.config();
+    let init = arguments.init.as_ref().map(|model| load::model(model)).transpose()?;
+    if let Some(model) = &init {
+        // What was not asked for is as in the model.
+        let (network, default) = (model.network(), TrainConfig::default());
+        if config.hidden == default.hidden {
+            config.hidden = network.shape.hidden();
+        }
+        if config.activation == default.activation {
+            config.activation = network.activation;
+        }
+    }
     config.validate()?;
     let to_stdout = out == Path::new("-");
     if let Some(curve) = arguments.course.curve() {
@@ -220,8 +238,12 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         Model::check_save(out).map_err(Failure::saving)?;
     }
 
-    let (corpus, read) = load::corpus(Items::new(data, *reading)?)?;
-    let set = TrainingSet::new(corpus, arguments.min_count).map_err(|error| Failure::in_files(error, data))?;
+    let (corpus, read) = load::corpus(Items::new(data, *reading)?, arguments.cache.as_deref())?;
+    let set = match init {
+        None => TrainingSet::new(corpus, arguments.min_count),
+        Some(model) => TrainingSet::extending(Arc::new(model), corpus, arguments.min_count),
+    };
+    let set = set.map_err(|error| Failure::in_files(error, data))?;
     let keyword = |keyword: &str| set.vocabulary().get(keyword);
     let encode = |file| load::encode(std::slice::from_ref(file), *reading, keyword, set.tags());
     let valid = valid.as_ref().map(encode).transpose()?;

@@ -80,11 +80,11 @@ pub(crate) mod files {
     use xxhash_rust::xxh3::Xxh3Default;
 
     use super::super::dataset::{Dataset, Pushed, check_weight};
+    use crate::atomic::Scratch;
     use crate::column::{Backing, Column};
     use crate::csr::Csr;
     use crate::error::{Error, Result};
     use crate::format::MappedScratch;
-    use crate::atomic::Scratch;
     use crate::ids::canonicalize;
 
     const BUFFER: usize = 1 << 20;

@@ -1,6 +1,7 @@
 //! From items to a vocabulary, tag names and a data set, in one pass over the items: standard input can't be read twice.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,6 +58,12 @@ pub struct CorpusStats {
 struct Scratch {
     keywords: Vec<u32>,
     tags: Vec<u32>,
+}
+
+impl fmt::Debug for Corpus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Corpus").field("len", &self.len()).field("folder", &self.folder).finish_non_exhaustive()
+    }
 }
 
 impl Default for Corpus {
@@ -292,6 +299,9 @@ fn renumber(old: &[u32], ids: &[Option<u32>], new: &mut Vec<u32>) {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "mmap")]
+    use std::fs;
+
     use super::*;
 
     fn corpus() -> Corpus {
@@ -355,6 +365,52 @@ mod tests {
             Err(Error::UntrainableTag { tag, positives: 2, negatives: 0 }) => assert_eq!(tag, "a"),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn the_names_of_a_model_come_first_and_stay() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let first = FirstNames { keywords: words("sea moon"), tags: words("q a") };
+        let prepared = corpus().finish_after(first, 2).unwrap();
+        assert_eq!(prepared.keywords, ["sea", "moon", "ant", "love"]);
+        assert_eq!(prepared.tags, ["q", "a", "Z", "b"]);
+        assert_eq!((prepared.dataset.keywords(1), prepared.dataset.tags(0)), (&[0, 3][..], &[1, 2][..]));
+        assert_eq!((prepared.stats.rare_keywords, prepared.stats.rare_occurrences), (2, 2));
+    }
+
+    #[cfg(feature = "mmap")]
+    #[test]
+    fn in_files_all_is_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let fill = |mut corpus: Corpus| {
+            for i in 0..3000u32 {
+                let item = Item {
+                    weight: (i % 3) as f32,
+                    ..Item::of(&format!("k{} k{}", i % 7, i % 1031), if i % 5 == 0 { "t u" } else { "" })
+                };
+                corpus.push(&item).unwrap();
+            }
+            assert!(matches!(
+                corpus.push(&Item { weight: -1.0, ..Item::of("x", "y") }),
+                Err(Error::Sample { sample: 3000, .. })
+            ));
+            corpus.finish(3).unwrap()
+        };
+        let (memory, files) = (fill(Corpus::new()), fill(Corpus::in_files(folder.path()).unwrap()));
+        assert_eq!(memory, files);
+        assert_eq!(memory.fingerprint(), files.fingerprint());
+        let chosen = || (0..3000).rev().step_by(7);
+        let (memory, mut files) = (memory.dataset.subset(chosen()).unwrap(), files.dataset.subset(chosen()).unwrap());
+        assert_eq!(memory, files);
+        assert!(files.folder.is_some());
+        assert_eq!(memory.tag_sets().transposed(2), files.tag_sets().transposed(2));
+        assert_eq!((memory.tag_counts(2), memory.mean_keywords()), (files.tag_counts(2), files.mean_keywords()));
+        // Changing one leaves the files.
+        files.push(&[1], &[0], 1.0).unwrap();
+        assert_eq!((files.len(), files.keywords(0)), (memory.len() + 1, memory.keywords(0)));
+        assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "a file with a name");
+        assert!(matches!(Corpus::in_files(&folder.path().join("none")), Err(Error::Io { .. })));
+        assert!(Corpus::in_files(folder.path()).unwrap().finish(1).unwrap().dataset.is_empty());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::batch::{PairWeights, Sample, Targets};
 use super::codec::Codec;
 use super::config::{Correction, Negatives, TrainConfig};
+use super::order::Order;
 use super::parameters::{Parameters, Statistics};
 use super::trainer::Trainer;
 use crate::aligned::Block;
@@ -189,7 +190,7 @@ impl EpochSums {
 /// What an epoch visits: a function of seed and epoch.
 #[derive(Clone, Debug)]
 struct EpochPlan {
-    order: Vec<u32>,
+    order: Order,
     sampled: Option<SampledPairs>,
 }
 
@@ -309,7 +310,7 @@ impl Trainer {
         let epoch = self.state.epoch + u32::from(fit.under_way.is_none());
         let mut plan = match fit.plan.take() {
             Some(plan) => plan,
-            None => self.plan(dataset, epoch)?,
+            None => self.plan(dataset, epoch, fit.under_way.as_ref().map_or(0, |sums| sums.samples))?,
         };
         self.state.epoch = epoch;
         // What is given stands, but for this epoch.
@@ -317,7 +318,7 @@ impl Trainer {
         if let Some(offsets) = &mut offsets {
             std::mem::swap(&mut self.offsets, offsets);
         }
-        let flow = self.run_batches(fit.under_way.get_or_insert_default(), &plan, dataset, observer);
+        let flow = self.run_batches(fit.under_way.get_or_insert_default(), &mut plan, dataset, observer);
         if let (Some(offsets), Some(sampled)) = (&mut offsets, &mut plan.sampled) {
             std::mem::swap(&mut self.offsets, offsets);
             sampled.offsets = Some(std::mem::take(offsets));
@@ -325,14 +326,18 @@ impl Trainer {
         let flow = flow?;
         if flow.is_break() {
             fit.plan = Some(plan);
-        } else {
-            self.check_weights_finite()?;
+        } else if let Err(error) = self.check_weights_finite() {
+            // Of what steps have done since the best epoch nothing can be used.
+            if let Some((_, parameters)) = &fit.best {
+                self.replace(parameters.clone());
+            }
+            return Err(error);
         }
         Ok(flow)
     }
 
-    /// The order of the samples in `epoch`, and its negatives, if they are sampled.
-    fn plan(&mut self, dataset: &Dataset, epoch: u32) -> Result<EpochPlan> {
+    /// The order of the samples in `epoch`, from place `from` on, and its negatives, if they are sampled.
+    fn plan(&mut self, dataset: &Dataset, epoch: u32, from: u64) -> Result<EpochPlan> {
         if dataset.is_empty() {
             return Err(Error::NoData { what: "no samples to train on".into(), cure: "give at least one item" });
         }
@@ -343,7 +348,7 @@ impl Trainer {
             Negatives::All => None,
             Negatives::Sampled(ratio) => Some(self.sample_negatives(dataset, ratio, epoch)?),
         };
-        Ok(EpochPlan { order: Philox::new(self.config.seed).permutation(samples, epoch), sampled })
+        Ok(EpochPlan { order: Order::new(Philox::new(self.config.seed), samples, epoch, from), sampled })
     }
 
     /// Draws the negatives of `epoch`, and corrects for them as configured.
@@ -363,18 +368,21 @@ impl Trainer {
         Ok(SampledPairs { scored: negatives.epoch(epoch), factors, offsets })
     }
 
-    /// Steps through the samples that `sums` does not count yet; of each, only the planned pairs count.
+    /// Steps through the samples that are left in the order, and counts them in `sums`; of each, only the planned pairs count.
     fn run_batches(
         &mut self,
         sums: &mut EpochSums,
-        plan: &EpochPlan,
+        plan: &mut EpochPlan,
         dataset: &Dataset,
         observer: &mut Observer<'_>,
     ) -> Result<ControlFlow<()>> {
         let EpochPlan { order, sampled } = plan;
-        let mut batch = Vec::with_capacity(self.config.batch.min(order.len()));
-        let rest = usize::try_from(sums.samples).ok().and_then(|done| order.get(done..)).unwrap_or_default();
-        for indices in rest.chunks(self.config.batch) {
+        let (mut indices, mut batch) = (Vec::new(), Vec::new());
+        loop {
+            order.next(self.config.batch, &mut indices);
+            if indices.is_empty() {
+                return Ok(ControlFlow::Continue(()));
+            }
             batch.clear();
             batch.extend(indices.iter().map(|&index| {
                 let i = index as usize;
@@ -407,7 +415,6 @@ impl Trainer {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        Ok(ControlFlow::Continue(()))
     }
 
     /// Fails if a tag has nothing to be told apart from, or by.

@@ -15,6 +15,7 @@ mod config;
 mod decay;
 mod fit;
 mod optimizer;
+mod order;
 mod parameters;
 mod pass;
 mod penalty;
@@ -23,6 +24,7 @@ mod run;
 mod state;
 mod trainer;
 mod update;
+mod warm;
 
 pub use batch::{PairWeights, Sample, Targets};
 pub use checkpoint::{Checkpoints, Every};

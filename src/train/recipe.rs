@@ -14,6 +14,7 @@
 //! | `data.fingerprint` | hash of names and items, [`Prepared::fingerprint`] |
 //! | `data.valid_samples` | items validated on |
 //! | `data.min_count` | items that a keyword needed |
+//! | `init` | hash of the model that training began from, if there was one |
 //! | `fit.epochs`, `fit.best_epoch` | epochs run, and which was best |
 //! | `fit.valid_log_loss`, `fit.valid_p_at_1`, `fit.valid_micro_f1`, `fit.valid_macro_auc`, `fit.valid_macro_ap` | measures on the validation items, those that are defined |
 //! | `train.*` | each field of [`TrainConfig`] |
@@ -24,8 +25,12 @@ use std::time::Duration;
 
 use super::config::TrainConfig;
 use super::fit::{Event, FitReport};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::parameters::Statistics;
 use super::run::Run;
-use crate::data::{Corpus, CorpusStats, Counts, Dataset, Prepared};
+use super::trainer::Trainer;
+use crate::data::{Corpus, CorpusStats, Counts, Dataset, FirstNames, Prepared};
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, KeyMeasures};
 use crate::format::{Model, Provenance};
@@ -44,6 +49,8 @@ pub struct TrainingSet {
     stats: CorpusStats,
     fingerprint: u64,
     min_count: u64,
+    /// The model that training begins from.
+    init: Option<Arc<Model>>,
 }
 
 /// What decides when training stops and which epoch is kept.
@@ -86,7 +93,7 @@ pub type PhaseObserver<'o> = dyn FnMut(Phase, Event<'_>) -> ControlFlow<()> + Se
 pub struct TrainingReport {
     /// The fit.
     pub fit: FitReport,
-    /// Measures of the fitted network, on the validation items, or on the training items where there are none.
+    /// Measures of the fitted network, on the validation items, or on the first 65,536 training items where there are none.
     pub measured: Evaluated,
     /// Items in the fit.
     pub samples: usize,
@@ -118,17 +125,66 @@ impl TrainingSet {
     /// a tag's name cannot be in a model; [`Error::TooLarge`].
     pub fn new(corpus: Corpus, min_count: u64) -> Result<Self> {
         let prepared = corpus.finish(min_count)?;
+        Self::prepared(prepared, min_count, None)
+    }
+
+    /// All items of `corpus`, to go on from `model`: its keywords and tags come first and stay, new ones follow. See
+    /// [`Trainer::warm`].
+    ///
+    /// # Errors
+    /// As [`TrainingSet::new`].
+    pub fn extending(model: Arc<Model>, corpus: Corpus, min_count: u64) -> Result<Self> {
+        let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+        let first = FirstNames {
+            keywords: names(model.vocabulary().iter().collect()),
+            tags: names(model.tags().iter().map(|tag| tag.name.as_str()).collect()),
+        };
+        Self::prepared(corpus.finish_after(first, min_count)?, min_count, Some(model))
+    }
+
+    fn prepared(prepared: Prepared, min_count: u64, init: Option<Arc<Model>>) -> Result<Self> {
         prepared.check_trainable()?;
         let fingerprint = prepared.fingerprint();
         let Prepared { keywords, tags, dataset, stats } = prepared;
         Ok(TrainingSet {
             vocabulary: Vocabulary::from_keywords(keywords)?,
-            tags: Tags::from_names(tags)?,
+            tags: match &init {
+                None => Tags::from_names(tags)?,
+                Some(model) => {
+                    let mut known = model.tags().clone();
+                    for name in tags.into_iter().skip(known.len()) {
+                        known.push(name)?;
+                    }
+                    known
+                }
+            },
             dataset,
             stats,
             fingerprint,
             min_count,
+            init,
         })
+    }
+
+    /// A trainer for these names before its first step.
+    pub(super) fn trainer(&self, config: TrainConfig, statistics: &Statistics) -> Result<Trainer> {
+        let (vocabulary, tags) = (self.vocabulary.clone(), self.tags.clone());
+        match &self.init {
+            None => Trainer::new(config, vocabulary, tags, statistics),
+            Some(model) => Trainer::warm(config, model, vocabulary, tags, statistics),
+        }
+    }
+
+    /// A trainer like `trainer` before its first step.
+    pub(super) fn restarted(&self, trainer: &Trainer, statistics: &Statistics, epochs: u32) -> Result<Trainer> {
+        let mut trainer = trainer.restarted(statistics, epochs)?;
+        self.init.as_ref().map_or(Ok(()), |model| trainer.adopt(model))?;
+        Ok(trainer)
+    }
+
+    /// What the model that training begins from is told by: the hash of its file.
+    fn init(&self) -> Option<String> {
+        self.init.as_ref().map(|model| format!("{:016x}", xxh3_64(model.bytes())))
     }
 
     /// The vocabulary.
@@ -205,6 +261,7 @@ impl TrainingSet {
         ] {
             settings.insert(key, value)?;
         }
+        self.init().map_or(Ok(()), |init| settings.insert("init", init))?;
         Ok(settings)
     }
 
@@ -225,6 +282,7 @@ impl TrainingSet {
         ] {
             provenance.insert(key, value)?;
         }
+        self.init().map_or(Ok(()), |init| provenance.insert("init", init))?;
         if let Some(valid) = valid {
             for metric in [Metric::LogLoss, Metric::PAt1, Metric::MicroF1, Metric::MacroAuc, Metric::MacroAp] {
                 if let Some(value) = valid.get(metric) {
@@ -266,7 +324,11 @@ mod tests {
         let (model, _) = train(SPLIT, &mut |_, _| ControlFlow::Continue(())).unwrap();
         let provenance = model.provenance().unwrap();
         let written: Vec<&str> = provenance.iter().map(|(key, _)| key).collect();
-        assert_eq!(documented.iter().filter(|key| **key != "train.*" && !written.contains(key)).count(), 0, "{documented:?}");
+        assert_eq!(
+            documented.iter().filter(|key| **key != "train.*" && **key != "init" && !written.contains(key)).count(),
+            0,
+            "{documented:?}"
+        );
         for key in written {
             assert!(documented.contains(&key) || key.starts_with("train."), "{key}");
         }

@@ -36,6 +36,9 @@ pub struct Run<'a> {
     duration: Duration,
 }
 
+/// Training items that are measured where there are none to validate on, at most: scores are held in memory.
+const MEASURED: usize = 1 << 16;
+
 /// A fit that is done: what a model is made of, and what is told of it.
 #[derive(Debug)]
 struct Fitted {
@@ -66,7 +69,7 @@ impl<'a> Run<'a> {
             _ => (Cow::Borrowed(set.dataset()), None, false),
         };
         let statistics = Statistics::of(&train, set.tags().len());
-        let mut trainer = Trainer::new(config.clone(), set.vocabulary().clone(), set.tags().clone(), &statistics)?;
+        let mut trainer = set.trainer(config.clone(), &statistics)?;
         trainer.set_level(level)?;
         if let Some(pool) = pool {
             trainer.set_pool(pool);
@@ -125,7 +128,10 @@ impl<'a> Run<'a> {
         let report = self.trainer.finish(mem::take(&mut self.fit));
         let measured = self.measure()?;
         let set = self.set;
-        let again = self.trainer.restarted(&Statistics::of(set.dataset(), set.tags().len()), report.best_epoch)?;
+        let again = {
+            let statistics = Statistics::of(set.dataset(), set.tags().len());
+            set.restarted(&self.trainer, &statistics, report.best_epoch)?
+        };
         let state = mem::replace(&mut self.trainer, again).state;
         self.fitted = Some(Fitted { report, measured, parameters: state.parameters, shifts: state.shifts });
         Ok(())
@@ -133,7 +139,11 @@ impl<'a> Run<'a> {
 
     fn measure(&self) -> Result<Evaluated> {
         let propensities = Counts::of(&self.train, self.set.tags().len()).propensities();
-        self.trainer.evaluate(self.valid.as_deref().unwrap_or(&self.train), propensities.as_ref())
+        match self.valid.as_deref() {
+            Some(valid) => self.trainer.evaluate(valid, propensities.as_ref()),
+            None if self.train.len() <= MEASURED => self.trainer.evaluate(&self.train, propensities.as_ref()),
+            None => self.trainer.evaluate(&self.train.subset(0..MEASURED)?, propensities.as_ref()),
+        }
     }
 
     /// Steps taken in the phase that is under way.

@@ -64,9 +64,21 @@ impl Trainer {
     /// [`Error::Config`] if the configuration is invalid; [`Error::Length`] if `statistics` is not about these tags;
     /// [`Error::TooLarge`].
     pub fn new(config: TrainConfig, vocabulary: Vocabulary, tags: Tags, statistics: &Statistics) -> Result<Self> {
+        let layout = OutputLayout::for_tags(tags.len());
+        Self::with_layout(config, vocabulary, tags, statistics, layout)
+    }
+
+    /// As [`Trainer::new`], with this layout of the output weights.
+    pub(super) fn with_layout(
+        config: TrainConfig,
+        vocabulary: Vocabulary,
+        tags: Tags,
+        statistics: &Statistics,
+        layout: OutputLayout,
+    ) -> Result<Self> {
         config.validate()?;
         Error::check_length("positives of each tag", tags.len(), statistics.positives.len())?;
-        let shape = Shape::new(vocabulary.len(), config.hidden, &[tags.len()], OutputLayout::for_tags(tags.len()))?;
+        let shape = Shape::new(vocabulary.len(), config.hidden, &[tags.len()], layout)?;
         Ok(Trainer {
             kernels: Kernels::best(),
             state: State {
@@ -96,7 +108,8 @@ impl Trainer {
     /// As [`Trainer::new`].
     pub fn restarted(&self, statistics: &Statistics, epochs: u32) -> Result<Self> {
         let config = TrainConfig { epochs, ..self.config.clone() };
-        let mut trainer = Trainer::new(config, self.vocabulary.clone(), self.tags.clone(), statistics)?;
+        let layout = self.network.shape.layout();
+        let mut trainer = Trainer::with_layout(config, self.vocabulary.clone(), self.tags.clone(), statistics, layout)?;
         trainer.kernels = self.kernels;
         trainer.pool.clone_from(&self.pool);
         trainer.workers = self.workers;

@@ -21,6 +21,8 @@ mod live;
 #[cfg(feature = "cli")]
 mod lost;
 mod serving;
+#[cfg(feature = "cli")]
+mod sources;
 #[cfg(feature = "train")]
 mod training;
 #[cfg(feature = "cli")]
