@@ -88,6 +88,17 @@ pub enum Error {
         /// What was found.
         found: String,
     },
+    /// Tag rules contradict themselves, or do not fit the data.
+    Rules {
+        /// The file.
+        source: String,
+        /// The line, counted from 1; 0 for rules that were not read.
+        line: u64,
+        /// What was expected there and what was found.
+        problem: String,
+        /// What to do about it.
+        cure: &'static str,
+    },
     /// A sample in memory breaks a rule.
     Sample {
         /// The sample, counted from 0.
@@ -282,6 +293,7 @@ impl fmt::Display for Error {
                 }
                 write!(f, ": expected {expected}, found {found}")
             }
+            Error::Rules { source, line, problem, cure } => write!(f, "{source}:{line}: {problem} ({cure})"),
             Error::Sample { sample, expected, found } => {
                 write!(f, "sample {sample} (counted from 0): expected {expected}, found {found}")
             }

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::ids::Sets;
 use crate::layers::{Forward, Net, Wanted};
 use crate::metrics::{Evaluation, Metric, Options, Predictions, Propensities, Sparsity};
+use crate::network::Network;
 use crate::tagger::Tagger;
 use crate::workers::Workers;
 
@@ -80,6 +81,20 @@ pub fn evaluate(
     in_pool(pool, |workers| evaluate_network(tagger.net(), &thresholds, dataset, propensities, workers))
 }
 
+/// [`evaluate`], with what scoring found.
+#[cfg(feature = "report")]
+pub(crate) fn examine(
+    tagger: &Tagger,
+    dataset: &Dataset,
+    propensities: Option<&Propensities>,
+    pool: Option<&rayon::ThreadPool>,
+) -> Result<(Evaluated, Scored)> {
+    let (net, wanted) = (tagger.net(), Wanted::Scores);
+    let thresholds: Vec<f32> = tagger.tags().iter().map(|tag| tag.threshold).collect();
+    let scored = in_pool(pool, |workers| Scorer { net, dataset, workers, wanted }.all())?;
+    Ok((scored.measure(net.network, &thresholds, dataset, propensities)?, scored))
+}
+
 /// The scores of all samples, samples x tags, row-major.
 ///
 /// # Errors
@@ -114,20 +129,7 @@ pub(crate) fn evaluate_network(
     propensities: Option<&Propensities>,
     workers: Workers,
 ) -> Result<Evaluated> {
-    let Scored { output, activity, sparsity } = Scorer { net, dataset, workers, wanted: Wanted::Scores }.all()?;
-    let network = net.network;
-    let units = network.shape.hidden() * network.shape.groups().len();
-    let activations = dataset.len() as f64 * units as f64;
-    let predictions = Predictions::new(&output, network.shape.tags(), dataset.tag_sets())?;
-    let options = Options { eps: f64::from(network.eps), propensities };
-    Ok(Evaluated {
-        evaluation: Evaluation::new(&predictions, thresholds, options)?,
-        units,
-        zeros: sparsity.share_of_zeros(),
-        mean_activity: (activations > 0.0).then(|| activity.iter().sum::<f64>() / activations),
-        dead_units: sparsity.dead(),
-        always_on_units: sparsity.always_on(),
-    })
+    Scorer { net, dataset, workers, wanted: Wanted::Scores }.all()?.measure(net.network, thresholds, dataset, propensities)
 }
 
 #[derive(Clone, Copy)]
@@ -139,12 +141,36 @@ struct Scorer<'a> {
 }
 
 /// What scoring finds.
-struct Scored {
+pub(crate) struct Scored {
     /// Samples x tags.
-    output: Vec<f32>,
+    pub(crate) output: Vec<f32>,
     /// Sum of |h| of each sample.
     activity: Vec<f64>,
-    sparsity: Sparsity,
+    pub(crate) sparsity: Sparsity,
+}
+
+impl Scored {
+    /// Measures the output, which is scores.
+    fn measure(
+        &self,
+        network: &Network,
+        thresholds: &[f32],
+        dataset: &Dataset,
+        propensities: Option<&Propensities>,
+    ) -> Result<Evaluated> {
+        let units = network.shape.hidden() * network.shape.groups().len();
+        let activations = dataset.len() as f64 * units as f64;
+        let predictions = Predictions::new(&self.output, network.shape.tags(), dataset.tag_sets())?;
+        let options = Options { eps: f64::from(network.eps), propensities };
+        Ok(Evaluated {
+            evaluation: Evaluation::new(&predictions, thresholds, options)?,
+            units,
+            zeros: self.sparsity.share_of_zeros(),
+            mean_activity: (activations > 0.0).then(|| self.activity.iter().sum::<f64>() / activations),
+            dead_units: self.sparsity.dead(),
+            always_on_units: self.sparsity.always_on(),
+        })
+    }
 }
 
 impl Scorer<'_> {

@@ -17,18 +17,22 @@
 //! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`calibration`] | maps from a network's logits to calibrated ones |
 //! | [`format`](mod@format) | the model file |
+//! | [`average`](mod@average) | several models as one |
 //! | [`tagger`], [`accumulator`] | serving; sets of keywords that change one by one |
 //! | [`explain`], [`neighbors`] | what each keyword adds to a score; tags that a model sees alike |
 //! | `live` | serving while the model is replaced |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
+//! | `rules` | what a tag is, in terms of the themes and keywords of items |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
 //! | `calibrate`, `tune` | calibration and thresholds from validation data |
 //! | `features`, `taxonomy` | a model as a feature space; groups of tags that are alike |
+//! | `report` | measures, curves and mistakes of a model, as a page of HTML |
 
 pub mod accumulator;
 mod activation;
 pub mod aligned;
 pub mod atomic;
+pub mod average;
 #[cfg(feature = "train")]
 pub mod calibrate;
 pub mod calibration;
@@ -56,7 +60,11 @@ pub mod metrics;
 mod named;
 pub mod neighbors;
 pub mod network;
+#[cfg(feature = "report")]
+pub mod report;
 pub mod rng;
+#[cfg(feature = "train")]
+pub mod rules;
 pub mod selection;
 pub mod tagger;
 pub mod tags;

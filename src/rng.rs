@@ -122,8 +122,27 @@ impl Philox {
     #[must_use]
     pub fn shuffled(self, n: u32, epoch: u32, part: u64, parts: u64) -> Vec<u32> {
         let keys = (0..n).map(|item| (self.key64([item, 0, epoch, Stream::Shuffle as u32]), item));
-        let mut keyed: Vec<(u64, u32)> = keys.filter(|(key, _)| bounded(*key, parts) == part).collect();
-        keyed.sort_unstable();
+        let keys: Vec<(u64, u32)> = keys.filter(|(key, _)| bounded(*key, parts) == part).collect();
+        // Keys are uniform, so how far they are in their part divides them into buckets of about 8, each sorted by itself.
+        let bits = (keys.len() / 8).checked_ilog2().unwrap_or(0) + 1;
+        let bucket = |key: u64| (key.wrapping_mul(parts) >> (64 - bits)) as usize;
+        let mut ends = vec![0_usize; 1 << bits];
+        keys.iter().for_each(|(key, _)| ends[bucket(*key)] += 1);
+        let mut end = 0;
+        for place in &mut ends {
+            end += std::mem::replace(place, end);
+        }
+        let mut keyed = vec![(0, 0); keys.len()];
+        for (key, item) in keys {
+            let end = &mut ends[bucket(key)];
+            keyed[*end] = (key, item);
+            *end += 1;
+        }
+        let mut start = 0;
+        for end in ends {
+            keyed[start..end].sort_unstable();
+            start = end;
+        }
         keyed.into_iter().map(|(_, item)| item).collect()
     }
 
@@ -176,4 +195,20 @@ const fn low(x: u64) -> u32 {
 
 const fn high(x: u64) -> u32 {
     (x >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permutation_is_in_the_order_of_its_keys() {
+        for n in [0, 1, 2, 7, 8, 9, 1000] {
+            let mut keyed: Vec<(u64, u32)> =
+                (0..n).map(|item| (Philox::new(3).key64([item, 0, 5, Stream::Shuffle as u32]), item)).collect();
+            keyed.sort_unstable();
+            let expected: Vec<u32> = keyed.into_iter().map(|(_, item)| item).collect();
+            assert_eq!(Philox::new(3).permutation(n, 5), expected);
+        }
+    }
 }

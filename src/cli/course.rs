@@ -50,6 +50,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
 static STOP: AtomicBool = AtomicBool::new(false);
 
 impl Course {
+    /// Whether it keeps something of the training of one network.
+    pub(super) fn is_of_one_network(&self) -> bool {
+        self.checkpoint.is_some() || self.resume.is_some() || self.curve.is_some()
+    }
+
     /// The file of the learning curve.
     pub(super) fn curve(&self) -> Option<&Path> {
         self.curve.as_deref()

@@ -9,6 +9,7 @@ use tagomatic::kernels::LossKind;
 use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::metrics::Metric;
 use tagomatic::network::Activation;
+use tagomatic::rules::Withhold;
 use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::train::{
     Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Penalty, PenaltyKind, Rowwise, TrainConfig,
@@ -35,6 +36,9 @@ pub(super) struct Arguments {
     /// Items to validate on, which decide when training stops and which epoch is kept
     #[arg(long, value_name = "FILE", conflicts_with = "valid_fraction")]
     valid: Option<PathBuf>,
+    /// Rules that make tags out of the tags and keywords of the items, of those in --valid too
+    #[arg(long, value_name = "RULES.toml")]
+    tags: Option<PathBuf>,
     /// The share of DATA to validate on instead; 0 for none, then the last epoch is kept
     #[arg(long, value_name = "X", default_value_t = VALID_FRACTION, value_parser = fraction)]
     valid_fraction: f64,
@@ -51,7 +55,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "C.toml")]
     config: Option<PathBuf>,
     /// Go on from this model: its weights, keywords and tags are kept, new ones are added. It must not be changed in place meanwhile
-    #[arg(long, value_name = "M.tagm")]
+    #[arg(long, value_name = "M.tagm", conflicts_with = "tags")]
     init: Option<PathBuf>,
     /// Keep items in files in this folder, not in memory: for data that are larger. The files have no names and go with the program
     #[arg(long, value_name = "DIR")]
@@ -81,6 +85,9 @@ struct Options {
     /// Hidden units
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().hidden)]
     hidden: usize,
+    /// Networks to train from seeds SEED, SEED + 1 and so on, and to average on the logits: one network of N times the hidden units
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().average)]
+    average: u32,
     /// Nonlinearity of the hidden units: relu, leaky_relu[:slope], elu[:alpha], sigmoid, trec[:theta], tlin[:theta], identity
     #[arg(long, value_name = "NAME[:PARAM]", default_value_t = TrainConfig::default().activation)]
     activation: Activation,
@@ -179,6 +186,7 @@ impl Options {
     fn config(&self) -> TrainConfig {
         TrainConfig {
             hidden: self.hidden,
+            average: self.average,
             activation: self.activation,
             epochs: self.epochs,
             batch: self.batch,
@@ -210,7 +218,7 @@ impl Options {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { data, out, valid, reading, .. } = arguments;
+    let Arguments { data, out, valid, tags, reading, .. } = arguments;
     // What can be known to fail fails before the work.
     let Options { penalty, penalty_weight, .. } = arguments.options;
     if penalty.is_some() != penalty_weight.is_some() {
@@ -234,18 +242,24 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         load::check_apart("--curve", curve, data.iter().chain(valid))?;
     }
     if !to_stdout {
-        load::check_apart("--out", out, data.iter().chain(valid))?;
+        load::check_apart("--out", out, data.iter().chain(valid).chain(tags))?;
         Model::check_save(out).map_err(Failure::saving)?;
     }
 
-    let (corpus, read) = load::corpus(Items::new(data, *reading)?, arguments.cache.as_deref())?;
-    let set = match init {
-        None => TrainingSet::new(corpus, arguments.min_count),
-        Some(model) => TrainingSet::extending(Arc::new(model), corpus, arguments.min_count),
+    let rules = tags.as_deref().map(load::rules).transpose()?;
+    let mut items = Items::new(data, *reading)?;
+    if let Some(rules) = &rules {
+        items = items.labelled(rules, Withhold::FromAll);
+    }
+    let (corpus, read) = load::corpus(items, arguments.cache.as_deref())?;
+    let set = match (&rules, init) {
+        (None, None) => TrainingSet::new(corpus, arguments.min_count),
+        (Some(rules), _) => TrainingSet::with_rules(corpus, arguments.min_count, rules),
+        (None, Some(model)) => TrainingSet::extending(Arc::new(model), corpus, arguments.min_count),
     };
     let set = set.map_err(|error| Failure::in_files(error, data))?;
     let keyword = |keyword: &str| set.vocabulary().get(keyword);
-    let encode = |file| load::encode(std::slice::from_ref(file), *reading, keyword, set.tags());
+    let encode = |file| load::encode(std::slice::from_ref(file), *reading, rules.as_ref(), keyword, set.tags());
     let valid = valid.as_ref().map(encode).transpose()?;
     let validation = match &valid {
         Some(valid) => Validation::On(&valid.dataset),

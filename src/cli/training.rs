@@ -1,14 +1,16 @@
 //! A training from items to a model, as `train` and `demo` run it, in words.
 
+use std::ops::ControlFlow;
+
 use serde::Serialize;
 use tagomatic::metrics::Metric;
 use tagomatic::train::recipe::{TrainingReport, TrainingSet, Validation};
-use tagomatic::train::{FitReport, Run, TrainConfig};
+use tagomatic::train::{FitReport, TrainConfig};
 use tagomatic::{Model, Tagger};
 
 use super::course::Course;
 use super::eval::{Measures, Skipped};
-use super::failure::Result;
+use super::failure::{Failure, Result};
 use super::load::{Encoded, ReadCounts};
 use super::{Session, output};
 
@@ -29,9 +31,12 @@ pub(super) fn train(
     course: &Course,
 ) -> Result<Training> {
     let metric = config.metric;
-    let mut run = Run::new(set, config, validation, session.level, session.pool.clone())?;
-    course.run(&mut run)?;
-    let (model, report) = run.into_model()?;
+    if config.average > 1 && course.is_of_one_network() {
+        let expected = "1 with --checkpoint, --resume or --curve, which are about one network";
+        return Err(Failure::Usage(format!("--average: expected {expected}, found {}", config.average)));
+    }
+    let (model, report) = set
+        .train_by(config, validation, session.level, session.pool.clone(), |run| course.run(run).map(ControlFlow::Continue))?;
     let tagger = session.tagger(model)?;
     let signature = output::signature(&tagger)?;
     Ok(Training { report, tagger, signature, metric })

@@ -1,8 +1,9 @@
 //! Building a data set, in memory or in files.
 //!
-//! In files are five columns of numbers: where the keywords of each sample begin, the keywords, the same of tags, and weights. They are
+//! In files are columns of numbers: where the keywords of each sample begin, the keywords, the same of tags and excluded tags, and
+//! weights. They are
 //! written one number after the other, checked once against the checksum of what was written, and mapped. Then samples can be read in
-//! any order, and what was read is let go of again: at most 32 MiB of each column, 160 MiB of a data set, are in memory at a time.
+//! any order, and what was read is let go of again: at most 32 MiB of each column, 224 MiB of a data set, are in memory at a time.
 //! The files have no names, so they go with the process, whatever ends it.
 
 use std::path::Path;
@@ -49,12 +50,12 @@ impl DatasetBuilder {
         }
     }
 
-    /// As [`Dataset::push`].
-    pub(crate) fn push(&mut self, keywords: &[u32], tags: &[u32], weight: f32) -> Result<Pushed> {
+    /// As [`Dataset::push_excluding`].
+    pub(crate) fn push_excluding(&mut self, keywords: &[u32], tags: &[u32], excluded: &[u32], weight: f32) -> Result<Pushed> {
         match self {
-            DatasetBuilder::Memory(dataset) => dataset.push(keywords, tags, weight),
+            DatasetBuilder::Memory(dataset) => dataset.push_excluding(keywords, tags, excluded, weight),
             #[cfg(feature = "mmap")]
-            DatasetBuilder::Files(writer) => writer.push(keywords, tags, weight),
+            DatasetBuilder::Files(writer) => writer.push(keywords, tags, excluded, weight),
         }
     }
 
@@ -95,6 +96,7 @@ pub(crate) mod files {
         folder: Arc<Path>,
         keywords: Sets,
         tags: Sets,
+        excluded: Sets,
         weights: ColumnWriter<f32>,
     }
 
@@ -183,9 +185,10 @@ pub(crate) mod files {
 
     impl Writer {
         pub(super) fn new(folder: Arc<Path>) -> Result<Self> {
-            let parts = || Ok((Sets::create(&folder)?, Sets::create(&folder)?, ColumnWriter::create(&folder)?));
-            let (keywords, tags, weights) = parts().map_err(|error| Error::io(&folder, DOING, error))?;
-            Ok(Writer { folder, keywords, tags, weights })
+            let sets = || Sets::create(&folder);
+            let parts = || Ok((sets()?, sets()?, sets()?, ColumnWriter::create(&folder)?));
+            let (keywords, tags, excluded, weights) = parts().map_err(|error| Error::io(&folder, DOING, error))?;
+            Ok(Writer { folder, keywords, tags, excluded, weights })
         }
 
         pub(super) fn len(&self) -> usize {
@@ -193,7 +196,7 @@ pub(crate) mod files {
             self.weights.length as usize
         }
 
-        pub(super) fn push(&mut self, keywords: &[u32], tags: &[u32], weight: f32) -> Result<Pushed> {
+        pub(super) fn push(&mut self, keywords: &[u32], tags: &[u32], excluded: &[u32], weight: f32) -> Result<Pushed> {
             check_weight(self.len(), weight)?;
             if self.len() >= u32::MAX as usize {
                 return Err(Error::TooLarge { what: "samples of a data set", limit: u32::MAX.into() });
@@ -201,6 +204,10 @@ pub(crate) mod files {
             let mut push = || {
                 let repeated_keywords = self.keywords.push(keywords)?;
                 let repeated_tags = self.tags.push(tags)?;
+                // The tags that it has are in the last row.
+                let has = &self.tags.row;
+                let excluded: Vec<u32> = excluded.iter().copied().filter(|tag| has.binary_search(tag).is_err()).collect();
+                self.excluded.push(&excluded)?;
                 self.weights.push(&[weight])?;
                 Ok(Pushed { repeated_keywords, repeated_tags })
             };
@@ -208,10 +215,11 @@ pub(crate) mod files {
         }
 
         pub(super) fn finish(self) -> Result<Dataset> {
-            let Writer { folder, keywords, tags, weights } = self;
-            let columns = || Ok((keywords.finish()?, tags.finish()?, weights.finish()?));
-            let (keywords, tags, weights) = columns().map_err(|error| Error::io(&folder, DOING, error))?;
-            Ok(Dataset { keywords, tags, weights, folder: Some(folder) })
+            let Writer { folder, keywords, tags, excluded, weights } = self;
+            let columns = || Ok((keywords.finish()?, tags.finish()?, excluded.finish()?, weights.finish()?));
+            let (keywords, tags, excluded, weights) = columns().map_err(|error| Error::io(&folder, DOING, error))?;
+            let excluded = if excluded.ids().is_empty() { Csr::new() } else { excluded };
+            Ok(Dataset { keywords: Arc::new(keywords), tags, excluded, weights: Arc::new(weights), folder: Some(folder) })
         }
     }
 }

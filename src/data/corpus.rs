@@ -58,6 +58,7 @@ pub struct CorpusStats {
 struct Scratch {
     keywords: Vec<u32>,
     tags: Vec<u32>,
+    excluded: Vec<u32>,
 }
 
 impl fmt::Debug for Corpus {
@@ -124,9 +125,10 @@ impl Corpus {
     pub fn push(&mut self, item: &Item) -> Result<()> {
         self.keywords.ids(&item.keywords, &mut self.scratch.keywords)?;
         self.tags.ids(&item.tags, &mut self.scratch.tags)?;
-        let Scratch { keywords, tags } = &mut self.scratch;
+        self.tags.ids(&item.excluded, &mut self.scratch.excluded)?;
+        let Scratch { keywords, tags, excluded } = &mut self.scratch;
         let (repeated_keywords, repeated_tags) = (canonicalize(keywords), canonicalize(tags));
-        self.samples.push(keywords, tags, item.weight)?;
+        self.samples.push_excluding(keywords, tags, excluded, item.weight)?;
         self.keywords.count(keywords);
         self.tags.count(tags);
         self.stats.repeated_keywords += repeated_keywords as u64;
@@ -162,12 +164,13 @@ impl Corpus {
 
         let samples = samples.finish()?;
         let mut dataset = DatasetBuilder::in_folder(folder)?;
-        let (mut keywords_of_item, mut tags_of_item) = (Vec::new(), Vec::new());
+        let (mut keywords_of_item, mut tags_of_item, mut excluded_of_item) = (Vec::new(), Vec::new(), Vec::new());
         for i in 0..samples.len() {
             renumber(samples.keywords(i), &keywords.ids, &mut keywords_of_item);
             renumber(samples.tags(i), &tags.ids, &mut tags_of_item);
+            renumber(samples.excluded(i), &tags.ids, &mut excluded_of_item);
             stats.without_keywords += u64::from(keywords_of_item.is_empty());
-            dataset.push(&keywords_of_item, &tags_of_item, samples.weight(i))?;
+            dataset.push_excluding(&keywords_of_item, &tags_of_item, &excluded_of_item, samples.weight(i))?;
         }
         Ok(Prepared { keywords: keywords.names, tags: tags.names, dataset: dataset.finish()?, stats })
     }

@@ -11,20 +11,24 @@ use crate::csr::Csr;
 use crate::error::{Error, Result};
 use crate::rng::Philox;
 
-/// Samples, each a set of keywords, a set of tags and a weight. They are in memory, or in files of which little is in memory at a
-/// time, as [`DatasetBuilder`] was told; all is the same of both.
+/// Samples, each a set of keywords, a set of tags and a weight. Clones share their keywords and weights until one of them grows.
+/// Samples are in memory, or in files of which little is in memory at a time, see [`Corpus::in_files`](super::Corpus); all is the same
+/// of both.
 #[derive(Clone, Debug, Default)]
 pub struct Dataset {
-    pub(super) keywords: Csr,
+    pub(super) keywords: Arc<Csr>,
     pub(super) tags: Csr,
-    pub(super) weights: Column<f32>,
+    /// Tags that a sample lacks without being a negative of them. Without rows if no sample has any.
+    pub(super) excluded: Csr,
+    pub(super) weights: Arc<Column<f32>>,
     /// The folder of the files.
     pub(super) folder: Option<Arc<Path>>,
 }
 
 impl PartialEq for Dataset {
     fn eq(&self, other: &Self) -> bool {
-        (&self.keywords, &self.tags, &self.weights) == (&other.keywords, &other.tags, &other.weights)
+        (&self.keywords, &self.tags, &self.excluded, &self.weights)
+            == (&other.keywords, &other.tags, &other.excluded, &other.weights)
     }
 }
 
@@ -62,10 +66,27 @@ impl Dataset {
     ///
     /// [`Error::Sample`] for a weight that is negative or not finite, [`Error::TooLarge`] after 2^32 - 1 samples.
     pub fn push(&mut self, keywords: &[u32], tags: &[u32], weight: f32) -> Result<Pushed> {
+        self.push_excluding(keywords, tags, &[], weight)
+    }
+
+    /// As [`push`](Self::push), for a sample that is no negative of the tags `excluded`.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    pub fn push_excluding(&mut self, keywords: &[u32], tags: &[u32], excluded: &[u32], weight: f32) -> Result<Pushed> {
         check_weight(self.len(), weight)?;
-        let repeated_keywords = self.keywords.push(keywords.iter().copied())?;
+        let repeated_keywords = Arc::make_mut(&mut self.keywords).push(keywords.iter().copied())?;
         let repeated_tags = self.tags.push(tags.iter().copied())?;
-        self.weights.to_mut().push(weight);
+        let has_tag = |tag: &u32| self.tags.row(self.weights.len()).binary_search(tag).is_ok();
+        let mut excluded = excluded.iter().copied().filter(|tag| !has_tag(tag)).peekable();
+        if excluded.peek().is_some() || !self.excluded.is_empty() {
+            while self.excluded.len() < self.weights.len() {
+                self.excluded.push([])?;
+            }
+            self.excluded.push(excluded)?;
+        }
+        Arc::make_mut(&mut self.weights).to_mut().push(weight);
         Ok(Pushed { repeated_keywords, repeated_tags })
     }
 
@@ -79,6 +100,18 @@ impl Dataset {
     #[must_use]
     pub fn tags(&self, i: usize) -> &[u32] {
         self.tags.row(i)
+    }
+
+    /// The tags that sample `i` lacks without being a negative of them, ascending and unique. The sample must exist.
+    #[must_use]
+    pub fn excluded(&self, i: usize) -> &[u32] {
+        if self.excluded.is_empty() { &[] } else { self.excluded.row(i) }
+    }
+
+    /// [`excluded`](Self::excluded) of all samples, or no rows if that is empty for every one.
+    #[must_use]
+    pub fn exclusions(&self) -> &Csr {
+        &self.excluded
     }
 
     /// The weight of sample `i`, which must exist, as with a slice.
@@ -106,6 +139,33 @@ impl Dataset {
         self.tags.counts(tags)
     }
 
+    /// The same samples, whose keywords and weights are shared, with tag number `tag` alone, as tag 0.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn of_tag(&self, tag: u32) -> Result<Dataset> {
+        let only = |sets: &Csr| {
+            let mut of_tag = Csr::new();
+            sets.rows().try_for_each(|row| of_tag.push(row.binary_search(&tag).ok().map(|_| 0)).map(drop))?;
+            Ok(of_tag)
+        };
+        Ok(Dataset { tags: only(&self.tags)?, excluded: only(&self.excluded)?, ..self.clone() })
+    }
+
+    /// The same samples without some keywords.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn without_keywords(&self, keywords: &[u32]) -> Result<Dataset> {
+        let mut kept = Csr::new();
+        self.keywords
+            .rows()
+            .try_for_each(|row| kept.push(row.iter().copied().filter(|id| !keywords.contains(id))).map(drop))?;
+        Ok(Dataset { keywords: Arc::new(kept), ..self.clone() })
+    }
+
     /// The given samples, which must exist, in the given order; in files if these are.
     ///
     /// # Errors
@@ -114,7 +174,7 @@ impl Dataset {
     pub fn subset(&self, samples: impl IntoIterator<Item = usize>) -> Result<Dataset> {
         let mut subset = DatasetBuilder::like(self)?;
         for i in samples {
-            subset.push(self.keywords(i), self.tags(i), self.weight(i))?;
+            subset.push_excluding(self.keywords(i), self.tags(i), self.excluded(i), self.weight(i))?;
         }
         subset.finish()
     }
@@ -180,7 +240,9 @@ impl Dataset {
         let mut bytes = Vec::new();
         for i in 0..self.len() {
             bytes.clear();
-            for ids in [self.keywords(i), self.tags(i)] {
+            // What nothing is excluded from has the hash that it had before there were exclusions.
+            let excluded = (!self.excluded.is_empty()).then(|| self.excluded(i));
+            for ids in [self.keywords(i), self.tags(i)].into_iter().chain(excluded) {
                 bytes.extend_from_slice(&(ids.len() as u64).to_le_bytes());
                 bytes.extend(ids.iter().flat_map(|id| id.to_le_bytes()));
             }

@@ -16,15 +16,20 @@ mod adagrad;
 mod level;
 mod magnitude;
 mod output;
+mod product;
 mod rows;
 mod scalar;
 mod sigmoid;
 mod simd;
+mod training;
 
 pub use activation::ActiveUnits;
-pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shrink, Squares};
+pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, STEPS_AHEAD, Shrink, Squares, SteppedRows};
 pub use level::Level;
+#[cfg(feature = "train")]
+pub(crate) use output::DENSE_FROM;
 pub use output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor};
+pub use product::{Product, RowsMut};
 pub use rows::{Rows, tree_sum};
 pub use sigmoid::{LogLoss, LossInputs, LossKind};
 
@@ -49,6 +54,7 @@ struct Table {
     level: Level,
     ascends: unsafe fn(&[u32]) -> bool,
     sum_bags: unsafe fn(Rows<'_>, &[Block], Activation, Sets<'_>, bool, &mut [Block]),
+    sum_scaled_bags: unsafe fn(Rows<'_>, &[Block], Sets<'_>, f32, bool, &mut [Block]),
     sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &mut [Block]),
     weighted_sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &[f32], &mut [Block]),
     dot_rows: unsafe fn(Rows<'_>, &[u32], &[Block], &mut [Block]),
@@ -56,12 +62,15 @@ struct Table {
     panels_sparse: unsafe fn(Panels<'_>, ActiveLists<'_>, &[Block], &mut Answers<'_>),
     panels_dense: unsafe fn(Panels<'_>, HiddenRows<'_>, &[Block], &mut Answers<'_>),
     tag_major: unsafe fn(TagMajor<'_>, HiddenRows<'_>, &mut Answers<'_>),
+    product: unsafe fn(Product<'_>, &mut RowsMut<'_>),
+    panels_backward: unsafe fn(Panels<'_>, HiddenRows<'_>, &mut RowsMut<'_>),
     activate: unsafe fn(Activation, &[Block], &mut [Block]),
     activate_backward: unsafe fn(Activation, &[Block], &[Block], &mut [Block]),
     list_active: unsafe fn(&[Block], ActiveUnits<'_>) -> usize,
     sigmoid: unsafe fn(f32, &mut [f32]),
     log_loss: unsafe fn(&LogLoss, LossInputs<'_>, &mut [Block]) -> f64,
     adagrad: unsafe fn(&AdaGradStep, &[Block], &mut [Block], Squares<'_>),
+    adagrad_rows: unsafe fn(&AdaGradStep, SteppedRows<'_>, &[Block], &mut [Block], &mut [Block]),
     couple: unsafe fn(f32, f32, &[Block], &mut [Block]),
     shrink: unsafe fn(&Shrink, &mut [Block]),
     proximal: unsafe fn(&ProximalSteps<'_>, &mut [Block], &Squares<'_>),
@@ -72,6 +81,7 @@ static SCALAR: Table = Table {
     level: Level::Scalar,
     ascends: scalar::ascends,
     sum_bags: scalar::sum_bags,
+    sum_scaled_bags: scalar::sum_scaled_bags,
     sum_rows: scalar::sum_rows,
     weighted_sum_rows: scalar::weighted_sum_rows,
     dot_rows: scalar::dot_rows,
@@ -79,12 +89,15 @@ static SCALAR: Table = Table {
     panels_sparse: scalar::panels_sparse,
     panels_dense: scalar::panels_dense,
     tag_major: scalar::tag_major,
+    product: scalar::product,
+    panels_backward: scalar::panels_backward,
     activate: scalar::activate,
     activate_backward: scalar::activate_backward,
     list_active: scalar::list_active,
     sigmoid: scalar::sigmoid,
     log_loss: scalar::log_loss,
     adagrad: scalar::adagrad,
+    adagrad_rows: scalar::adagrad_rows,
     couple: scalar::couple,
     shrink: scalar::shrink,
     proximal: scalar::proximal,
@@ -100,6 +113,17 @@ macro_rules! level {
                 crate::ids::ascends(ids)
             }
             $(#[$features])?
+            fn sum_scaled_bags(
+                rows: Rows<'_>,
+                init: &[Block],
+                sets: Sets<'_>,
+                factor: f32,
+                prefetch: bool,
+                out: &mut [Block],
+            ) {
+                rows::sum_bags($token, rows, init, sets, rows::Same(factor), prefetch, out);
+            }
+            $(#[$features])?
             fn sum_bags(
                 rows: Rows<'_>,
                 init: &[Block],
@@ -108,7 +132,7 @@ macro_rules! level {
                 prefetch: bool,
                 out: &mut [Block],
             ) {
-                rows::sum_bags($token, rows, init, sets, prefetch, out);
+                rows::sum_bags($token, rows, init, sets, rows::Ones, prefetch, out);
                 activation::activate_in_place($token, activation, out);
             }
             $(#[$features])?
@@ -146,6 +170,14 @@ macro_rules! level {
                 output::tag_major($token, tags, hidden, answers);
             }
             $(#[$features])?
+            fn product(product: Product<'_>, out: &mut RowsMut<'_>) {
+                product::product($token, product, out);
+            }
+            $(#[$features])?
+            fn panels_backward(panels: Panels<'_>, delta: HiddenRows<'_>, out: &mut RowsMut<'_>) {
+                product::panels_backward($token, panels, delta, out);
+            }
+            $(#[$features])?
             fn activate(activation: Activation, a: &[Block], h: &mut [Block]) {
                 activation::activate($token, activation, a, h);
             }
@@ -170,6 +202,16 @@ macro_rules! level {
                 adagrad::adagrad($token, step, gradients, weights, squares);
             }
             $(#[$features])?
+            fn adagrad_rows(
+                step: &AdaGradStep,
+                rows: SteppedRows<'_>,
+                gradients: &[Block],
+                weights: &mut [Block],
+                squares: &mut [Block],
+            ) {
+                adagrad::adagrad_rows($token, step, rows, gradients, weights, squares);
+            }
+            $(#[$features])?
             fn couple(l1: f32, l2: f32, weights: &[Block], gradients: &mut [Block]) {
                 adagrad::couple($token, l1, l2, weights, gradients);
             }
@@ -189,6 +231,7 @@ macro_rules! level {
                 level: $level,
                 ascends,
                 sum_bags,
+                sum_scaled_bags,
                 sum_rows,
                 weighted_sum_rows,
                 dot_rows,
@@ -196,12 +239,15 @@ macro_rules! level {
                 panels_sparse,
                 panels_dense,
                 tag_major,
+                product,
+                panels_backward,
                 activate,
                 activate_backward,
                 list_active,
                 sigmoid,
                 log_loss,
                 adagrad,
+                adagrad_rows,
                 couple,
                 shrink,
                 proximal,
@@ -435,18 +481,6 @@ impl Kernels {
         Ok(())
     }
 
-    /// `d = d ⊙ act'(a)`, given `h = act(a)`: turns the gradient by h into the gradient by a. NaN where h is NaN.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if the slices differ in length.
-    pub fn activate_backward(self, activation: Activation, a: &[Block], h: &[Block], d: &mut [Block]) -> Result<()> {
-        Error::check_length("hidden units", a.len(), h.len())?;
-        Error::check_length("gradients by hidden units", a.len(), d.len())?;
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.activate_backward)(activation, a, h, d) };
-        Ok(())
-    }
-
     /// Lists the units that are not zero, NaN included, and returns how many there are.
     ///
     /// # Errors
@@ -462,94 +496,6 @@ impl Kernels {
     pub fn sigmoid(self, eps: f32, x: &mut [f32]) {
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         unsafe { (self.table.sigmoid)(eps, x) };
-    }
-
-    /// Log-loss of the pairs of one sample, and its gradient by the logits.
-    ///
-    /// With u = z − ln π, target y, positive weight w, pair weight m, and softplus(x) = ln(1 + eˣ) in a form that does not overflow:
-    ///
-    /// ```text
-    /// value    Σ m · (w·y·C(softplus(−u)) + (1−y)·C(softplus(u)))     C clamps to `bounds`, or not (`Logit`)
-    /// gradient m · scale · ((1−y)·σ(u) − w·y·σ(−u))                   0 outside (eps, 1−eps) for `ClampTorch`
-    /// ```
-    ///
-    /// The value is summed in f64, 16 partial sums. A pair with m = 0 contributes exactly 0 to both.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if the slices differ in length.
-    pub fn log_loss(self, loss: &LogLoss, inputs: LossInputs<'_>, gradient: &mut [Block]) -> Result<f64> {
-        let LossInputs { logits, targets, weights, positive_weights, offsets } = inputs;
-        for (what, slice) in [
-            ("logits", logits),
-            ("targets", targets),
-            ("pair weights", weights),
-            ("positive weights", positive_weights),
-            ("logit offsets", offsets),
-        ] {
-            Error::check_length(what, gradient.len(), slice.len())?;
-        }
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        Ok(unsafe { (self.table.log_loss)(loss, inputs, gradient) })
-    }
-
-    /// One AdaGrad step on each float: `G += g²` if [`Squares`] says so, then `w ← w − γ·(g / D)` with the step's [`Decay`]. With
-    /// g = 0 and no decay nothing changes.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if the slices differ in length.
-    pub fn adagrad(self, step: &AdaGradStep, gradients: &[Block], weights: &mut [Block], squares: Squares<'_>) -> Result<()> {
-        Error::check_length("gradients", weights.len(), gradients.len())?;
-        squares.check_length(weights.len())?;
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.adagrad)(step, gradients, weights, squares) };
-        Ok(())
-    }
-
-    /// Adds the gradient of decay: `g ← g + l2·w + l1·sgn(w)`, held to the largest finite float. NaN stays NaN.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if the slices differ in length.
-    pub fn couple(self, l1: f32, l2: f32, weights: &[Block], gradients: &mut [Block]) -> Result<()> {
-        Error::check_length("gradients", weights.len(), gradients.len())?;
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.couple)(l1, l2, weights, gradients) };
-        Ok(())
-    }
-
-    /// Decays weights, see [`Shrink`].
-    pub fn shrink(self, shrink: &Shrink, weights: &mut [Block]) {
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.shrink)(shrink, weights) };
-    }
-
-    /// Takes proximal steps without a gradient, any number of steps of one rate at once:
-    /// `|w| ← max(0, |w| − γ·l1/D) / (1 + γ·l2/D)` in each, G as it is; where G = 0 nothing changes. Computed in f64 with `+ - * /`
-    /// and the root; the result is 0 where it would be subnormal.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if there are not as many sums as weights.
-    pub fn proximal(self, steps: &ProximalSteps<'_>, weights: &mut [Block], squares: &Squares<'_>) -> Result<()> {
-        squares.check_length(weights.len())?;
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.proximal)(steps, weights, squares) };
-        Ok(())
-    }
-
-    /// The largest |x|; NaN if any is not finite, 0 for an empty slice.
-    #[must_use]
-    pub fn magnitude(self, x: &[Block]) -> f32 {
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.magnitude)(x) }
-    }
-}
-
-impl Squares<'_> {
-    fn check_length(&self, weights: usize) -> Result<()> {
-        match self {
-            Squares::Grow(sums) => Error::check_length("squared-gradient sums", weights, sums.len()),
-            Squares::Each(sums) => Error::check_length("squared-gradient sums", weights, sums.len()),
-            Squares::Same(_) => Ok(()),
-        }
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Panels<'a> {
 
 impl Panels<'_> {
     /// The panels: their first block of tags, how many they have, and their weights.
-    fn iter(&self) -> impl Iterator<Item = (usize, usize, &[Block])> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, usize, &[Block])> {
         (0..self.width).step_by(PANEL_BLOCKS).map(|first| {
             let blocks = PANEL_BLOCKS.min(self.width - first);
             (first, blocks, &self.blocks[first * self.units..(first + blocks) * self.units])
@@ -118,7 +118,7 @@ fn write<S: Simd, const N: usize>(s: S, answer: Answer, z: [S::F; N], floats: &m
 }
 
 /// Fails unless `found` has room for `items` rows of `width` that start `stride` apart.
-fn check_rows(what: &'static str, found: usize, stride: usize, width: usize, items: usize) -> Result<()> {
+pub(super) fn check_rows(what: &'static str, found: usize, stride: usize, width: usize, items: usize) -> Result<()> {
     let Some(last) = items.checked_sub(1) else { return Ok(()) };
     let expected = last.saturating_mul(stride).saturating_add(width);
     if expected <= found && width <= stride { Ok(()) } else { Err(Error::Length { what, expected, found }) }
@@ -137,7 +137,7 @@ pub struct ListBuffers<'a> {
 
 /// Items are multiplied as a whole if this share of their units is active or more. With half of them active the sparse form took
 /// 0.6 of the dense one's time, see `benches/record`.
-const DENSE_FROM: f64 = 0.8;
+pub(crate) const DENSE_FROM: f64 = 0.8;
 
 /// See [`super::Kernels::panels`]. Lengths fit.
 #[inline(always)]

@@ -53,6 +53,17 @@ impl RowWeights for Ones {
     }
 }
 
+/// Every weight is this one.
+#[derive(Clone, Copy)]
+pub(super) struct Same(pub(super) f32);
+
+impl RowWeights for Same {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, _: usize, row: S::F) -> S::F {
+        s.mul(s.splat(self.0), row)
+    }
+}
+
 impl RowWeights for &[f32] {
     #[inline(always)]
     fn apply<S: Simd>(self, s: S, n: usize, row: S::F) -> S::F {
@@ -65,10 +76,18 @@ const AHEAD: usize = 16;
 
 /// See [`super::Kernels::sum_bags`]. Every id is below `rows.count(init.len())`; `out` has `init.len()` blocks for each set.
 #[inline(always)]
-pub(super) fn sum_bags<S: Simd>(s: S, rows: Rows<'_>, init: &[Block], sets: Sets<'_>, prefetch: bool, out: &mut [Block]) {
+pub(super) fn sum_bags<S: Simd, W: RowWeights>(
+    s: S,
+    rows: Rows<'_>,
+    init: &[Block],
+    sets: Sets<'_>,
+    weights: W,
+    prefetch: bool,
+    out: &mut [Block],
+) {
     for ((ids, rest), out) in sets.iter().zip(out.chunks_exact_mut(init.len().max(1))) {
         let ahead = if prefetch { rest.get(AHEAD..).unwrap_or_default() } else { &[] };
-        sum_tiles(s, rows, Some(init), ids, Ones, ahead, out);
+        sum_tiles(s, rows, Some(init), ids, weights, ahead, out);
     }
 }
 

@@ -3,8 +3,9 @@
 //! It shares nothing with the bodies but the constants of the polynomials. Read it to know what a kernel computes, in which order.
 
 use super::activation::ActiveUnits;
-use super::adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shrink, Squares};
+use super::adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shrink, Squares, SteppedRows};
 use super::output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor};
+use super::product::{Product, RowsMut};
 use super::rows::{Rows, tree_sum};
 use super::sigmoid::{ATANH_POLY, EXP_POLY, EXP_UNDERFLOW, LN2_HIGH, LN2_LOW, LogLoss, LossInputs, LossKind};
 use super::simd::EXPONENT_SHIFT;
@@ -44,6 +45,12 @@ pub(super) fn dot_rows(rows: Rows<'_>, ids: &[u32], x: &[Block], partial_sums: &
     }
 }
 
+pub(super) fn sum_scaled_bags(rows: Rows<'_>, init: &[Block], sets: Sets<'_>, factor: f32, _: bool, out: &mut [Block]) {
+    for ((ids, _), out) in sets.iter().zip(out.chunks_exact_mut(init.len().max(1))) {
+        weighted_sum_rows(rows, Some(init), ids, &vec![factor; ids.len()], out);
+    }
+}
+
 pub(super) fn ascends(ids: &[u32]) -> bool {
     ids.is_sorted_by(|a, b| a < b)
 }
@@ -77,6 +84,36 @@ pub(super) fn panels_dense(panels: Panels<'_>, hidden: HiddenRows<'_>, bias: &[B
     for item in 0..hidden.items {
         let start = (item * hidden.stride + hidden.first) * LANES;
         add_units(panels, numbers.iter().zip(&as_floats(hidden.blocks)[start..]), bias, answers, item);
+    }
+}
+
+pub(super) fn product(product: Product<'_>, out: &mut RowsMut<'_>) {
+    let Product { items, terms, factors, item_stride, term_stride, rows, width } = product;
+    for item in 0..items {
+        for column in 0..width * LANES {
+            let mut sum = 0.0;
+            for term in 0..terms {
+                let x = as_floats(rows.blocks)[(term * rows.stride + rows.first) * LANES + column];
+                sum += factors[item * item_stride + term * term_stride] * x;
+            }
+            as_floats_mut(out.blocks)[(item * out.stride + out.first) * LANES + column] = sum;
+        }
+    }
+}
+
+pub(super) fn panels_backward(panels: Panels<'_>, delta: HiddenRows<'_>, out: &mut RowsMut<'_>) {
+    for item in 0..delta.items {
+        for unit in 0..panels.units {
+            let mut sums = Block::ZERO;
+            for tag in 0..panels.width * LANES {
+                let panel = tag / (PANEL_BLOCKS * LANES) * PANEL_BLOCKS;
+                let stride = PANEL_BLOCKS.min(panels.width - panel) * LANES;
+                let w = as_floats(panels.blocks)[panel * panels.units * LANES + unit * stride + tag % (PANEL_BLOCKS * LANES)];
+                let d = as_floats(delta.blocks)[(item * delta.stride + delta.first) * LANES + tag];
+                sums[tag % LANES] += w * d;
+            }
+            as_floats_mut(out.blocks)[(item * out.stride + out.first) * LANES + unit] = tree_sum(&sums);
+        }
     }
 }
 
@@ -295,6 +332,20 @@ fn square(squares: &Squares<'_>, i: usize) -> f32 {
         Squares::Grow(squares) => as_floats(squares)[i],
         Squares::Each(squares) => as_floats(squares)[i],
         Squares::Same(sum) => *sum,
+    }
+}
+
+pub(super) fn adagrad_rows(
+    step: &AdaGradStep,
+    rows: SteppedRows<'_>,
+    gradients: &[Block],
+    weights: &mut [Block],
+    squares: &mut [Block],
+) {
+    for (id, gradient) in rows.ids.iter().zip(gradients.chunks_exact(rows.width.max(1))) {
+        let start = (id - rows.first) as usize * rows.width;
+        let range = start..start + rows.width;
+        adagrad(step, gradient, &mut weights[range.clone()], Squares::Grow(&mut squares[range]));
     }
 }
 

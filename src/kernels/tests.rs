@@ -7,7 +7,7 @@ use crate::rng::{Philox, unit};
 const WIDTHS: [usize; 11] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13];
 
 /// Deterministic noise with the extremes that arithmetic trips over sprinkled in.
-fn noise(seed: u64, blocks: usize, extremes: bool) -> Vec<Block> {
+pub(super) fn noise(seed: u64, blocks: usize, extremes: bool) -> Vec<Block> {
     let specials = [0.0, -0.0, 1e-40, -1e-45, f32::MIN_POSITIVE, 1e30, -1e30, 3e38, 88.8, -88.8, -87.0, 16.64, 1.0, -1.0];
     let mut out = zeroed(blocks * LANES);
     for (i, x) in as_floats_mut(&mut out).iter_mut().enumerate() {
@@ -21,7 +21,7 @@ fn noise(seed: u64, blocks: usize, extremes: bool) -> Vec<Block> {
     out
 }
 
-fn bits(blocks: &[Block]) -> Vec<u32> {
+pub(super) fn bits(blocks: &[Block]) -> Vec<u32> {
     // All NaN are one NaN: their payload is nobody's promise.
     as_floats(blocks).iter().map(|x| if x.is_nan() { 0x7FC0_0000 } else { x.to_bits() }).collect()
 }
@@ -362,6 +362,32 @@ fn steps_and_decay_are_the_same_bits_on_every_level() {
             };
             let expected = take(scalar());
             others().for_each(|kernels| assert_eq!(take(kernels), expected, "{step:?} at {}", kernels.level()));
+        }
+    }
+}
+
+#[test]
+fn steps_on_rows_are_steps_on_each_of_them() {
+    let step = steps().next().unwrap();
+    for width in [1, 3, 4] {
+        let (gradients, weights, squares) = (noise(1, 2 * width, true), noise(2, 12 * width, true), sums(3, 12 * width));
+        let take = |kernels: Kernels, ids: &[u32]| {
+            let (mut w, mut grown) = (weights.clone(), squares.clone());
+            let rows = SteppedRows { ids, first: 5, width };
+            kernels.adagrad_rows(&step, rows, &gradients, &mut w, &mut grown).map(|()| [bits(&w), bits(&grown)])
+        };
+        for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+            let (mut w, mut grown) = (weights.clone(), squares.clone());
+            for (row, gradient) in [2, 11].into_iter().zip(gradients.chunks_exact(width)) {
+                let range = row * width..(row + 1) * width;
+                kernels.adagrad(&step, gradient, &mut w[range.clone()], Squares::Grow(&mut grown[range])).unwrap();
+            }
+            // The ids behind the second are only asked for, whether there are such rows or not.
+            let ids = [7, 16, 6, 5, 9, 17, 4, 0, u32::MAX, 8];
+            assert_eq!(take(kernels, &ids).unwrap(), [bits(&w), bits(&grown)], "{}", kernels.level());
+            for wrong in [&[7][..], &[7, 17], &[4, 7], &[u32::MAX, 7]] {
+                assert!(take(kernels, wrong).is_err(), "{wrong:?}");
+            }
         }
     }
 }

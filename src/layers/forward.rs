@@ -1,6 +1,6 @@
 //! Items on their way from keywords to scores, some at a time.
 
-use super::{Net, activation, embedding_bag};
+use super::{Net, PREFETCH_FROM, activation, embedding_bag};
 use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
@@ -27,9 +27,6 @@ pub(crate) struct Forward {
 
 /// Buffers are held to about this size, so that they stay in the second-level cache.
 const BUFFERS: usize = 256 << 10;
-
-/// Tables of more bytes than this are read with prefetches.
-const PREFETCH_FROM: usize = 1 << 20;
 
 impl Forward {
     pub(crate) fn new(shape: &Shape) -> Self {

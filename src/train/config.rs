@@ -151,6 +151,9 @@ named!(DecayWhen, "decay when", "every_step or touched", { EveryStep => "every_s
 pub struct TrainConfig {
     /// Hidden units H.
     pub hidden: usize,
+    /// Networks that [`super::recipe::TrainingSet::train`] trains, each as if alone, from seeds `seed`, `seed + 1` and so on, and
+    /// [averages](crate::average): one network with so many times `hidden` units. At least 1; a [`super::Trainer`] trains one.
+    pub average: u32,
     /// Their nonlinearity.
     pub activation: Activation,
     /// Epochs at most.
@@ -210,6 +213,7 @@ impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {
             hidden: 256,
+            average: 1,
             activation: Activation::Relu,
             epochs: 60,
             batch: 32,
@@ -252,6 +256,7 @@ impl TrainConfig {
         let non_negative = |x: f64| x >= 0.0 && x < f64::from(f32::MAX);
         const NON_NEGATIVE: &str = "a finite number, at least 0";
         const RATE: &str = "a number in [0, 1)";
+        check("average", self.average >= 1, "at least 1", f64::from(self.average))?;
         check("batch", self.batch >= 1, "at least 1", self.batch as f64)?;
         check("lr", non_negative(self.lr), NON_NEGATIVE, self.lr)?;
         check("lr_decay", non_negative(self.lr_decay), NON_NEGATIVE, self.lr_decay)?;
@@ -352,6 +357,7 @@ mod tests {
                 other => panic!("{option}: {other:?}"),
             }
         };
+        rejected(|c| c.average = 0, "average");
         rejected(|c| c.batch = 0, "batch");
         rejected(|c| c.lr = f64::NAN, "lr");
         rejected(|c| c.lr_decay = -1.0, "lr_decay");

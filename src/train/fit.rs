@@ -1,9 +1,10 @@
 //! Epochs over a data set, validation, early stopping.
 
+use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::batch::{PairWeights, Sample, Targets};
+use super::batch::{Keywords, PairWeights, Sample, Targets};
 use super::codec::Codec;
 use super::config::{Correction, Negatives, TrainConfig};
 use super::order::Order;
@@ -15,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, KeyMeasures, evaluate_network};
 use crate::layers::Net;
 use crate::metrics::Propensities;
-use crate::network::Weights;
+use crate::network::{Shape, Weights};
 use crate::rng::Philox;
 
 impl Statistics {
@@ -191,10 +192,40 @@ impl EpochSums {
 #[derive(Clone, Debug)]
 struct EpochPlan {
     order: Order,
+    /// Samples in it.
+    samples: usize,
     sampled: Option<SampledPairs>,
 }
 
-/// The pairs of an epoch with sampled negatives.
+/// Makes a mini-batch of the samples of `dataset` with these numbers.
+fn fill<'a>(
+    batch: &mut Vec<Sample<'a>>,
+    sampled: Option<&'a SampledPairs>,
+    shape: &Shape,
+    dataset: &'a Dataset,
+    numbers: &[u32],
+) -> Result<()> {
+    batch.clear();
+    for &index in numbers {
+        let i = index as usize;
+        let weight = dataset.weight(i);
+        let sample = Sample {
+            index,
+            keywords: dataset.keywords(i),
+            targets: Targets::Tags(dataset.tags(i)),
+            weights: sampled.map_or(PairWeights::All(weight), |sampled| PairWeights::Scored {
+                tags: sampled.scored.row(i),
+                weight,
+                negatives: sampled.factors.as_deref(),
+            }),
+        };
+        sample.check_range(shape)?;
+        batch.push(sample);
+    }
+    Ok(())
+}
+
+/// The pairs of an epoch that are scored, where not all are.
 #[derive(Clone, Debug)]
 struct SampledPairs {
     scored: ScoredPairs,
@@ -202,6 +233,13 @@ struct SampledPairs {
     factors: Option<Vec<f32>>,
     /// ln ρ, one a tag slot, where training sees the logit without it.
     offsets: Option<Vec<Block>>,
+}
+
+impl SampledPairs {
+    /// Whether some pair of `sample` is scored: others would teach nothing.
+    fn teaches(&self, sample: u32) -> bool {
+        self.scored.row(sample as usize).iter().any(|word| *word != 0)
+    }
 }
 
 /// Watches a training; [`ControlFlow::Break`] ends it after the present mini-batch or epoch.
@@ -345,16 +383,23 @@ impl Trainer {
         let samples = u32::try_from(dataset.len())
             .map_err(|_| Error::TooLarge { what: "samples of a data set", limit: u32::MAX.into() })?;
         let sampled = match self.config.negatives {
-            Negatives::All => None,
+            Negatives::All if dataset.exclusions().is_empty() => None,
+            Negatives::All => {
+                let scored = ScoredPairs::all_but(dataset.exclusions(), dataset.len(), self.tags.len());
+                Some(SampledPairs { scored, factors: None, offsets: None })
+            }
             Negatives::Sampled(ratio) => Some(self.sample_negatives(dataset, ratio, epoch)?),
         };
-        Ok(EpochPlan { order: Order::new(Philox::new(self.config.seed), samples, epoch, from), sampled })
+        let kept = |sample: u32| sampled.as_ref().is_none_or(|sampled| sampled.teaches(sample));
+        let kept_samples = (0..samples).filter(|sample| kept(*sample)).count();
+        let order = Order::new(Philox::new(self.config.seed), samples, epoch, from, kept);
+        Ok(EpochPlan { order, samples: kept_samples, sampled })
     }
 
     /// Draws the negatives of `epoch`, and corrects for them as configured.
     fn sample_negatives(&mut self, dataset: &Dataset, ratio: f64, epoch: u32) -> Result<SampledPairs> {
         let names: Vec<&str> = self.tags.iter().map(|tag| tag.name.as_str()).collect();
-        let negatives = NegativeSampler::new(Philox::new(self.config.seed), dataset.tag_sets(), &names, ratio)?;
+        let negatives = NegativeSampler::new(Philox::new(self.config.seed), dataset, &names, ratio)?;
         let rates: Vec<f64> = negatives.quotas().iter().map(|quota| quota.rate).collect();
         let (mut factors, mut offsets) = (None, None);
         match self.config.correction {
@@ -376,30 +421,39 @@ impl Trainer {
         dataset: &Dataset,
         observer: &mut Observer<'_>,
     ) -> Result<ControlFlow<()>> {
-        let EpochPlan { order, sampled } = plan;
-        let (mut indices, mut batch) = (Vec::new(), Vec::new());
-        loop {
-            order.next(self.config.batch, &mut indices);
-            if indices.is_empty() {
-                return Ok(ControlFlow::Continue(()));
-            }
-            batch.clear();
-            batch.extend(indices.iter().map(|&index| {
-                let i = index as usize;
-                let weight = dataset.weight(i);
-                Sample {
-                    index,
-                    keywords: dataset.keywords(i),
-                    targets: Targets::Tags(dataset.tags(i)),
-                    weights: sampled.as_ref().map_or(PairWeights::All(weight), |sampled| PairWeights::Scored {
-                        tags: sampled.scored.row(i),
-                        weight,
-                        negatives: sampled.factors.as_deref(),
-                    }),
-                }
-            }));
-            let report = self.step_here(&batch)?;
-            sums.samples += indices.len() as u64;
+        // Taken, so that one mini-batch can be loaded while a step is taken on the one before.
+        let mut loading = mem::take(&mut self.next_keywords);
+        let flow = self.run_batches_loading(&mut loading, sums, plan, dataset, observer);
+        self.next_keywords = loading;
+        flow
+    }
+
+    fn run_batches_loading(
+        &mut self,
+        loading: &mut Keywords,
+        sums: &mut EpochSums,
+        plan: &mut EpochPlan,
+        dataset: &Dataset,
+        observer: &mut Observer<'_>,
+    ) -> Result<ControlFlow<()>> {
+        let EpochPlan { order, samples, sampled } = plan;
+        let (size, kept) = (self.config.batch, |sample: u32| sampled.as_ref().is_none_or(|sampled| sampled.teaches(sample)));
+        let mut numbers = Vec::new();
+        let (shape, dropout, workers) = (self.network.shape.clone(), self.dropout(self.config.dropout_in), self.workers);
+        let (mut batch, mut next) = (Vec::new(), Vec::new());
+        order.next(size, &mut numbers, kept);
+        fill(&mut batch, sampled.as_ref(), &shape, dataset, &numbers)?;
+        self.keywords.load(&batch, dropout, self.state.step + 1)?;
+        while !batch.is_empty() {
+            order.next(size, &mut numbers, kept);
+            fill(&mut next, sampled.as_ref(), &shape, dataset, &numbers)?;
+            let step = self.state.step + 2;
+            let (report, loaded) = workers.join(|| self.step_loaded(&batch), || loading.load(&next, dropout, step));
+            let report = report?;
+            loaded?;
+            mem::swap(&mut self.keywords, loading);
+            mem::swap(&mut batch, &mut next);
+            sums.samples += next.len() as u64;
             sums.batches += 1;
             sums.pairs += report.pairs as u64;
             sums.loss += report.loss_sum;
@@ -408,21 +462,23 @@ impl Trainer {
                 epoch: self.state.epoch,
                 step: report.step,
                 done: sums.samples as usize,
-                samples: dataset.len(),
+                samples: *samples,
                 log_loss: sums.log_loss(),
             };
             if observer(event).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Fails if a tag has nothing to be told apart from, or by.
     fn check_trainable(&self, dataset: &Dataset) -> Result<()> {
-        for (tag, positives) in self.tags.iter().zip(dataset.tag_counts(self.tags.len())) {
-            let (positives, all) = (positives as usize, dataset.len());
-            if positives == 0 || positives == all {
-                return Err(Error::UntrainableTag { tag: tag.name.clone(), positives, negatives: all - positives });
+        let counts = dataset.tag_counts(self.tags.len()).into_iter().zip(dataset.exclusions().counts(self.tags.len()));
+        for (tag, (positives, excluded)) in self.tags.iter().zip(counts) {
+            let (positives, negatives) = (positives as usize, dataset.len() - (positives + excluded) as usize);
+            if positives == 0 || negatives == 0 {
+                return Err(Error::UntrainableTag { tag: tag.name.clone(), positives, negatives });
             }
         }
         Ok(())

@@ -23,6 +23,7 @@ pub mod recipe;
 mod run;
 mod state;
 mod trainer;
+mod undo;
 mod update;
 mod warm;
 

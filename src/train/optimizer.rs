@@ -16,9 +16,13 @@ use super::codec::Codec;
 use super::config::{DecayMode, EpsilonPlace, OptimizerKind, Rowwise, TrainConfig};
 use super::decay::{LazyDecay, Missed};
 use super::parameters::Parameters;
+use super::undo::Undo;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::error::Result;
-use crate::kernels::{self, AdaGradStep, Decay, Denominator, Kernels, ProximalSteps, Shrink, Squares, tree_sum};
+use crate::kernels::{
+    self, AdaGradStep, Decay, Denominator, Kernels, ProximalSteps, STEPS_AHEAD, Shrink, Squares, SteppedRows, tree_sum,
+};
+use crate::layers::PREFETCH_FROM;
 use crate::network::{Group, OutputLayout, Shape};
 
 /// The optimiser's memory.
@@ -36,7 +40,7 @@ pub(super) struct Optimizer {
 
 /// Squared-gradient sums of one parameter.
 #[derive(Clone, Debug)]
-enum Sums {
+pub(super) enum Sums {
     /// One a weight, where the weight is.
     EachWeight(Vec<Block>),
     /// One a row, as floats. The rows of W2 are hidden units, of a bias there is one.
@@ -120,7 +124,7 @@ impl Sums {
     }
 
     /// The sums of a row, as they are.
-    fn of_row(&self, row: usize, width: usize) -> Squares<'_> {
+    pub(super) fn of_row(&self, row: usize, width: usize) -> Squares<'_> {
         match self {
             Sums::EachWeight(sums) => Squares::Each(&sums[row * width..(row + 1) * width]),
             Sums::EachRow(sums) => Squares::Same(as_floats(sums)[row]),
@@ -367,10 +371,27 @@ impl StepRows<'_> {
         self.weights.len().checked_div(self.width).unwrap_or(0)
     }
 
-    /// Steps on row `row` of these, given its gradient, which is used up.
+    /// Steps on the first of the rows `ids`, given their gradients, row after row, which are used up. The table begins at row `first`.
+    /// What follows in `ids` is stepped on soon after.
+    pub(super) fn step_rows(&mut self, ids: &[u32], first: usize, gradients: &mut [Block]) -> Result<()> {
+        if let (Memory::EachWeight(sums), Constants { kernels, step, coupled: None }) = (&mut self.memory, &self.constants) {
+            let count = gradients.len().checked_div(self.width).unwrap_or(0);
+            let ahead = if size_of_val(self.weights) > PREFETCH_FROM { STEPS_AHEAD } else { 0 };
+            let ids = &ids[..ids.len().min(count + ahead)];
+            let rows = SteppedRows { ids, first: first as u32, width: self.width };
+            return kernels.adagrad_rows(step, rows, gradients, self.weights, sums);
+        }
+        for (id, gradient) in ids.iter().zip(chunks_mut(gradients, self.width)) {
+            self.step(*id as usize - first, gradient)?;
+        }
+        Ok(())
+    }
+
+    /// Steps on the rows from `row` on, given their gradients, row after row, which are used up.
     pub(super) fn step(&mut self, row: usize, gradient: &mut [Block]) -> Result<()> {
         let Constants { kernels, step, coupled } = &self.constants;
-        let range = row * self.width..(row + 1) * self.width;
+        let start = row * self.width;
+        let range = start..start + gradient.len();
         let weights = &mut self.weights[range.clone()];
         if let Some((l1, l2)) = *coupled {
             kernels.couple(l1, l2, weights, gradient)?;
@@ -378,8 +399,12 @@ impl StepRows<'_> {
         match &mut self.memory {
             Memory::EachWeight(sums) => kernels.adagrad(step, gradient, weights, Squares::Grow(&mut sums[range])),
             Memory::EachRow(sums, length) => {
-                sums[row] += mean_square(*kernels, [&*gradient], *length)?;
-                kernels.adagrad(step, gradient, weights, Squares::Same(sums[row]))
+                let rows = chunks(gradient, self.width).zip(chunks_mut(weights, self.width));
+                for ((gradient, weights), sum) in rows.zip(&mut sums[row..]) {
+                    *sum += mean_square(*kernels, [gradient], *length)?;
+                    kernels.adagrad(step, gradient, weights, Squares::Same(*sum))?;
+                }
+                Ok(())
             }
             Memory::One => kernels.adagrad(step, gradient, weights, Squares::Same(1.0)),
             Memory::Gather(gradients) => {
@@ -480,46 +505,6 @@ fn chunks(blocks: &[Block], width: usize) -> std::slice::ChunksExact<'_, Block> 
 
 fn chunks_mut(blocks: &mut [Block], width: usize) -> std::slice::ChunksExactMut<'_, Block> {
     blocks.chunks_exact_mut(width.max(1))
-}
-
-/// What a step that fails has to put back: the rows that were caught up with their decay before it could be known to fail.
-#[derive(Debug, Default)]
-struct Undo {
-    weights: Vec<Block>,
-    /// Sums of these rows; only replayed decay changes them.
-    sums: Vec<Block>,
-    seen: Vec<u32>,
-}
-
-impl Undo {
-    fn keep(&mut self, lazy: &LazyDecay, rows: &[u32], width: usize, weights: &[Block], sums: &Sums) {
-        self.weights.clear();
-        self.sums.clear();
-        self.seen.clear();
-        for row in rows.iter().map(|row| *row as usize) {
-            self.weights.extend_from_slice(&weights[row * width..(row + 1) * width]);
-            self.seen.push(lazy.seen(row));
-            match sums.of_row(row, width) {
-                Squares::Each(sums) if lazy.replays() => self.sums.extend_from_slice(sums),
-                Squares::Same(sum) if lazy.replays() => self.sums.push(Block([sum; LANES])),
-                _ => {}
-            }
-        }
-    }
-
-    fn restore(&self, lazy: &mut LazyDecay, rows: &[u32], width: usize, weights: &mut [Block], sums: &mut Sums) {
-        for (n, (&row, &seen)) in rows.iter().zip(&self.seen).enumerate() {
-            let row = row as usize;
-            let (range, kept) = (row * width..(row + 1) * width, n * width..(n + 1) * width);
-            weights[range.clone()].copy_from_slice(&self.weights[kept.clone()]);
-            lazy.untouch(row, seen);
-            match sums {
-                Sums::EachWeight(sums) if lazy.replays() => sums[range].copy_from_slice(&self.sums[kept]),
-                Sums::EachRow(sums) if lazy.replays() => as_floats_mut(sums)[row] = self.sums[n].0[0],
-                _ => {}
-            }
-        }
-    }
 }
 
 #[cfg(test)]

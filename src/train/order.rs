@@ -23,16 +23,16 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// The order of `samples` samples in `epoch`, from place `from` on.
-    pub(super) fn new(rng: Philox, samples: u32, epoch: u32, from: u64) -> Self {
-        Self::in_pieces(rng, samples, epoch, from, PIECE)
+    /// The order of those of `samples` samples that are `kept`, in `epoch`, from place `from` on.
+    pub(super) fn new(rng: Philox, samples: u32, epoch: u32, from: u64, kept: impl Fn(u32) -> bool) -> Self {
+        Self::in_pieces(rng, samples, epoch, from, PIECE, kept)
     }
 
-    fn in_pieces(rng: Philox, samples: u32, epoch: u32, mut from: u64, piece: usize) -> Self {
+    fn in_pieces(rng: Philox, samples: u32, epoch: u32, mut from: u64, piece: usize, kept: impl Fn(u32) -> bool) -> Self {
         let ranges = (samples as usize).div_ceil(piece).max(1) as u64;
         let mut order = Order { rng, samples, epoch, ranges, next: 0, piece: Vec::new() };
         while order.next < order.ranges {
-            order.work_out();
+            order.work_out(&kept);
             let left = order.piece.len() as u64;
             if from < left {
                 order.piece.truncate((left - from) as usize);
@@ -44,21 +44,22 @@ impl Order {
         order
     }
 
-    /// Replaces `batch` by the next `size` samples, fewer at the end.
-    pub(super) fn next(&mut self, size: usize, batch: &mut Vec<u32>) {
+    /// Replaces `batch` by the next `size` samples, fewer at the end; `kept` is what the order was made with.
+    pub(super) fn next(&mut self, size: usize, batch: &mut Vec<u32>, kept: impl Fn(u32) -> bool) {
         batch.clear();
         while batch.len() < size {
             match self.piece.pop() {
                 Some(sample) => batch.push(sample),
-                None if self.next < self.ranges => self.work_out(),
+                None if self.next < self.ranges => self.work_out(&kept),
                 None => return,
             }
         }
     }
 
     /// Works out the next range.
-    fn work_out(&mut self) {
+    fn work_out(&mut self, kept: impl Fn(u32) -> bool) {
         self.piece = self.rng.shuffled(self.samples, self.epoch, self.next, self.ranges);
+        self.piece.retain(|sample| kept(*sample));
         self.piece.reverse();
         self.next += 1;
     }
@@ -72,12 +73,14 @@ mod tests {
     fn pieces_make_the_permutation_from_any_place() {
         let rng = Philox::new(3);
         for (samples, piece) in [(0, 10), (1, 1), (1000, 64), (1000, 1000), (1000, 7)] {
-            let whole = rng.permutation(samples, 5);
+            let kept = |sample: u32| sample % 10 != 3;
+            let mut whole = rng.permutation(samples, 5);
+            whole.retain(|sample| kept(*sample));
             for from in [0, 1, 63, 64, 65, 500, 999, 1000, 2000] {
-                let mut order = Order::in_pieces(rng, samples, 5, from, piece);
+                let mut order = Order::in_pieces(rng, samples, 5, from, piece, kept);
                 let (mut found, mut batch) = (Vec::new(), Vec::new());
                 loop {
-                    order.next(32, &mut batch);
+                    order.next(32, &mut batch, kept);
                     found.extend_from_slice(&batch);
                     if batch.len() < 32 {
                         break;

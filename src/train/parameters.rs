@@ -1,7 +1,7 @@
 //! All parameters of a network in training: initial values, and the shape they share with gradients' squares.
 
 use super::codec::Codec;
-use super::config::TrainConfig;
+use super::config::{Correction, Negatives, TrainConfig};
 use crate::aligned::{Block, LANES, as_floats_mut};
 use crate::error::{Error, Result};
 use crate::format::check_weights;
@@ -87,7 +87,12 @@ impl Parameters {
             }
         }
         for (tag, &positives) in statistics.positives.iter().enumerate().take(shape.tags()) {
-            let negatives = statistics.samples.saturating_sub(positives);
+            let all = statistics.samples.saturating_sub(positives);
+            // Of the pairs that the loss sees, at the odds that it sees.
+            let negatives = match (config.negatives, config.correction) {
+                (Negatives::Sampled(ratio), Correction::Shift) => all.min((ratio * positives as f64 + 0.5) as u64),
+                _ => all,
+            };
             as_floats_mut(&mut parameters.b2)[shape.slot(tag)] = prior_logit(positives, negatives) as f32;
         }
         Ok(parameters)

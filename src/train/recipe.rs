@@ -15,7 +15,10 @@
 //! | `data.valid_samples` | items validated on |
 //! | `data.min_count` | items that a keyword needed |
 //! | `init` | hash of the model that training began from, if there was one |
+//! | `data.rules` | the tag rules, as [`Rules`] write themselves; without rules the key is not there |
 //! | `fit.epochs`, `fit.best_epoch` | epochs run, and which was best |
+//! | `fit.average` | networks averaged, where there are several; the other values are those of the first |
+//! | `fit.curve_log_loss`, `fit.curve_valid_macro_ap` | of each epoch the training loss, and the score on the validation items |
 //! | `fit.valid_log_loss`, `fit.valid_p_at_1`, `fit.valid_micro_f1`, `fit.valid_macro_auc`, `fit.valid_macro_ap` | measures on the validation items, those that are defined |
 //! | `train.*` | each field of [`TrainConfig`] |
 
@@ -23,13 +26,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::config::TrainConfig;
-use super::fit::{Event, FitReport};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::config::TrainConfig;
+use super::fit::{EpochReport, Event, FitReport};
 use super::parameters::Statistics;
 use super::run::Run;
 use super::trainer::Trainer;
+use crate::average::average;
 use crate::data::{Corpus, CorpusStats, Counts, Dataset, FirstNames, Prepared};
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, KeyMeasures};
@@ -37,6 +41,7 @@ use crate::format::{Model, Provenance};
 use crate::kernels::Level;
 use crate::metrics::Metric;
 use crate::rng::Philox;
+use crate::rules::Rules;
 use crate::tags::Tags;
 use crate::vocab::Vocabulary;
 
@@ -51,6 +56,8 @@ pub struct TrainingSet {
     min_count: u64,
     /// The model that training begins from.
     init: Option<Arc<Model>>,
+    /// What the rules, if there are any, say of themselves.
+    rules: Option<String>,
 }
 
 /// What decides when training stops and which epoch is kept.
@@ -107,8 +114,8 @@ pub struct TrainingReport {
 
 /// What a model tells of the fit that it comes from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Outcome {
-    pub(super) epochs: usize,
+pub(super) struct Outcome<'a> {
+    pub(super) epochs: &'a [EpochReport],
     pub(super) best_epoch: u32,
     pub(super) valid_samples: usize,
     /// Measures on these.
@@ -124,8 +131,17 @@ impl TrainingSet {
     /// [`Error::NoData`] without items, keywords or tags, [`Error::UntrainableTag`] if all items have a tag; [`Error::BadName`] if
     /// a tag's name cannot be in a model; [`Error::TooLarge`].
     pub fn new(corpus: Corpus, min_count: u64) -> Result<Self> {
-        let prepared = corpus.finish(min_count)?;
-        Self::prepared(prepared, min_count, None)
+        Self::numbered(corpus.finish(min_count)?, min_count, Tags::from_names)
+    }
+
+    /// As [`TrainingSet::new`], of items that a [`Labeller`](crate::rules::Labeller) has seen: tags have the ids that the rules give
+    /// them, and the model tells the rules.
+    ///
+    /// # Errors
+    /// As [`TrainingSet::new`] and [`Rules::number`].
+    pub fn with_rules(corpus: Corpus, min_count: u64, rules: &Rules) -> Result<Self> {
+        let set = Self::numbered(corpus.finish(min_count)?, min_count, |tags| rules.number(tags))?;
+        Ok(TrainingSet { rules: Some(rules.to_string()), ..set })
     }
 
     /// All items of `corpus`, to go on from `model`: its keywords and tags come first and stay, new ones follow. See
@@ -139,30 +155,28 @@ impl TrainingSet {
             keywords: names(model.vocabulary().iter().collect()),
             tags: names(model.tags().iter().map(|tag| tag.name.as_str()).collect()),
         };
-        Self::prepared(corpus.finish_after(first, min_count)?, min_count, Some(model))
+        let all = |names: Vec<String>| {
+            let mut tags = model.tags().clone();
+            names.into_iter().skip(tags.len()).try_for_each(|name| tags.push(name).map(drop))?;
+            Ok(tags)
+        };
+        let set = Self::numbered(corpus.finish_after(first, min_count)?, min_count, all)?;
+        Ok(TrainingSet { init: Some(model), ..set })
     }
 
-    fn prepared(prepared: Prepared, min_count: u64, init: Option<Arc<Model>>) -> Result<Self> {
+    fn numbered(prepared: Prepared, min_count: u64, number: impl FnOnce(Vec<String>) -> Result<Tags>) -> Result<Self> {
         prepared.check_trainable()?;
         let fingerprint = prepared.fingerprint();
         let Prepared { keywords, tags, dataset, stats } = prepared;
         Ok(TrainingSet {
             vocabulary: Vocabulary::from_keywords(keywords)?,
-            tags: match &init {
-                None => Tags::from_names(tags)?,
-                Some(model) => {
-                    let mut known = model.tags().clone();
-                    for name in tags.into_iter().skip(known.len()) {
-                        known.push(name)?;
-                    }
-                    known
-                }
-            },
+            tags: number(tags)?,
             dataset,
             stats,
             fingerprint,
             min_count,
-            init,
+            init: None,
+            rules: None,
         })
     }
 
@@ -224,10 +238,42 @@ impl TrainingSet {
         pool: Option<Arc<rayon::ThreadPool>>,
         observer: &mut PhaseObserver<'_>,
     ) -> Result<(Model, TrainingReport)> {
-        let mut run = Run::new(self, config, validation, level, pool)?;
-        // Whether it was ended early is in the report.
-        let _ = run.advance(observer)?;
-        run.into_model()
+        self.train_by(config, validation, level, pool, |run| run.advance(observer))
+    }
+
+    /// As [`TrainingSet::train`], each network by `advance`, which is to call [`Run::advance`]: there is one, or
+    /// [`TrainConfig::average`] of them, each trained as if alone. The report is about the first; if the training of another one is
+    /// ended, the average is of those that were finished.
+    ///
+    /// # Errors
+    /// As [`Run::new`], and whatever `advance` fails with.
+    pub fn train_by<E: From<Error>>(
+        &self,
+        config: TrainConfig,
+        validation: Validation<'_>,
+        level: Level,
+        pool: Option<Arc<rayon::ThreadPool>>,
+        mut advance: impl FnMut(&mut Run<'_>) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(Model, TrainingReport), E> {
+        config.validate()?;
+        let mut train = |network: u32| {
+            let seed = config.seed.wrapping_add(network.into());
+            let config = TrainConfig { seed, average: 1, ..config.clone() };
+            let mut run = Run::new(self, config, validation, level, pool.clone())?;
+            let flow = advance(&mut run)?;
+            Ok::<_, E>((run.into_model()?, flow))
+        };
+        let ((model, mut report), mut flow) = train(0)?;
+        let mut models = vec![model];
+        while flow.is_continue() && models.len() < config.average as usize {
+            let ((model, other), then) = train(models.len() as u32)?;
+            flow = then;
+            if flow.is_continue() {
+                models.push(model);
+                report.duration += other.duration;
+            }
+        }
+        Ok((if models.len() > 1 { average(&models)? } else { models.remove(0) }, report))
     }
 
     /// The items to train on and those to validate on, if there are any among the training items.
@@ -262,11 +308,14 @@ impl TrainingSet {
             settings.insert(key, value)?;
         }
         self.init().map_or(Ok(()), |init| settings.insert("init", init))?;
+        if let Some(rules) = &self.rules {
+            settings.insert("data.rules", rules.as_str())?;
+        }
         Ok(settings)
     }
 
     /// What the model tells of its making, but for its configuration, which the trainer adds.
-    pub(super) fn provenance(&self, learnt: &Dataset, fitted: Outcome) -> Result<Provenance> {
+    pub(super) fn provenance(&self, learnt: &Dataset, fitted: Outcome<'_>) -> Result<Provenance> {
         let Outcome { epochs, best_epoch, valid_samples, valid } = fitted;
         let mut provenance = Provenance::new();
         Counts::of(learnt, self.tags.len()).describe(&mut provenance)?;
@@ -277,12 +326,22 @@ impl TrainingSet {
             ("data.fingerprint", format!("{:016x}", self.fingerprint)),
             ("data.valid_samples", valid_samples.to_string()),
             ("data.min_count", self.min_count.to_string()),
-            ("fit.epochs", epochs.to_string()),
+            ("fit.epochs", epochs.len().to_string()),
             ("fit.best_epoch", best_epoch.to_string()),
         ] {
             provenance.insert(key, value)?;
         }
         self.init().map_or(Ok(()), |init| provenance.insert("init", init))?;
+        let list = |values: Vec<f64>| values.iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" ");
+        let log_losses = epochs.iter().map(|epoch| epoch.log_loss).collect();
+        provenance.insert(Provenance::CURVE_LOG_LOSS, list(log_losses))?;
+        let macro_aps: Vec<f64> = epochs.iter().filter_map(|epoch| epoch.valid?.get(Metric::MacroAp)).collect();
+        if !macro_aps.is_empty() {
+            provenance.insert(Provenance::CURVE_VALID_MACRO_AP, list(macro_aps))?;
+        }
+        if let Some(rules) = &self.rules {
+            provenance.insert("data.rules", rules.as_str())?;
+        }
         if let Some(valid) = valid {
             for metric in [Metric::LogLoss, Metric::PAt1, Metric::MicroF1, Metric::MacroAuc, Metric::MacroAp] {
                 if let Some(value) = valid.get(metric) {
@@ -310,7 +369,15 @@ mod tests {
     }
 
     fn train(validation: Validation<'_>, observer: &mut PhaseObserver<'_>) -> Result<(Model, TrainingReport)> {
-        let config = TrainConfig { hidden: 4, epochs: 3, ..TrainConfig::default() };
+        train_networks(1, validation, observer)
+    }
+
+    fn train_networks(
+        average: u32,
+        validation: Validation<'_>,
+        observer: &mut PhaseObserver<'_>,
+    ) -> Result<(Model, TrainingReport)> {
+        let config = TrainConfig { hidden: 4, average, epochs: 3, ..TrainConfig::default() };
         set().train(config, validation, Level::Scalar, None, observer)
     }
 
@@ -321,11 +388,11 @@ mod tests {
         let documented = include_str!("recipe.rs").lines().take_while(|line| line.starts_with("//!"));
         let cells = documented.filter_map(|line| line.strip_prefix("//! | `")?.split(" | ").next());
         let documented: Vec<&str> = cells.flat_map(|cell| cell.split(", ")).map(|key| key.trim_matches('`')).collect();
-        let (model, _) = train(SPLIT, &mut |_, _| ControlFlow::Continue(())).unwrap();
+        let (model, _) = train_networks(2, SPLIT, &mut |_, _| ControlFlow::Continue(())).unwrap();
         let provenance = model.provenance().unwrap();
         let written: Vec<&str> = provenance.iter().map(|(key, _)| key).collect();
         assert_eq!(
-            documented.iter().filter(|key| **key != "train.*" && **key != "init" && !written.contains(key)).count(),
+            documented.iter().filter(|key| !["train.*", "data.rules", "init"].contains(key) && !written.contains(key)).count(),
             0,
             "{documented:?}"
         );
@@ -360,6 +427,27 @@ mod tests {
         assert_eq!(phases(SPLIT, Some(fit)).0, [fit]);
         let (seen, report) = phases(SPLIT, Some(refit));
         assert_eq!((seen, report.refit_samples), (vec![fit, refit], 0));
+    }
+
+    #[test]
+    fn networks_are_averaged_as_far_as_they_are_finished() {
+        let train = |end: usize| {
+            let mut fits = 0;
+            let (model, _) = train_networks(3, SPLIT, &mut |phase, event| {
+                let begins = matches!((phase, event), (Phase::Fit { .. }, Event::Epoch(epoch)) if epoch.epoch == 1);
+                fits += usize::from(begins);
+                if fits == end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+            .unwrap();
+            let networks = model.provenance().unwrap().get("fit.average").map(str::to_owned);
+            (model.network().shape.hidden(), networks)
+        };
+        assert_eq!([4, 3, 2, 1].map(train), [(12, Some("3".to_owned())), (8, Some("2".to_owned())), (4, None), (4, None)]);
+        // The first member is the network that is trained alone.
+        let alone = train_networks(1, SPLIT, &mut |_, _| ControlFlow::Continue(())).unwrap().0;
+        let of_three = train_networks(3, SPLIT, &mut |_, _| ControlFlow::Continue(())).unwrap().0;
+        let row = |model: &Model| crate::aligned::as_floats(model.weights().w1)[..4].to_vec();
+        assert_eq!(row(&alone), row(&of_three));
     }
 
     #[test]

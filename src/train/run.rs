@@ -62,6 +62,10 @@ impl<'a> Run<'a> {
         level: Level,
         pool: Option<Arc<rayon::ThreadPool>>,
     ) -> Result<Self> {
+        if config.average != 1 {
+            let expected = "1 in a single training; TrainingSet::train averages";
+            return Err(Error::Config { option: "average", expected, found: config.average.to_string() });
+        }
         let sides = set.split(validation, &config)?;
         let (train, valid, refit) = match (sides, validation) {
             (Some((train, valid)), Validation::Split { refit, .. }) => (Cow::Owned(train), Some(Cow::Owned(valid)), refit),
@@ -174,7 +178,7 @@ impl<'a> Run<'a> {
         };
         let best_epoch = self.best_epoch();
         let valid = epochs.iter().find(|epoch| epoch.epoch == best_epoch).and_then(|epoch| epoch.valid);
-        let provenance = self.provenance(&self.train, best_epoch as usize, best_epoch, valid)?;
+        let provenance = self.provenance(&self.train, &epochs[..best_epoch as usize], best_epoch, valid)?;
         self.trainer.model_of(&self.config, parameters.weights(), shifts, provenance).map(Some)
     }
 
@@ -182,7 +186,13 @@ impl<'a> Run<'a> {
         self.valid.as_deref().map_or(0, Dataset::len)
     }
 
-    fn provenance(&self, learnt: &Dataset, epochs: usize, best_epoch: u32, valid: Option<KeyMeasures>) -> Result<Provenance> {
+    fn provenance(
+        &self,
+        learnt: &Dataset,
+        epochs: &[EpochReport],
+        best_epoch: u32,
+        valid: Option<KeyMeasures>,
+    ) -> Result<Provenance> {
         self.set.provenance(learnt, Outcome { epochs, best_epoch, valid_samples: self.valid_samples(), valid })
     }
 
@@ -201,7 +211,7 @@ impl<'a> Run<'a> {
             Some(Fitted { report, measured, parameters, shifts }) => (report, measured, Some((parameters, shifts))),
         };
         let valid = self.valid.is_some().then(|| KeyMeasures::of(&measured));
-        let provenance = self.provenance(learnt, fit.epochs.len(), fit.best_epoch, valid)?;
+        let provenance = self.provenance(learnt, &fit.epochs, fit.best_epoch, valid)?;
         let model = match unfinished_refit {
             None => self.trainer.model(provenance)?,
             Some((parameters, shifts)) => self.trainer.model_of(&self.config, parameters.weights(), &shifts, provenance)?,

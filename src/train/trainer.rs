@@ -10,7 +10,7 @@ use super::optimizer::Optimizer;
 use super::parameters::{Parameters, Statistics};
 use super::pass::{Pass, PassInputs};
 use super::state::State;
-use super::update::Update;
+use super::update::{Update, UpdateScratch};
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
 use crate::format::{Extensions, Model, ModelParts, Provenance, check_weights};
@@ -36,8 +36,11 @@ pub struct Trainer {
     pub(super) state: State,
     positive_weights: Vec<Block>,
     pub(super) offsets: Vec<Block>,
-    keywords: Keywords,
+    /// Of the mini-batch of the present step, and of the next one.
+    pub(super) keywords: Keywords,
+    pub(super) next_keywords: Keywords,
     pass: Pass,
+    scratch: UpdateScratch,
     pub(super) pool: Option<Arc<rayon::ThreadPool>>,
     pub(super) workers: Workers,
 }
@@ -91,7 +94,9 @@ impl Trainer {
             positive_weights: vec![Block([1.0; LANES]); shape.slot_blocks()],
             offsets: vec![Block::ZERO; shape.slot_blocks()],
             keywords: Keywords::new(&shape),
+            next_keywords: Keywords::new(&shape),
             pass: Pass::default(),
+            scratch: UpdateScratch::default(),
             pool: None,
             workers: Workers { parallel: false, grain: Workers::GRAIN },
             network: Network { shape, pooling: Pooling::Sum, activation: config.activation, eps: config.eps as f32 },
@@ -253,24 +258,27 @@ impl Trainer {
     /// # Errors
     /// If a sample does not fit the model, or a loss or gradient is not finite ([`Error::NonFinite`]); then nothing has changed.
     pub fn step(&mut self, samples: &[Sample<'_>]) -> Result<StepReport> {
-        self.in_pool(|trainer| trainer.step_here(samples))
+        samples.iter().try_for_each(|sample| sample.check(&self.network.shape))?;
+        self.keywords.load(samples, self.dropout(self.config.dropout_in), self.state.step + 1)?;
+        self.in_pool(|trainer| trainer.step_loaded(samples))
     }
 
-    /// [`Trainer::step`], on the pool already.
-    pub(super) fn step_here(&mut self, samples: &[Sample<'_>]) -> Result<StepReport> {
+    /// The generator, rate and threshold of dropout at `rate`, if any.
+    pub(super) fn dropout(&self, rate: f64) -> Option<(Philox, f64, u32)> {
+        (rate > 0.0).then(|| (Philox::new(self.config.seed), rate, dropout_threshold(rate)))
+    }
+
+    /// Takes a step on samples that have been checked and whose keywords have been loaded for it, on the pool already.
+    pub(super) fn step_loaded(&mut self, samples: &[Sample<'_>]) -> Result<StepReport> {
         let shape = &self.network.shape;
-        samples.iter().try_for_each(|sample| sample.check(shape))?;
         if samples.is_empty() {
             return Ok(StepReport { step: self.state.step, loss: 0.0, penalty: 0.0, pairs: 0, loss_sum: 0.0 });
         }
         let step = self.state.step + 1;
         let config = &self.config;
-        let rng = Philox::new(config.seed);
-        let dropout = |rate: f64| (rate > 0.0).then(|| (rng, rate, dropout_threshold(rate)));
         let pairs = samples.iter().map(|sample| sample.scored(shape.tags())).sum();
         let factor = config.reduction.factor(samples.len(), shape.tags(), pairs);
 
-        self.keywords.load(samples, dropout(config.dropout_in), step);
         self.state.optimizer.catch_up(self.kernels, &self.keywords.rows, &mut self.state.parameters.w1)?;
         let inputs = PassInputs {
             kernels: self.kernels,
@@ -282,7 +290,7 @@ impl Trainer {
             positive_weights: &self.positive_weights,
             offsets: &self.offsets,
             penalty: config.penalty,
-            dropout: dropout(config.dropout_hidden),
+            dropout: self.dropout(config.dropout_hidden),
             step,
         };
         self.pass.run(&inputs, self.workers)?;
@@ -297,7 +305,8 @@ impl Trainer {
             kernels: self.kernels,
             shape,
             keywords: &self.keywords,
-            pass: &self.pass,
+            pass: &mut self.pass,
+            scratch: &mut self.scratch,
             samples: samples.len(),
             workers: self.workers,
         };
@@ -335,7 +344,7 @@ impl Trainer {
         let (hidden, delta, da) =
             (largest(&self.pass.hidden), largest(&self.pass.delta), largest(&self.pass.d_pre_activations));
         let bound = f64::from(f32::MAX) / samples as f64;
-        let fits = delta <= bound && hidden * delta <= bound && da * f64::from(self.keywords.factor()) <= bound;
+        let fits = delta <= bound && hidden * delta <= bound && da * f64::from(self.keywords.factor) <= bound;
         if loss_sum.is_finite() && self.pass.penalty.is_finite() && fits {
             return Ok(());
         }

@@ -67,6 +67,7 @@ impl Draws {
         let flip = |draws: &mut Self| draws.below(2) == 0;
         TrainConfig {
             hidden: self.of(&[0, 1, 3, 17]),
+            average: self.rarely(&[1, 1, 1, 3], &[0]),
             activation,
             epochs: self.of(&[0, 1, 3, 4]),
             batch: self.rarely(&[1, 4, 32], &[usize::MAX, 0]),

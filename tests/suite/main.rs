@@ -20,6 +20,8 @@ mod interchange;
 mod live;
 #[cfg(feature = "cli")]
 mod lost;
+#[cfg(feature = "cli")]
+mod rules;
 mod serving;
 #[cfg(feature = "cli")]
 mod sources;

@@ -73,7 +73,7 @@ fn similarities(session: &Session, tagger: &Tagger, arguments: &Arguments) -> Re
         return Ok(Similarities::of_weights(tagger.model())?);
     }
     let vocabulary = tagger.model().vocabulary();
-    let encoded = load::encode(&arguments.on, arguments.reading, |keyword| vocabulary.get(keyword), tagger.tags())?;
+    let encoded = load::encode(&arguments.on, arguments.reading, None, |keyword| vocabulary.get(keyword), tagger.tags())?;
     Ok(Similarities::of_items(tagger, &encoded.dataset, session.pool.as_deref())?)
 }
 

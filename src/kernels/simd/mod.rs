@@ -76,6 +76,12 @@ pub(super) trait Simd: Copy {
     /// The sum of all lanes in the order of [`super::tree_sum`].
     fn sum(self, x: Self::F) -> f32;
 
+    /// [`Simd::sum`] of each.
+    #[inline(always)]
+    fn sums<const N: usize>(self, x: [Self::F; N]) -> [f32; N] {
+        x.map(|x| self.sum(x))
+    }
+
     /// Lists the lanes where the mask holds: `first` plus each lane's index, and its value in `x`. Returns how many there are; what
     /// is behind them may be written too.
     #[inline(always)]

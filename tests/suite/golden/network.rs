@@ -6,8 +6,9 @@ use half::f16;
 use serde_json::Value;
 use tagomatic::aligned::{Block, LANES, as_floats, as_floats_mut};
 use tagomatic::format::Extensions;
+use tagomatic::ids::Sets;
 use tagomatic::kernels::Kernels;
-use tagomatic::layers::embedding_bag::{self, Bag};
+use tagomatic::layers::embedding_bag::{self, Bags};
 use tagomatic::network::{Activation, Network, Shape, Weights};
 use tagomatic::train::{
     DecayMode, DecayWhen, OptimizerKind, PairWeights, Penalty, Rowwise, Sample, Statistics, Targets, TrainConfig, Trainer,
@@ -225,7 +226,9 @@ fn check_forward(name: &str, tagger: &Tagger, batch: &[OwnedSample], expected: &
         if let Some(a) = expected.get("a") {
             let mut blocks = vec![Block::ZERO; shape.row_blocks()];
             let kernels = Kernels::at(tagger.level()).unwrap();
-            embedding_bag::forward(kernels, tagger.model().weights(), Bag::of(&sample.keywords), &mut blocks).unwrap();
+            let starts = [0, sample.keywords.len()];
+            let sets = Sets::new(&sample.keywords, &starts).unwrap();
+            embedding_bag::forward(kernels, tagger.model().weights(), Bags { sets, factor: 1.0 }, &mut blocks).unwrap();
             close(&format!("{name}: a"), &as_floats(&blocks)[..shape.hidden()], &flat(&a[i]), 1e-5);
         }
         tagger.hidden(&sample.keywords, &mut scratch, &mut hidden).unwrap();
