@@ -4,7 +4,8 @@
 //! cargo bench --bench train
 //! ```
 //!
-//! Ids are `step/level/workload_batch`; elements are samples. Tags are drawn from the scores of the workload's model. Before a
+//! Ids are `step/level/workload_batch`; elements are samples. Mini-batches of 1 are online use, and `snapshot/workload` is what it costs
+//! to make a tagger of the present weights. Tags are drawn from the scores of the workload's model. Before a
 //! level is timed, its weights after a few steps are compared with the scalar level's, bit by bit.
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot run shows where")]
@@ -14,7 +15,7 @@ mod workloads;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use tagomatic::rng::{Philox, unit};
 use tagomatic::train::{PairWeights, Sample, Statistics, Targets, TrainConfig, Trainer};
-use tagomatic::{Level, Tagger};
+use tagomatic::{Level, Provenance, Tagger};
 use workloads::{Sets, W1, W1M, Workload, bits};
 
 const CHECKED_STEPS: usize = 4;
@@ -23,9 +24,10 @@ fn main() {
     let mut c = Criterion::default().configure_from_args();
     for workload in [W1, W1M] {
         let data = Data::new(workload);
-        for batch in [32, 256] {
+        for batch in [1, 32, 256] {
             data.bench(&mut c, batch);
         }
+        data.bench_snapshot(&mut c);
     }
     c.final_summary();
 }
@@ -73,6 +75,17 @@ impl Data {
         let mut trainer = Trainer::new(config, self.workload.vocabulary(), self.workload.tags(), &statistics).unwrap();
         trainer.set_level(level).unwrap();
         trainer
+    }
+
+    /// A model of the moment, as a service takes it up.
+    fn bench_snapshot(&self, c: &mut Criterion) {
+        let trainer = self.trainer(1, Level::best());
+        let mut group = c.benchmark_group("snapshot");
+        group.throughput(Throughput::Bytes(trainer.model(Provenance::new()).unwrap().byte_len() as u64));
+        group.bench_function(self.workload.name, |b| {
+            b.iter(|| Tagger::new(trainer.model(Provenance::new()).unwrap()));
+        });
+        group.finish();
     }
 
     fn bench(&self, c: &mut Criterion, batch: usize) {
