@@ -19,6 +19,7 @@ enum Stream {
     Negatives = 3,
     Shuffle = 4,
     Split = 7,
+    Search = 8,
 }
 
 /// The parameter whose initial values are drawn; part of the counter.
@@ -150,6 +151,12 @@ impl Philox {
     #[must_use]
     pub fn split(self, sample: u32) -> f32 {
         unit(self.block([sample, 0, 0, Stream::Split as u32])[0])
+    }
+
+    /// The 64-bit key of choice number `choice` of trial number `trial` of a search.
+    #[must_use]
+    pub fn search_key(self, trial: u32, choice: u32) -> u64 {
+        self.key64([trial, choice, 0, Stream::Search as u32])
     }
 
     fn key64(self, counter: [u32; 4]) -> u64 {

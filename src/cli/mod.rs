@@ -12,6 +12,7 @@ mod info;
 mod load;
 mod output;
 mod progress;
+mod search;
 mod tag;
 mod tags;
 mod train;

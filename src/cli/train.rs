@@ -18,7 +18,7 @@ use tagomatic::train::{
 use super::course::Course;
 use super::failure::{Failure, Result};
 use super::load::{Items, Reading};
-use super::{Session, load, output, training};
+use super::{Session, load, output, search, training};
 
 /// The share of items to validate on, and the number of items that a keyword needs, unless told otherwise.
 pub(super) const VALID_FRACTION: f64 = 0.1;
@@ -60,6 +60,9 @@ pub(super) struct Arguments {
     /// Keep items in files in this folder, not in memory: for data that are larger. The files have no names and go with the program
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
+    /// Try N configurations first, drawn from sensible values of the options that are not typed, and train the best
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    search: Option<u32>,
     #[command(flatten)]
     options: Options,
     #[command(flatten)]
@@ -265,13 +268,19 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         Some(valid) => Validation::On(&valid.dataset),
         None => Validation::Split { fraction: arguments.valid_fraction, refit: !arguments.no_refit },
     };
+    let found = match arguments.search {
+        Some(trials) => Some(search::run(session, &set, &mut config, validation, trials)?),
+        None => None,
+    };
     let training = training::train(session, &set, config, validation, &arguments.course)?;
-    let document = training.document(&set, read, valid.as_ref());
+    let mut document = training.document(&set, read, valid.as_ref());
+    document.search = found;
 
     let results = if session.json {
         output::json(&document)?
     } else {
-        format!("{}\nsaved {}: {}\n", document.text(), out.display(), document.file())
+        let found = document.search.as_ref().map(search::Search::text).unwrap_or_default();
+        format!("{found}{}\nsaved {}: {}\n", document.text(), out.display(), document.file())
     };
     if to_stdout {
         output::print(training.model().bytes())?;

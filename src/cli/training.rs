@@ -12,6 +12,7 @@ use super::course::Course;
 use super::eval::{Measures, Skipped};
 use super::failure::{Failure, Result};
 use super::load::{Encoded, ReadCounts};
+use super::search::Search;
 use super::{Session, output};
 
 /// A training that is done.
@@ -71,6 +72,9 @@ pub(super) struct Document<'a> {
     read: ReadCounts,
     /// What of a validation file was left out.
     valid_left: Option<Skipped>,
+    /// How the configuration was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) search: Option<Search>,
     #[serde(skip)]
     curve: Vec<(String, String)>,
 }
@@ -111,6 +115,7 @@ impl Training {
             repeated_tags: stats.repeated_tags,
             read,
             valid_left: valid.map(Skipped::of),
+            search: None,
             curve: curve(fit, self.metric),
         }
     }

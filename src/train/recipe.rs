@@ -196,6 +196,11 @@ impl TrainingSet {
         Ok(trainer)
     }
 
+    /// Whether training begins from a model.
+    pub(super) fn begins_from_a_model(&self) -> bool {
+        self.init.is_some()
+    }
+
     /// What the model that training begins from is told by: the hash of its file.
     fn init(&self) -> Option<String> {
         self.init.as_ref().map(|model| format!("{:016x}", xxh3_64(model.bytes())))

@@ -162,6 +162,12 @@ impl Trainer {
         self.state.step
     }
 
+    /// Epochs begun.
+    #[must_use]
+    pub fn epochs(&self) -> u32 {
+        self.state.epoch
+    }
+
     /// A copy of the weights after the last step, all decay applied, without what [`super::Correction::Shift`] adds when serving.
     #[must_use]
     pub fn snapshot(&self) -> Parameters {

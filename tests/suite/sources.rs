@@ -102,6 +102,28 @@ fn a_model_is_gone_on_with() {
 }
 
 #[test]
+fn a_search_tells_all_trials_and_the_command_that_trains_the_best() {
+    let place = Place::new();
+    let document = place.json("train items.jsonl --out m.tagm --epochs 3 --hidden 8 --search 4 --threads 1");
+    let search = &document["search"];
+    let trials = search["trials"].as_array().unwrap();
+    assert_eq!(trials.len(), 4);
+    trials.iter().for_each(|trial| assert_fields(trial, &["trial", "options", "steps", "epochs", "score", "log_loss"]));
+    let command = search["command"].as_str().unwrap();
+    assert!(command.starts_with("tagomatic train items.jsonl --out m.tagm --epochs 3 --hidden"), "{command}");
+    place.text(&command.replace("tagomatic ", "").replace("m.tagm", "n.tagm").replace(" --json", ""));
+    assert!(fs::read(place.path("m.tagm")).unwrap() == fs::read(place.path("n.tagm")).unwrap());
+    assert!(
+        place.text("train items.jsonl --out m.tagm --epochs 1 --search 2").contains("the best of them again: tagomatic train")
+    );
+    place.fails(
+        2,
+        "train items.jsonl --out o.tagm --search 2 --valid-fraction 0",
+        &["--search: expected items to validate on"],
+    );
+}
+
+#[test]
 fn a_training_that_overflows_leaves_the_last_good_checkpoint() {
     let place = Place::new();
     let train = "train items.jsonl --out m.tagm --hidden 4 --threads 1 --optimizer sgd --lr 1e30";
