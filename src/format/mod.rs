@@ -17,6 +17,8 @@ use std::path::Path;
 
 pub use extensions::{Extensions, LogitError};
 pub use header::Section;
+#[cfg(feature = "mmap")]
+pub use map::MapAdvice;
 #[cfg(all(feature = "mmap", feature = "train"))]
 pub(crate) use map::MappedScratch;
 pub use provenance::Provenance;
