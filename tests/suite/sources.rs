@@ -175,7 +175,7 @@ fn weights_of_the_best_epoch_are_kept_when_later_ones_overflow() {
     };
     assert!(matches!(error, Error::NonFinite { .. }), "{error}");
     let epochs = fit.epochs().to_vec();
-    let best = epochs.iter().filter(|epoch| epoch.best).next_back().unwrap();
+    let best = epochs.iter().rfind(|epoch| epoch.best).unwrap();
     assert!(epochs.len() > 1);
     trainer.finish(fit);
     let left = tagomatic::evaluate::KeyMeasures::of(&trainer.evaluate(&data, None).unwrap());
