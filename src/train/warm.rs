@@ -25,7 +25,7 @@ impl Trainer {
         tags: Tags,
         statistics: &Statistics,
     ) -> Result<Self> {
-        let layout = model.network().shape.layout();
+        let layout = Some(model.network().shape.layout());
         let mut trainer = Trainer::with_layout(config, vocabulary, tags, statistics, layout)?;
         trainer.adopt(model)?;
         Ok(trainer)
