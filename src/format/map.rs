@@ -10,6 +10,35 @@ use super::Model;
 use super::storage::{self, Storage};
 use crate::error::{Error, Result};
 
+/// What to tell the system about a mapped model, see [`Model::map_with`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MapAdvice {
+    /// Rows are read at random: do not read ahead. Of use where the file is larger than what is free of memory.
+    Random,
+    /// Read all of it now, so that no request waits for the disk.
+    Populate,
+    /// Use large pages if the file system has them: fewer of them, so fewer are looked up.
+    HugePages,
+}
+
+impl MapAdvice {
+    fn give(self, map: &Mmap) {
+        #[cfg(target_os = "linux")]
+        {
+            let advice = match self {
+                MapAdvice::Random => memmap2::Advice::Random,
+                MapAdvice::Populate => memmap2::Advice::PopulateRead,
+                MapAdvice::HugePages => memmap2::Advice::HugePage,
+            };
+            // An older system refuses: then it goes on as without.
+            let _ = map.advise(advice);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (self, map);
+    }
+}
+
 impl Model {
     /// Maps a model file into memory, in a time that does not depend on the number of keywords and weights.
     ///
@@ -26,11 +55,27 @@ impl Model {
     /// # Errors
     /// [`Error::Io`] if the file cannot be read or mapped; [`Error::Model`] and [`Error::NewerModel`] if a check fails.
     pub unsafe fn map(path: impl AsRef<Path>) -> Result<Self> {
+        // SAFETY: the caller's promise.
+        unsafe { Self::map_with(path, &[]) }
+    }
+
+    /// [`Model::map`], with advice to the system about the use of the map. Advice that the system knows not or takes not is no
+    /// error: it changes speed, never answers.
+    ///
+    /// # Safety
+    /// As [`Model::map`].
+    ///
+    /// # Errors
+    /// As [`Model::map`].
+    pub unsafe fn map_with(path: impl AsRef<Path>, advice: &[MapAdvice]) -> Result<Self> {
         let path = path.as_ref();
         let (file, _, _) = storage::open(path)?;
         // SAFETY: the mapping is read-only, and the caller promises that nobody changes the file while it lives; `Mmap` asks for
         // nothing else. A change between the length's check and here does no harm: only the mapping's own length counts below.
         let map = unsafe { Mmap::map(&file) }.map_err(|error| Error::io(path, "map the model", error))?;
+        for &advice in advice {
+            advice.give(&map);
+        }
         Model::new(Storage::Mapped(map)).map_err(|error| error.in_file(path))
     }
 }

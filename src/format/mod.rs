@@ -17,6 +17,8 @@ use std::path::Path;
 
 pub use extensions::{Extensions, LogitError};
 pub use header::Section;
+#[cfg(feature = "mmap")]
+pub use map::MapAdvice;
 pub use provenance::Provenance;
 #[cfg(feature = "train")]
 pub(crate) use storage::to_little_endian;

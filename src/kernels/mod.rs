@@ -19,6 +19,7 @@ mod output;
 mod product;
 mod rows;
 mod scalar;
+mod select;
 mod sigmoid;
 mod simd;
 mod training;
@@ -31,6 +32,7 @@ pub(crate) use output::DENSE_FROM;
 pub use output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor};
 pub use product::{Product, RowsMut};
 pub use rows::{Rows, tree_sum};
+pub use select::Bounds;
 pub use sigmoid::{LogLoss, LossInputs, LossKind};
 
 use crate::activation::Activation;
@@ -67,6 +69,7 @@ struct Table {
     activate: unsafe fn(Activation, &[Block], &mut [Block]),
     activate_backward: unsafe fn(Activation, &[Block], &[Block], &mut [Block]),
     list_active: unsafe fn(&[Block], ActiveUnits<'_>) -> usize,
+    list_reaching: unsafe fn(&[f32], Bounds<'_>, f32, ActiveUnits<'_>) -> usize,
     sigmoid: unsafe fn(f32, &mut [f32]),
     log_loss: unsafe fn(&LogLoss, LossInputs<'_>, &mut [Block]) -> f64,
     adagrad: unsafe fn(&AdaGradStep, &[Block], &mut [Block], Squares<'_>),
@@ -94,6 +97,7 @@ static SCALAR: Table = Table {
     activate: scalar::activate,
     activate_backward: scalar::activate_backward,
     list_active: scalar::list_active,
+    list_reaching: scalar::list_reaching,
     sigmoid: scalar::sigmoid,
     log_loss: scalar::log_loss,
     adagrad: scalar::adagrad,
@@ -190,6 +194,10 @@ macro_rules! level {
                 activation::list_active($token, h, active)
             }
             $(#[$features])?
+            fn list_reaching(scores: &[f32], bounds: Bounds<'_>, above: f32, list: ActiveUnits<'_>) -> usize {
+                select::list_reaching($token, scores, bounds, above, list)
+            }
+            $(#[$features])?
             fn sigmoid(eps: f32, x: &mut [f32]) {
                 sigmoid::sigmoid($token, eps, x);
             }
@@ -244,6 +252,7 @@ macro_rules! level {
                 activate,
                 activate_backward,
                 list_active,
+                list_reaching,
                 sigmoid,
                 log_loss,
                 adagrad,
@@ -490,6 +499,24 @@ impl Kernels {
         Error::check_length("active units", h.len() * LANES, active.values.len())?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         Ok(unsafe { (self.table.list_active)(h, active) })
+    }
+
+    /// Lists the scores that are at least their bound and more than `above`, by ascending index, and returns how many there are.
+    /// NaN is never listed. A list longer than that may be written to behind them.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there are as many bounds as scores, and `list` has a place for each.
+    pub fn list_reaching(self, scores: &[f32], bounds: Bounds<'_>, above: f32, list: ActiveUnits<'_>) -> Result<usize> {
+        if let Bounds::Each(bounds) = bounds {
+            Error::check_length("bounds of scores", scores.len(), bounds.len())?;
+        }
+        for found in [list.units.len(), list.values.len()] {
+            if found < scores.len() {
+                return Err(Error::Length { what: "list of scores", expected: scores.len(), found });
+            }
+        }
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        Ok(unsafe { (self.table.list_reaching)(scores, bounds, above, list) })
     }
 
     /// `x = clamp(σ(x), eps, 1 − eps)`; NaN stays NaN.

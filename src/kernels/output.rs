@@ -7,7 +7,7 @@
 //! Tag-major, a logit is the dot product of a tag's row and the hidden vector: 16 partial sums, then a fixed tree.
 
 use super::activation::{ActiveUnits, list_active};
-use super::sigmoid::sigmoids;
+use super::sigmoid::{sigmoid, sigmoids};
 use super::simd::Simd;
 use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
@@ -341,6 +341,9 @@ const LANE_NUMBERS: [f32; LANES] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0,
 pub(super) fn tag_major<S: Simd>(s: S, tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
     let TagMajor { weights, width, groups, bias } = tags;
     let lanes = s.load(&LANE_NUMBERS);
+    // Where an item's answers fill no vector, those of all items are scored together.
+    let together = hidden.items > 1 && answers.tags < LANES && answers.stride == answers.tags;
+    let answer = if together { Answer::Logit } else { answers.answer };
     for item in 0..hidden.items {
         let mut h = &hidden.blocks[item * hidden.stride + hidden.first..];
         let mut groups = groups.iter();
@@ -363,7 +366,10 @@ pub(super) fn tag_major<S: Simd>(s: S, tags: TagMajor<'_>, hidden: HiddenRows<'_
                 }
                 z = s.select(s.equal(lanes, s.splat(lane as f32)), s.splat(s.sum(sums) + bias), z);
             }
-            write(s, answers.answer, [z], answers.of_item(item, block));
+            write(s, answer, [z], answers.of_item(item, block));
         }
+    }
+    if together && let Answer::Score { eps } = answers.answer {
+        sigmoid(s, eps, &mut answers.floats[answers.first..answers.first + hidden.items * answers.tags]);
     }
 }

@@ -7,6 +7,7 @@ use super::adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shri
 use super::output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor};
 use super::product::{Product, RowsMut};
 use super::rows::{Rows, tree_sum};
+use super::select::Bounds;
 use super::sigmoid::{ATANH_POLY, EXP_POLY, EXP_UNDERFLOW, LN2_HIGH, LN2_LOW, LogLoss, LossInputs, LossKind};
 use super::simd::EXPONENT_SHIFT;
 use crate::activation::Activation;
@@ -304,6 +305,12 @@ pub(super) fn list_active(h: &[Block], active: ActiveUnits<'_>) -> usize {
     let on = (0..).zip(as_floats(h)).filter(|(_, h)| **h != 0.0);
     let places = active.units.iter_mut().zip(active.values);
     on.zip(places).map(|((unit, h), (place, value))| (*place, *value) = (unit, *h)).count()
+}
+
+pub(super) fn list_reaching(scores: &[f32], bounds: Bounds<'_>, above: f32, list: ActiveUnits<'_>) -> usize {
+    let reaching = (0..).zip(scores).filter(|(index, score)| **score >= bounds.at(*index) && **score > above);
+    let places = list.units.iter_mut().zip(list.values);
+    reaching.zip(places).map(|((index, score), (place, value))| (*place, *value) = (index as u32, *score)).count()
 }
 
 pub(super) fn adagrad(step: &AdaGradStep, gradients: &[Block], weights: &mut [Block], mut squares: Squares<'_>) {

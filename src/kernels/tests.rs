@@ -259,6 +259,29 @@ fn activations_are_the_same_bits_on_every_level() {
 }
 
 #[test]
+fn scores_that_reach_a_bound_are_listed_on_every_level() {
+    for length in [0, 1, 15, 16, 17, 100] {
+        let (mut scores, bounds) = (noise(1, 7, true), noise(2, 7, false));
+        as_floats_mut(&mut scores)[3] = f32::NAN;
+        let (scores, bounds) = (&as_floats(&scores)[..length], &as_floats(&bounds)[..length]);
+        for bounds in [Bounds::Each(bounds), Bounds::Same(0.0), Bounds::Same(f32::INFINITY), Bounds::Same(-1e30)] {
+            for above in [f32::NEG_INFINITY, 0.0, 0.3] {
+                let run = |kernels: Kernels| {
+                    let (mut units, mut values) = (vec![0; length], vec![0.0; length]);
+                    let list = ActiveUnits { units: &mut units, values: &mut values };
+                    let count = kernels.list_reaching(scores, bounds, above, list).unwrap();
+                    (units[..count].to_vec(), values[..count].to_vec())
+                };
+                let expected = run(scalar());
+                let reaches = |i: usize| scores[i] >= bounds.at(i) && scores[i] > above;
+                assert!(expected.0.iter().map(|i| *i as usize).eq((0..length).filter(|i| reaches(*i))));
+                others().for_each(|kernels| assert_eq!(run(kernels), expected, "{}", kernels.level()));
+            }
+        }
+    }
+}
+
+#[test]
 fn elementwise_kernels_are_the_same_bits_on_every_level() {
     for width in WIDTHS {
         for seed in 0..20 {
@@ -495,6 +518,11 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         assert!(kernels.activate(Activation::Relu, block, &mut out).is_err());
         assert!(kernels.activate_backward(Activation::Relu, block, block, &mut out).is_err());
         assert!(kernels.list_active(block, ActiveUnits { units: &mut [0; 15], values: &mut [0.0; 16] }).is_err());
+        for (bounds, units, values) in [(15, 16, 16), (16, 15, 16), (16, 16, 15)] {
+            let bounds = vec![0.0; bounds];
+            let list = ActiveUnits { units: &mut vec![0; units], values: &mut vec![0.0; values] };
+            assert!(kernels.list_reaching(&[0.0; 16], Bounds::Each(&bounds), 0.0, list).is_err());
+        }
         let step = steps().next().unwrap();
         assert!(kernels.adagrad(&step, block, &mut out, Squares::Same(1.0)).is_err());
         assert!(kernels.adagrad(&step, &init, &mut out, Squares::Grow(&mut [])).is_err());

@@ -258,6 +258,27 @@ fn a_batch_answers_as_its_items_one_by_one() {
 }
 
 #[test]
+fn a_batch_in_a_pool_answers_as_alone() {
+    let tagger = Tagger::new(model(100, 33, &[70], OutputLayout::Panels));
+    let ids: Vec<u32> = (0..600).map(|n| n * 37 % 100).collect();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    for items in [0, 1, 2, 100] {
+        let starts: Vec<usize> = (0..=items).map(|item| item * 6).collect();
+        let (ids, mut expected) = (&ids[..items * 6], vec![0.0; items * 70]);
+        tagger.score_batch(ids, &starts, &mut tagger.scratch(), &mut expected).unwrap();
+        for parts in [1, 2, 5] {
+            let mut scratches = vec![tagger.scratch(); parts];
+            let mut scores = vec![0.0; items * 70];
+            tagger.score_batch_in(&pool, ids, &starts, &mut scratches, &mut scores).unwrap();
+            assert_eq!(bits(&scores), bits(&expected), "{items} items in {parts} parts");
+        }
+    }
+    assert!(tagger.score_batch_in(&pool, &[], &[0], &mut [], &mut []).is_err());
+    assert!(tagger.score_batch_in(&pool, &[1, 2], &[0, 2, 1], &mut [tagger.scratch()], &mut [0.0; 140]).is_err());
+    tagger.score_batch_in(&pool, &[], &[], &mut [tagger.scratch()], &mut []).unwrap();
+}
+
+#[test]
 fn ids_are_a_set() {
     let tagger = Tagger::new(model(50, 16, &[3], OutputLayout::TagMajor));
     let (mut scratch, mut ordered, mut repeated) = (tagger.scratch(), [0.0; 3], [0.0; 3]);

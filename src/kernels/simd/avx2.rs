@@ -211,8 +211,9 @@ impl Simd for Avx2 {
     }
 }
 
-/// The cache that rows are fetched to ahead of their use: the second level. On Zen 4 that read random rows faster than the first.
-pub(super) const PREFETCH_TO: i32 = _MM_HINT_T1;
+/// The cache that rows are fetched to ahead of their use: the first level. On Zen 5 batches read random rows as fast from memory as
+/// with the second, and 1.1 times as fast from the caches.
+pub(super) const PREFETCH_TO: i32 = _MM_HINT_T0;
 
 /// The sum of eight lanes: halves are added until one is left.
 ///

@@ -9,7 +9,7 @@ use std::fs;
 
 use tagomatic::aligned::{self, Block};
 use tagomatic::calibration::{Calibration, Curve, Knot};
-use tagomatic::format::{Extensions, LogitError};
+use tagomatic::format::{Extensions, LogitError, MapAdvice};
 use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
 use tagomatic::{Error, Model, ModelParts, Provenance, Tags, Vocabulary};
 use xxhash_rust::xxh3::xxh3_64;
@@ -178,7 +178,12 @@ fn assert_same(a: &Model, b: &Model) {
 #[cfg(feature = "mmap")]
 fn map(path: &std::path::Path) -> Result<Model, Error> {
     // SAFETY: the file is in a folder of this test alone, which changes no file that is mapped; it renames others over it.
-    unsafe { Model::map(path) }
+    let model = unsafe { Model::map(path) }?;
+    let advice = [MapAdvice::Random, MapAdvice::Populate, MapAdvice::HugePages];
+    // SAFETY: as above. Whether the system takes the advice or not, this is the same model.
+    let advised = unsafe { Model::map_with(path, &advice) }?;
+    assert_eq!(model.bytes(), advised.bytes());
+    Ok(model)
 }
 
 #[test]
