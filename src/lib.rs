@@ -25,7 +25,7 @@
 //! | `rules` | what a tag is, in terms of the themes and keywords of items |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
 //! | `calibrate`, `tune` | calibration and thresholds from validation data |
-//! | `features`, `taxonomy` | a model as a feature space; groups of tags that are alike |
+//! | `features`, `taxonomy`, `hierarchy` | a model as a feature space; groups of tags that are alike; parents and children |
 //! | `report` | measures, curves and mistakes of a model, as a page of HTML |
 
 pub mod accumulator;
@@ -47,6 +47,8 @@ pub mod explain;
 #[cfg(feature = "train")]
 pub mod features;
 pub mod format;
+#[cfg(feature = "train")]
+pub mod hierarchy;
 pub mod ids;
 pub mod kernels;
 pub mod layers;

@@ -18,6 +18,8 @@ enum Stream {
     HiddenDropout = 2,
     Negatives = 3,
     Shuffle = 4,
+    DrawnTags = 5,
+    DrawnKeywords = 6,
     Split = 7,
 }
 
@@ -42,6 +44,15 @@ pub enum DropoutLayer {
     Input,
     /// Hidden units.
     Hidden,
+}
+
+/// What is drawn, with replacement, as negatives of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drawn {
+    /// Tags that it does not have.
+    Tags,
+    /// Keywords that it does not have.
+    Keywords,
 }
 
 impl Philox {
@@ -109,6 +120,16 @@ impl Philox {
     #[must_use]
     pub fn negative_key(self, item: u32, tag: u32, epoch: u32) -> u64 {
         self.key64([item, tag, epoch, Stream::Negatives as u32])
+    }
+
+    /// The 64-bit key of the `attempt`-th draw of a negative for `sample` in `step`.
+    #[must_use]
+    pub fn draw_key(self, drawn: Drawn, attempt: u32, sample: u32, step: u32) -> u64 {
+        let stream = match drawn {
+            Drawn::Tags => Stream::DrawnTags,
+            Drawn::Keywords => Stream::DrawnKeywords,
+        };
+        self.key64([attempt, sample, step, stream as u32])
     }
 
     /// A permutation of `0..n` for `epoch`: items by ascending key.

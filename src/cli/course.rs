@@ -187,6 +187,7 @@ impl Curve {
     fn write(&mut self, phase: Phase, epoch: &EpochReport) -> Result<()> {
         let EpochReport { epoch, log_loss, penalty, valid, best } = *epoch;
         let phase = match phase {
+            Phase::Pretrain { .. } => "pretrain",
             Phase::Fit { .. } => "fit",
             Phase::Refit { .. } => "refit",
         };

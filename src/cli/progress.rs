@@ -37,6 +37,7 @@ impl Progress {
         match event {
             Event::Batch { epoch, done, samples, log_loss, .. } if is_terminal => {
                 let (what, epochs) = match phase {
+                    Phase::Pretrain { epochs } => ("autoencoder, ", epochs),
                     Phase::Fit { epochs } => ("", epochs),
                     Phase::Refit { epochs } => ("all items, ", epochs),
                 };

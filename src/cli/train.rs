@@ -11,7 +11,8 @@ use tagomatic::network::Activation;
 use tagomatic::rules::Withhold;
 use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::train::{
-    Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Penalty, PenaltyKind, Rowwise, TrainConfig,
+    Anchor, AnchorKind, Autoencoder, Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, Objective, OptimizerKind,
+    Penalty, PenaltyKind, Pretrain, Rowwise, TrainConfig,
 };
 
 use super::course::Course;
@@ -75,6 +76,21 @@ pub(super) fn options() -> clap::Command {
 /// The options that change what is learnt from given items.
 #[derive(Args)]
 struct Options {
+    /// What is learnt: tagger, or anchor for vectors of keywords and tags whose products are the logits
+    #[arg(long, value_name = "NAME", default_value = "tagger", value_parser = ["tagger", "anchor"])]
+    objective: String,
+    /// What the anchor of an item is: the sum or mean of its keywords' vectors, or hidden units on their sum
+    #[arg(long, value_name = "NAME", default_value_t = Anchor::default().kind)]
+    anchor: AnchorKind,
+    /// Train an autoencoder of the keywords first, for so many epochs; the tagger begins with its first layer
+    #[arg(long, value_name = "EPOCHS", default_value_t = 0)]
+    pretrain: u32,
+    /// The autoencoder's output weights: tied to those of its first layer, or untied
+    #[arg(long, value_name = "tied|untied", default_value = "untied", value_parser = ["tied", "untied"])]
+    decoder: String,
+    /// Keywords that an item lacks and the autoencoder is told so of: all, or so many, drawn anew in each step
+    #[arg(long, value_name = "all|N", default_value = "20", value_parser = decoder_negatives)]
+    decoder_negatives: DecoderNegatives,
     /// Hidden units
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().hidden)]
     hidden: usize,
@@ -84,6 +100,9 @@ struct Options {
     /// Nonlinearity of the hidden units: relu, leaky_relu[:slope], elu[:alpha], sigmoid, trec[:theta], tlin[:theta], identity
     #[arg(long, value_name = "NAME[:PARAM]", default_value_t = TrainConfig::default().activation)]
     activation: Activation,
+    /// Whether hidden units have biases
+    #[arg(long, value_name = "true|false", default_value_t = true, action = clap::ArgAction::Set)]
+    hidden_bias: bool,
     /// Epochs at most
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().epochs)]
     epochs: u32,
@@ -141,7 +160,8 @@ struct Options {
     /// Weight of the penalty
     #[arg(long, value_name = "X")]
     penalty_weight: Option<f64>,
-    /// Items that each tag is told apart from: all, or so many for each item with the tag, drawn anew in each epoch
+    /// Items that each tag is told apart from: all, or so many for each item with the tag, drawn anew in each epoch. Of the anchor
+    /// model: tags that each item lacks, all, or so many for each that it has, drawn anew in each step
     #[arg(long, value_name = "all|RATIO", default_value = "all", value_parser = negatives)]
     negatives: Negatives,
     /// How scores are corrected for sampled negatives: offset, shift or importance
@@ -175,12 +195,32 @@ fn negatives(text: &str) -> Result<Negatives, String> {
     }
 }
 
+/// What `--decoder-negatives` says.
+#[derive(Clone, Copy)]
+struct DecoderNegatives(Option<usize>);
+
+fn decoder_negatives(text: &str) -> Result<DecoderNegatives, String> {
+    match text {
+        "all" => Ok(DecoderNegatives(None)),
+        _ => match text.parse() {
+            Ok(n) if n > 0 => Ok(DecoderNegatives(Some(n))),
+            _ => Err("expected \"all\" or a number, at least 1".to_owned()),
+        },
+    }
+}
+
 impl Options {
     fn config(&self) -> TrainConfig {
+        let DecoderNegatives(negatives) = self.decoder_negatives;
+        let autoencoder = Autoencoder { tied: self.decoder == "tied", negatives, ..Autoencoder::default() };
+        let anchor = Anchor { kind: self.anchor, ..Anchor::default() };
         TrainConfig {
+            objective: if self.objective == "anchor" { Objective::Anchor(anchor) } else { Objective::Tagger },
+            pretrain: (self.pretrain > 0).then_some(Pretrain { epochs: self.pretrain, autoencoder }),
             hidden: self.hidden,
             average: self.average,
             activation: self.activation,
+            hidden_bias: self.hidden_bias,
             epochs: self.epochs,
             batch: self.batch,
             optimizer: self.optimizer,

@@ -82,11 +82,11 @@ impl Training {
 
     /// `read` was counted in the training files; `valid` was read from files of its own.
     pub(super) fn document<'a>(&'a self, set: &'a TrainingSet, read: ReadCounts, valid: Option<&Encoded>) -> Document<'a> {
-        let TrainingReport { fit, measured, samples, valid_samples, refit_samples, duration } = &self.report;
+        let TrainingReport { fit, measured, samples, valid_samples, refit_samples, pretrained, duration } = &self.report;
         let epochs = fit.epochs.len();
         let best = fit.epochs.iter().find(|epoch| epoch.epoch == fit.best_epoch);
         let seconds = duration.as_secs_f64();
-        let trained = (samples * epochs + refit_samples * fit.best_epoch as usize) as f64;
+        let trained = (samples * epochs + refit_samples * fit.best_epoch as usize) as f64 + *pretrained as f64;
         let stats = set.stats();
         Document {
             epochs,

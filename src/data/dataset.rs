@@ -130,6 +130,12 @@ impl Dataset {
         self.tags.counts(tags)
     }
 
+    /// How many samples have each of the keywords below `keywords`; larger ones are not counted.
+    #[must_use]
+    pub fn keyword_counts(&self, keywords: usize) -> Vec<u64> {
+        self.keywords.counts(keywords)
+    }
+
     /// The same samples, whose keywords and weights are shared, with tag number `tag` alone, as tag 0.
     ///
     /// # Errors

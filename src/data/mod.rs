@@ -12,6 +12,7 @@ pub mod check;
 mod corpus;
 mod counts;
 mod dataset;
+mod draws;
 mod encoder;
 mod fasttext;
 #[cfg(feature = "jsonl")]
@@ -29,6 +30,7 @@ mod writer;
 pub use corpus::{Corpus, CorpusStats, Prepared};
 pub use counts::Counts;
 pub use dataset::{Dataset, Pushed};
+pub use draws::WeightedDraws;
 pub use encoder::{Encoder, EncoderStats};
 pub use item::Item;
 pub use negatives::{NegativeSampler, Quota, ScoredPairs, logit_correction};

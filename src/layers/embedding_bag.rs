@@ -29,6 +29,33 @@ pub fn forward(kernels: Kernels, weights: Weights<'_>, bags: Bags<'_>, out: &mut
     kernels.sum_scaled_bags(rows, weights.b1, bags.sets, bags.factor, prefetch, out)
 }
 
+/// Like [`forward`], for samples whose keywords are pooled by their mean; `keywords` says how many each has, and some may be missing in its
+/// bag.
+///
+/// # Errors
+/// As [`forward`].
+pub fn forward_mean(
+    kernels: Kernels,
+    weights: Weights<'_>,
+    bags: Bags<'_>,
+    keywords: impl IntoIterator<Item = usize>,
+    out: &mut [Block],
+) -> Result<()> {
+    let b1 = vec![Block::ZERO; weights.b1.len()];
+    forward(kernels, Weights { b1: &b1, ..weights }, bags, out)?;
+    for (keywords, sum) in keywords.into_iter().zip(out.chunks_exact_mut(b1.len().max(1))) {
+        mean(weights.b1, keywords, sum);
+    }
+    Ok(())
+}
+
+/// Turns the gradient by the pre-activations of a sample of `keywords` keywords that are pooled by their mean into the gradient by the
+/// sum of their rows.
+pub fn backward_mean(keywords: usize, d_pre_activations: &mut [Block]) {
+    let divisor = keywords.max(1) as f32;
+    as_floats_mut(d_pre_activations).iter_mut().for_each(|d| *d /= divisor);
+}
+
 /// Turns the sum of a sample's rows, without the bias, into its pre-activations where keywords are pooled by their mean:
 /// `sum / keywords + b1`. Without keywords that is `b1`.
 pub fn mean(b1: &[Block], keywords: usize, sum: &mut [Block]) {

@@ -34,6 +34,13 @@ pub enum PairWeights<'a> {
     },
     /// One weight a tag.
     PerTag(&'a [f32]),
+    /// The tags whose target is above 0 count, and these others, each as often as it is listed, in any order.
+    Listed {
+        /// The others. Those whose target is above 0 are passed over.
+        negatives: &'a [u32],
+        /// How much each counts.
+        weight: f32,
+    },
 }
 
 /// One sample of a mini-batch.
@@ -101,12 +108,74 @@ impl Sample<'_> {
                 Error::check_length("pair weights", tags, weights.len())?;
                 weights.iter().try_for_each(weight_fits)
             }
+            PairWeights::Listed { negatives, weight: m } => {
+                if let Some(tag) = negatives.iter().find(|tag| **tag as usize >= tags) {
+                    return Err(Error::Config { option: "tag", expected: "a tag of the model", found: tag.to_string() });
+                }
+                weight_fits(&m)
+            }
+        }
+    }
+
+    /// The target of a tag.
+    fn target(&self, tag: u32) -> f32 {
+        match self.targets {
+            Targets::Tags(positives) => f32::from(u8::from(positives.binary_search(&tag).is_ok())),
+            Targets::Soft(targets) => targets[tag as usize],
+        }
+    }
+
+    /// The weight of a tag with this target, where tags are not listed.
+    fn weight(&self, tag: usize, target: f32) -> f32 {
+        match self.weights {
+            PairWeights::All(weight) => weight,
+            PairWeights::PerTag(weights) => weights[tag],
+            PairWeights::Scored { tags: words, weight, negatives } => {
+                let factor = negatives.filter(|_| target == 0.0).map_or(1.0, |factors| factors[tag]);
+                if words[tag / 64] >> (tag % 64) & 1 == 1 { weight * factor } else { 0.0 }
+            }
+            PairWeights::Listed { .. } => 0.0,
+        }
+    }
+
+    /// Calls `score(tag, target, weight)` for each of `tags` tags that counts, ascending.
+    pub(super) fn for_each_scored(&self, tags: usize, mut score: impl FnMut(u32, f32, f32)) {
+        let PairWeights::Listed { negatives, weight } = self.weights else {
+            let mut positives = if let Targets::Tags(positives) = self.targets { positives } else { &[] }.iter().peekable();
+            for tag in (0..).take(tags) {
+                let target = match self.targets {
+                    Targets::Tags(_) => f32::from(u8::from(positives.next_if_eq(&&tag).is_some())),
+                    Targets::Soft(targets) => targets[tag as usize],
+                };
+                let weight = self.weight(tag as usize, target);
+                if weight > 0.0 {
+                    score(tag, target, weight);
+                }
+            }
+            return;
+        };
+        if weight == 0.0 {
+            return;
+        }
+        let mut listed: Vec<u32> = negatives.iter().copied().filter(|tag| self.target(*tag) == 0.0).collect();
+        match self.targets {
+            Targets::Tags(positives) => listed.extend_from_slice(positives),
+            Targets::Soft(targets) => listed.extend((0..).zip(targets).filter(|(_, y)| **y > 0.0).map(|(tag, _)| tag)),
+        }
+        listed.sort_unstable();
+        for repeats in listed.chunk_by(|a, b| a == b) {
+            score(repeats[0], self.target(repeats[0]), weight * repeats.len() as f32);
         }
     }
 
     /// The number of tags that count.
     pub(super) fn scored(&self, tags: usize) -> usize {
         match self.weights {
+            PairWeights::Listed { .. } => {
+                let mut scored = 0;
+                self.for_each_scored(tags, |_, _, _| scored += 1);
+                scored
+            }
             PairWeights::All(m) => usize::from(m > 0.0) * tags,
             PairWeights::Scored { tags: words, weight: m, .. } => {
                 usize::from(m > 0.0) * words.iter().map(|word| word.count_ones() as usize).sum::<usize>()
@@ -133,13 +202,16 @@ impl Sample<'_> {
             match self.weights {
                 PairWeights::All(weight) => m.fill(weight),
                 PairWeights::PerTag(weights) => m.copy_from_slice(&weights[group.tags.clone()]),
-                PairWeights::Scored { tags: words, weight, negatives } => {
+                PairWeights::Scored { .. } => {
                     for ((m, y), tag) in m.iter_mut().zip(y.iter()).zip(group.tags.clone()) {
-                        let factor = negatives.filter(|_| *y == 0.0).map_or(1.0, |factors| factors[tag]);
-                        *m = if words[tag / 64] >> (tag % 64) & 1 == 1 { weight * factor } else { 0.0 };
+                        *m = self.weight(tag, *y);
                     }
                 }
+                PairWeights::Listed { .. } => {}
             }
+        }
+        if matches!(self.weights, PairWeights::Listed { .. }) {
+            self.for_each_scored(shape.tags(), |tag, _, weight| m[shape.slot(tag as usize)] = weight);
         }
     }
 }

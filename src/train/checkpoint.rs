@@ -224,7 +224,9 @@ mod tests {
     use crate::data::{Corpus, Item};
     use crate::kernels::Level;
     use crate::train::recipe::{Phase, TrainingSet, Validation};
-    use crate::train::{Correction, DecayMode, Negatives, OptimizerKind, Rowwise, TrainConfig};
+    use crate::train::{
+        Anchor, Autoencoder, Correction, DecayMode, Negatives, Objective, OptimizerKind, Pretrain, Rowwise, TrainConfig,
+    };
 
     const VALIDATION: Validation<'_> = Validation::Split { fraction: 0.3, refit: true };
 
@@ -268,6 +270,7 @@ mod tests {
         let set = set();
         let lazy = |decay, l1, l2, lr_decay| TrainConfig { decay, l1, l2, lr_decay, ..config() };
         let rowwise = Rowwise { w1: true, b1: false, w2: true, b2: true };
+        let autoencoder = Autoencoder { negatives: Some(3), ..Autoencoder::default() };
         for config in [
             config(),
             lazy(DecayMode::Decoupled, 1e-3, 1e-2, 0.1),
@@ -278,6 +281,8 @@ mod tests {
             TrainConfig { optimizer: OptimizerKind::Sgd, patience: 1, ..config() },
             TrainConfig { negatives: Negatives::Sampled(1.0), correction: Correction::Shift, ..config() },
             TrainConfig { epochs: 0, ..config() },
+            TrainConfig { pretrain: Some(Pretrain { epochs: 2, autoencoder }), ..lazy(DecayMode::Decoupled, 1e-3, 1e-2, 0.1) },
+            TrainConfig { objective: Objective::Anchor(Anchor::default()), ..lazy(DecayMode::Prox, 1e-3, 1e-2, 0.1) },
         ] {
             let mut whole = run(&set, &config);
             assert!(whole.advance(&mut every(usize::MAX)).unwrap().is_continue());

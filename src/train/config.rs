@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::objective::{Objective, Pretrain};
 use super::penalty::Penalty;
 use crate::error::{Error, Result};
 use crate::format::Provenance;
@@ -12,13 +13,14 @@ use crate::metrics::Metric;
 use crate::named::named;
 use crate::network::{Activation, check_eps};
 
-/// Which untagged items a tag is trained against.
+/// Which untagged items a tag is trained against; of an anchor model, which other tags an item is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Negatives {
     /// All of them.
     All,
-    /// In every epoch a new random set of this many times the tag's positives. Scores are corrected for it, see [`Correction`].
+    /// In every epoch a new random set of this many times the tag's positives. Scores are corrected for it, see [`Correction`]. Of an
+    /// anchor model, in every step this many draws for each tag of an item, see [`super::Anchor`]; scores are not corrected.
     Sampled(f64),
 }
 
@@ -53,7 +55,7 @@ pub struct Rowwise {
     pub w1: bool,
     /// The hidden biases.
     pub b1: bool,
-    /// The output layer, whose rows are hidden units.
+    /// The output layer, whose rows are hidden units; of an anchor model or autoencoder outputs.
     pub w2: bool,
     /// The output biases.
     pub b2: bool,
@@ -149,6 +151,10 @@ named!(DecayWhen, "decay when", "every_step or touched", { EveryStep => "every_s
 /// The configuration of a [`super::Trainer`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainConfig {
+    /// What is learnt.
+    pub objective: Objective,
+    /// An autoencoder that is trained first; of a tagger.
+    pub pretrain: Option<Pretrain>,
     /// Hidden units H.
     pub hidden: usize,
     /// Networks that [`super::recipe::TrainingSet::train`] trains, each as if alone, from seeds `seed`, `seed + 1` and so on, and
@@ -156,6 +162,8 @@ pub struct TrainConfig {
     pub average: u32,
     /// Their nonlinearity.
     pub activation: Activation,
+    /// Whether they have biases. Anchors that are a sum or mean have neither biases nor a nonlinearity.
+    pub hidden_bias: bool,
     /// Epochs at most.
     pub epochs: u32,
     /// Samples in a mini-batch, at least 1.
@@ -212,9 +220,12 @@ pub struct TrainConfig {
 impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {
+            objective: Objective::Tagger,
+            pretrain: None,
             hidden: 256,
             average: 1,
             activation: Activation::Relu,
+            hidden_bias: true,
             epochs: 60,
             batch: 32,
             lr: 0.05,
@@ -272,7 +283,8 @@ impl TrainConfig {
         check("dropout_hidden", (0.0..1.0).contains(&self.dropout_hidden), RATE, self.dropout_hidden)?;
         check_eps(self.eps)?;
         self.activation.check()?;
-        self.penalty.map_or(Ok(()), |penalty| penalty.check(self.activation))?;
+        self.penalty.map_or(Ok(()), |penalty| penalty.check(self.hidden_activation()))?;
+        self.check_objective()?;
         if let Negatives::Sampled(ratio) = self.negatives {
             check("negatives", ratio > 0.0 && non_negative(ratio), "\"all\" or a finite ratio above 0", ratio)?;
         }
@@ -318,10 +330,14 @@ impl TrainConfig {
             ("correction", self.correction != default.correction, self.correction.to_string()),
             ("metric", self.metric != default.metric, self.metric.to_string()),
             ("rowwise", self.rowwise != default.rowwise, self.rowwise.to_string()),
+            ("hidden_bias", self.hidden_bias != default.hidden_bias, self.hidden_bias.to_string()),
         ] {
             if chosen {
                 provenance.insert(format!("train.{key}"), value)?;
             }
+        }
+        for (key, value) in self.described_objective() {
+            provenance.insert(format!("train.{key}"), value)?;
         }
         if let Some(penalty) = self.penalty {
             provenance.insert("train.penalty", penalty.kind.to_string())?;

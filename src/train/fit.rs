@@ -4,18 +4,18 @@ use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::batch::{Keywords, PairWeights, Sample, Targets};
+use super::batch::{Keywords, Sample};
 use super::codec::Codec;
-use super::config::{Correction, Negatives, TrainConfig};
+use super::config::TrainConfig;
+use super::objective::{EpochPairs, Objective};
 use super::parameters::{Parameters, Statistics};
 use super::trainer::Trainer;
-use crate::aligned::Block;
-use crate::data::{Dataset, NegativeSampler, ScoredPairs, logit_correction};
+use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, KeyMeasures, evaluate_network};
 use crate::layers::Net;
 use crate::metrics::Propensities;
-use crate::network::{Shape, Weights};
+use crate::network::Shape;
 use crate::rng::Philox;
 
 impl Statistics {
@@ -27,6 +27,12 @@ impl Statistics {
             mean_keywords: dataset.mean_keywords(),
             positives: dataset.tag_counts(tags),
         }
+    }
+
+    /// The statistics of a data set with `keywords` keywords for an autoencoder, whose outputs they are.
+    #[must_use]
+    pub fn of_keywords(dataset: &Dataset, keywords: usize) -> Self {
+        Statistics { positives: dataset.keyword_counts(keywords), ..Statistics::of(dataset, 0) }
     }
 }
 
@@ -115,7 +121,7 @@ impl FitState {
         codec.option(
             "best epoch",
             &mut self.best,
-            || Ok((0.0, Parameters::filled(&network.shape, 0.0)?)),
+            || Ok((0.0, Parameters::filled(&network.shape, trainer.state.parameters.tied, 0.0)?)),
             |codec, best| {
                 codec.f64("best epoch", &mut best.0, |score| !score.is_nan())?;
                 best.1.visit(codec, network)
@@ -191,7 +197,8 @@ impl EpochSums {
 #[derive(Clone, Debug)]
 struct EpochPlan {
     order: Vec<u32>,
-    sampled: Option<SampledPairs>,
+    objective: Objective,
+    pairs: EpochPairs,
 }
 
 impl EpochPlan {
@@ -199,33 +206,11 @@ impl EpochPlan {
     fn fill<'a>(&'a self, batch: &mut Vec<Sample<'a>>, shape: &Shape, dataset: &'a Dataset, numbers: &[u32]) -> Result<()> {
         batch.clear();
         for &index in numbers {
-            let i = index as usize;
-            let weight = dataset.weight(i);
-            let sample = Sample {
-                index,
-                keywords: dataset.keywords(i),
-                targets: Targets::Tags(dataset.tags(i)),
-                weights: self.sampled.as_ref().map_or(PairWeights::All(weight), |sampled| PairWeights::Scored {
-                    tags: sampled.scored.row(i),
-                    weight,
-                    negatives: sampled.factors.as_deref(),
-                }),
-            };
-            batch.push(sample);
+            batch.push(self.pairs.sample(self.objective, dataset, index));
         }
         // Apart from where samples are found: so the memory is asked for many of them at once.
         batch.iter().try_for_each(|sample| sample.check_range(shape))
     }
-}
-
-/// The pairs of an epoch that are scored, where not all are.
-#[derive(Clone, Debug)]
-struct SampledPairs {
-    scored: ScoredPairs,
-    /// Of each tag's negatives, where they count for those that were left out.
-    factors: Option<Vec<f32>>,
-    /// ln ρ, one a tag slot, where training sees the logit without it.
-    offsets: Option<Vec<Block>>,
 }
 
 /// Watches a training; [`ControlFlow::Break`] ends it after the present mini-batch or epoch.
@@ -284,14 +269,17 @@ impl Trainer {
     /// # Errors
     /// [`Error::NoData`] without samples or tags; if a sample does not fit the model.
     pub fn evaluate(&self, dataset: &Dataset, propensities: Option<&Propensities>) -> Result<Evaluated> {
-        let thresholds: Vec<f32> = self.tags.iter().map(|tag| tag.threshold).collect();
-        let weights = Weights { w1: &self.decayed_w1(), b2: &self.served_b2(), ..self.state.parameters.weights() };
-        let net = Net { kernels: self.kernels, network: &self.network, weights, calibration: None };
-        let run = || evaluate_network(net, &thresholds, dataset, propensities, self.workers);
-        match &self.pool {
-            Some(pool) => pool.install(run),
-            None => run(),
-        }
+        let mut thresholds: Vec<f32> = self.tags.iter().map(|tag| tag.threshold).collect();
+        // The outputs of an autoencoder are no tags.
+        thresholds.resize(self.network.shape.tags(), 0.5);
+        self.with_served(|weights| {
+            let net = Net { kernels: self.kernels, network: &self.network, weights, calibration: None };
+            let run = || evaluate_network(net, &thresholds, dataset, propensities, self.workers);
+            match &self.pool {
+                Some(pool) => pool.install(run),
+                None => run(),
+            }
+        })
     }
 
     fn advance_here(
@@ -338,15 +326,11 @@ impl Trainer {
         };
         self.state.epoch = epoch;
         // What is given stands, but for this epoch.
-        let mut offsets = plan.sampled.as_mut().and_then(|sampled| sampled.offsets.take());
-        if let Some(offsets) = &mut offsets {
-            std::mem::swap(&mut self.offsets, offsets);
-        }
+        plan.pairs.swap_offsets(&mut self.offsets);
+        self.draws = plan.pairs.draws().cloned();
         let flow = self.run_batches(fit.under_way.get_or_insert_default(), &plan, dataset, observer);
-        if let (Some(offsets), Some(sampled)) = (&mut offsets, &mut plan.sampled) {
-            std::mem::swap(&mut self.offsets, offsets);
-            sampled.offsets = Some(std::mem::take(offsets));
-        }
+        self.draws = None;
+        plan.pairs.swap_offsets(&mut self.offsets);
         let flow = flow?;
         if flow.is_break() {
             fit.plan = Some(plan);
@@ -356,7 +340,7 @@ impl Trainer {
         Ok(flow)
     }
 
-    /// The order of the samples in `epoch`, and its negatives, if they are sampled.
+    /// The order of the samples in `epoch`, and the pairs that it scores.
     fn plan(&mut self, dataset: &Dataset, epoch: u32) -> Result<EpochPlan> {
         if dataset.is_empty() {
             return Err(Error::NoData { what: "no samples to train on".into(), cure: "give at least one item" });
@@ -364,37 +348,11 @@ impl Trainer {
         self.check_trainable(dataset)?;
         let samples = u32::try_from(dataset.len())
             .map_err(|_| Error::TooLarge { what: "samples of a data set", limit: u32::MAX.into() })?;
-        let sampled = match self.config.negatives {
-            Negatives::All if dataset.exclusions().is_empty() => None,
-            Negatives::All => {
-                let scored = ScoredPairs::all_but(dataset.exclusions(), dataset.len(), self.tags.len());
-                Some(SampledPairs { scored, factors: None, offsets: None })
-            }
-            Negatives::Sampled(ratio) => Some(self.sample_negatives(dataset, ratio, epoch)?),
-        };
+        let pairs = self.epoch_pairs(dataset, epoch)?;
         let mut order = Philox::new(self.config.seed).permutation(samples, epoch);
-        if let Some(sampled) = &sampled {
-            // The others would teach nothing.
-            order.retain(|&sample| sampled.scored.row(sample as usize).iter().any(|word| *word != 0));
-        }
-        Ok(EpochPlan { order, sampled })
-    }
-
-    /// Draws the negatives of `epoch`, and corrects for them as configured.
-    fn sample_negatives(&mut self, dataset: &Dataset, ratio: f64, epoch: u32) -> Result<SampledPairs> {
-        let names: Vec<&str> = self.tags.iter().map(|tag| tag.name.as_str()).collect();
-        let negatives = NegativeSampler::new(Philox::new(self.config.seed), dataset, &names, ratio)?;
-        let rates: Vec<f64> = negatives.quotas().iter().map(|quota| quota.rate).collect();
-        let (mut factors, mut offsets) = (None, None);
-        match self.config.correction {
-            Correction::Offset => offsets = Some(self.offsets_of(&rates)?),
-            Correction::Shift => {
-                let shifts: Vec<f32> = rates.iter().map(|rate| logit_correction(*rate, 1.0, 1.0) as f32).collect();
-                self.network.shape.scatter_slots(&shifts, &mut self.state.shifts);
-            }
-            Correction::Importance => factors = Some(rates.iter().map(|rate| (1.0 / rate) as f32).collect()),
-        }
-        Ok(SampledPairs { scored: negatives.epoch(epoch), factors, offsets })
+        // The others would teach nothing.
+        order.retain(|&sample| pairs.scores(sample as usize));
+        Ok(EpochPlan { order, objective: self.config.objective, pairs })
     }
 
     /// Steps through the samples that `sums` does not count yet; of each, only the planned pairs count.

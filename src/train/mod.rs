@@ -9,18 +9,22 @@
 //! of threads and any kernel level; every random decision is a function of what it decides ([`crate::rng`]).
 
 mod batch;
+mod by_row;
 mod checkpoint;
 mod codec;
 mod config;
 mod decay;
 mod fit;
+mod objective;
 mod optimizer;
+mod pairs;
 mod parameters;
 mod pass;
 mod penalty;
 pub mod recipe;
 mod run;
 mod state;
+mod table;
 mod trainer;
 mod undo;
 mod update;
@@ -29,6 +33,7 @@ pub use batch::{PairWeights, Sample, Targets};
 pub use checkpoint::{Checkpoints, Every};
 pub use config::{Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Rowwise, TrainConfig};
 pub use fit::{EpochReport, Event, FitReport, FitState, Observer, pool};
+pub use objective::{Anchor, AnchorKind, Autoencoder, Objective, Pretrain};
 pub use parameters::{Parameters, Statistics, glorot_radius, he_radius, prior_logit};
 pub use penalty::{Penalty, PenaltyKind};
 pub use run::Run;

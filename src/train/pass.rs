@@ -4,12 +4,13 @@
 //! then all samples go forward, the penalty is computed, and all go back.
 
 use super::batch::{Keywords, Sample};
+use super::pairs::{Outputs, PairScratch};
 use super::penalty::{BatchPenalty, Penalty};
 use crate::aligned::{Block, LANES, as_floats_mut};
 use crate::error::Result;
 use crate::kernels::{ActiveUnits, Kernels, LogLoss, LossInputs};
 use crate::layers::{activation, embedding_bag, output};
-use crate::network::{Network, Weights};
+use crate::network::{Network, Pooling, Weights};
 use crate::rng::{DropoutLayer, Philox};
 use crate::workers::Workers;
 
@@ -21,6 +22,7 @@ pub(super) struct PassInputs<'a> {
     pub(super) weights: Weights<'a>,
     pub(super) keywords: &'a Keywords,
     pub(super) samples: &'a [Sample<'a>],
+    pub(super) outputs: Outputs<'a>,
     pub(super) loss: LogLoss,
     /// Weights of positives, one a tag slot.
     pub(super) positive_weights: &'a [Block],
@@ -37,7 +39,8 @@ pub(super) struct PassInputs<'a> {
 pub(super) struct Pass {
     /// Hidden vectors after dropout.
     pub(super) hidden: Vec<Block>,
-    /// dL/da. Until a sample goes back it holds a, which nobody needs after that.
+    /// dL/da, divided by the number of keywords where their mean is taken. Until a sample goes back it holds a, which nobody needs
+    /// after that.
     pub(super) d_pre_activations: Vec<Block>,
     /// dL/dz.
     pub(super) delta: Vec<Block>,
@@ -54,6 +57,7 @@ pub(super) struct Pass {
 #[derive(Clone, Debug, Default)]
 struct Scratch {
     output: output::OutputScratch,
+    pairs: PairScratch,
     /// A row a sample.
     d_hidden: Vec<Block>,
     /// Of one sample after another.
@@ -107,7 +111,7 @@ impl Pass {
     pub(super) fn run(&mut self, inputs: &PassInputs<'_>, workers: Workers) -> Result<()> {
         let samples = inputs.samples.len();
         let shape = &inputs.network.shape;
-        let (row, slots) = (shape.row_blocks(), shape.slot_blocks());
+        let (row, slots) = (shape.row_blocks(), inputs.outputs.delta_blocks(shape));
         self.hidden.resize(samples * row, Block::ZERO);
         self.d_pre_activations.resize(samples * row, Block::ZERO);
         self.delta.resize(samples * slots, Block::ZERO);
@@ -117,16 +121,23 @@ impl Pass {
             self.scratch.resize_with(samples.div_ceil(LEAF), Scratch::default);
         }
         for scratch in &mut self.scratch {
-            scratch.resize(samples.min(LEAF), row, slots);
+            scratch.resize(samples.min(LEAF), row, if let Outputs::All = inputs.outputs { slots } else { 0 });
         }
         self.penalty = 0.0;
-        let Some(penalty) = inputs.penalty else {
-            return self.range().run(inputs, Direction::ForwardAndBack, workers);
-        };
-        self.range().run(inputs, Direction::Forward, workers)?;
-        let batch = penalty.batch(inputs.kernels, shape, &self.undropped, &self.d_pre_activations, samples)?;
-        self.penalty = batch.value;
-        self.range().run(inputs, Direction::Back(&batch), workers)
+        if let Some(penalty) = inputs.penalty {
+            self.range().run(inputs, Direction::Forward, workers)?;
+            let batch = penalty.batch(inputs.kernels, shape, &self.undropped, &self.d_pre_activations, samples)?;
+            self.penalty = batch.value;
+            self.range().run(inputs, Direction::Back(&batch), workers)?;
+        } else {
+            self.range().run(inputs, Direction::ForwardAndBack, workers)?;
+        }
+        if inputs.network.pooling == Pooling::Mean {
+            for (sample, d) in inputs.samples.iter().zip(self.d_pre_activations.chunks_exact_mut(row.max(1))) {
+                embedding_bag::backward_mean(sample.keywords.len(), d);
+            }
+        }
+        Ok(())
     }
 
     /// All samples.
@@ -172,14 +183,15 @@ struct SampleRange<'a> {
 impl<'a> SampleRange<'a> {
     fn run(self, inputs: &PassInputs<'_>, direction: Direction<'_>, workers: Workers) -> Result<()> {
         let shape = &inputs.network.shape;
-        let cost = shape.w2_blocks() + shape.row_blocks() * 32 + shape.slot_blocks() * 8;
+        let slots = inputs.outputs.delta_blocks(shape);
+        let cost = inputs.outputs.blocks_read(shape) + shape.row_blocks() * 32 + slots * 8;
         let samples = self.losses.len();
         if samples > LEAF && workers.divides(samples, cost) {
-            let (left, right) = self.split(shape.row_blocks(), shape.slot_blocks());
+            let (left, right) = self.split(shape.row_blocks(), slots);
             let (left, right) = workers.join(|| left.run(inputs, direction, workers), || right.run(inputs, direction, workers));
             return left.and(right);
         }
-        self.leaves(shape.row_blocks(), shape.slot_blocks()).try_for_each(|mut leaf| {
+        self.leaves(shape.row_blocks(), slots).try_for_each(|mut leaf| {
             if !matches!(direction, Direction::Back(_)) {
                 leaf.forward(inputs)?;
             }
@@ -251,13 +263,28 @@ impl Leaf<'_> {
     fn forward(&mut self, inputs: &PassInputs<'_>) -> Result<()> {
         let PassInputs { kernels, network, weights, .. } = *inputs;
         let samples = self.first..self.first + self.losses.len();
-        embedding_bag::forward(kernels, weights, inputs.keywords.of_samples(samples), self.d_pre_activations)?;
+        let bags = inputs.keywords.of_samples(samples.clone());
+        match network.pooling {
+            Pooling::Sum => embedding_bag::forward(kernels, weights, bags, self.d_pre_activations)?,
+            Pooling::Mean => {
+                let keywords = inputs.samples[samples].iter().map(|sample| sample.keywords.len());
+                embedding_bag::forward_mean(kernels, weights, bags, keywords, self.d_pre_activations)?;
+            }
+        }
         activation::forward(kernels, network, self.d_pre_activations, self.hidden)?;
         if !self.undropped.is_empty() {
             self.undropped.copy_from_slice(self.hidden);
         }
         if inputs.dropout.is_some() {
             self.drop_hidden(inputs)?;
+        }
+        if let Outputs::Listed(pairs) = inputs.outputs {
+            let (row, stride) = (network.shape.row_blocks(), inputs.outputs.delta_blocks(&network.shape));
+            for (i, loss) in self.losses.iter_mut().enumerate() {
+                let (hidden, delta) = (&self.hidden[i * row..(i + 1) * row], &mut self.delta[i * stride..(i + 1) * stride]);
+                *loss = pairs.score(inputs, self.first + i, hidden, &mut self.scratch.pairs, delta)?;
+            }
+            return Ok(());
         }
         let hidden = output::HiddenItems { items: self.losses.len(), blocks: self.hidden };
         // Logits, until the loss of their sample is known.
@@ -303,16 +330,25 @@ impl Leaf<'_> {
         let hidden = output::HiddenItems { items, blocks: self.hidden };
         let d_hidden = &mut self.scratch.d_hidden[..self.hidden.len()];
         let every_unit = !activation.is_sparse();
-        output::backward_hidden(
-            kernels,
-            shape,
-            weights.w2,
-            self.delta,
-            hidden,
-            every_unit,
-            &mut self.scratch.output,
-            d_hidden,
-        )?;
+        match inputs.outputs {
+            Outputs::All => output::backward_hidden(
+                kernels,
+                shape,
+                weights.w2,
+                self.delta,
+                hidden,
+                every_unit,
+                &mut self.scratch.output,
+                d_hidden,
+            )?,
+            Outputs::Listed(pairs) => {
+                let (row, stride) = (shape.row_blocks(), inputs.outputs.delta_blocks(shape));
+                for i in 0..items {
+                    let (delta, d_hidden) = (&self.delta[i * stride..(i + 1) * stride], &mut d_hidden[i * row..(i + 1) * row]);
+                    pairs.backward_hidden(inputs, self.first + i, delta, d_hidden)?;
+                }
+            }
+        }
         let multiplier = inputs.multiplier();
         if multiplier != 1.0 {
             as_floats_mut(d_hidden).iter_mut().for_each(|d| *d *= multiplier);

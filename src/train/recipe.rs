@@ -72,6 +72,11 @@ pub enum Validation<'a> {
 /// The part of a training that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// An autoencoder of the keywords is trained, for the first layer of the network to begin with.
+    Pretrain {
+        /// Epochs.
+        epochs: u32,
+    },
     /// The network is fitted to the items that are not validated on.
     Fit {
         /// Epochs at most.
@@ -101,7 +106,9 @@ pub struct TrainingReport {
     pub valid_samples: usize,
     /// Items that the final weights were trained on anew; 0 if they were not.
     pub refit_samples: usize,
-    /// The time that fit and refit took.
+    /// Items that an autoencoder was trained on, counted in every epoch.
+    pub pretrained: u64,
+    /// The time that all of it took.
     pub duration: Duration,
 }
 

@@ -30,7 +30,10 @@ pub struct Run<'a> {
     valid: Option<Cow<'a, Dataset>>,
     refit: bool,
     trainer: Trainer,
+    /// The network that begins with the first layer of `trainer`, where that is an autoencoder.
+    waiting: Option<Trainer>,
     fit: FitState,
+    pretrained: u64,
     /// What the first phase came to, once the second has begun.
     fitted: Option<Fitted>,
     duration: Duration,
@@ -75,15 +78,32 @@ impl<'a> Run<'a> {
         if let Some(pool) = pool {
             trainer.set_pool(pool);
         }
-        let (fit, duration) = (FitState::default(), Duration::ZERO);
-        Ok(Run { set, config, train, valid, refit, trainer, fit, fitted: None, duration })
+        let mut run = Run {
+            set,
+            config,
+            train,
+            valid,
+            refit,
+            trainer,
+            waiting: None,
+            fit: FitState::default(),
+            pretrained: 0,
+            fitted: None,
+            duration: Duration::ZERO,
+        };
+        run.begin_pretraining()?;
+        Ok(run)
     }
 
     /// The part that is under way.
     #[must_use]
     pub fn phase(&self) -> Phase {
         let epochs = self.trainer.config().epochs;
-        if self.fitted.is_some() { Phase::Refit { epochs } } else { Phase::Fit { epochs } }
+        match (&self.waiting, &self.fitted) {
+            (Some(_), _) => Phase::Pretrain { epochs },
+            (None, None) => Phase::Fit { epochs },
+            (None, Some(_)) => Phase::Refit { epochs },
+        }
     }
 
     /// What the best epoch is chosen by.
@@ -107,15 +127,21 @@ impl<'a> Run<'a> {
     pub fn advance(&mut self, observer: &mut PhaseObserver<'_>) -> Result<ControlFlow<()>> {
         loop {
             let phase = self.phase();
-            let (train, valid) = match phase {
-                Phase::Fit { .. } => (&*self.train, self.valid.as_deref()),
-                Phase::Refit { .. } => (self.set.dataset(), None),
-            };
+            let train = if self.fitted.is_some() { self.set.dataset() } else { &*self.train };
+            let valid = if let Phase::Fit { .. } = phase { self.valid.as_deref() } else { None };
+            let epochs_before = self.fit.epochs().len();
             let start = Instant::now();
             let flow = self.trainer.advance(&mut self.fit, train, valid, &mut |event| observer(phase, event));
             self.duration += start.elapsed();
+            if let Phase::Pretrain { .. } = phase {
+                self.pretrained += ((self.fit.epochs().len() - epochs_before) * train.len()) as u64;
+            }
             if flow?.is_break() {
                 return Ok(ControlFlow::Break(()));
+            }
+            if self.waiting.is_some() {
+                self.end_pretraining();
+                continue;
             }
             if !self.refit || self.fitted.is_some() || self.fit.best_epoch == 0 {
                 return Ok(ControlFlow::Continue(()));
@@ -132,7 +158,25 @@ impl<'a> Run<'a> {
         let again = self.trainer.restarted(&Statistics::of(set.dataset(), set.tags().len()), report.best_epoch)?;
         let state = mem::replace(&mut self.trainer, again).state;
         self.fitted = Some(Fitted { report, measured, parameters: state.parameters, shifts: state.shifts });
+        self.begin_pretraining()
+    }
+
+    /// Lets the network wait for an autoencoder, if there is to be one.
+    fn begin_pretraining(&mut self) -> Result<()> {
+        let items = if self.fitted.is_some() { self.set.dataset() } else { &*self.train };
+        if let Some(autoencoder) = self.trainer.autoencoder(items)? {
+            self.waiting = Some(mem::replace(&mut self.trainer, autoencoder));
+        }
         Ok(())
+    }
+
+    /// Goes on with the network that waits, if one does.
+    fn end_pretraining(&mut self) {
+        if let Some(mut network) = self.waiting.take() {
+            network.begin_with(&self.trainer);
+            self.trainer = network;
+            self.fit = FitState::default();
+        }
     }
 
     fn measure(&self) -> Result<Evaluated> {
@@ -169,7 +213,9 @@ impl<'a> Run<'a> {
         let best_epoch = self.best_epoch();
         let valid = epochs.iter().find(|epoch| epoch.epoch == best_epoch).and_then(|epoch| epoch.valid);
         let provenance = self.provenance(&self.train, &epochs[..best_epoch as usize], best_epoch, valid)?;
-        self.trainer.model_of(&self.config, parameters.weights(), shifts, provenance).map(Some)
+        // An autoencoder may be under way for the refit.
+        let network = self.waiting.as_ref().unwrap_or(&self.trainer);
+        network.model_of(&self.config, parameters.weights(), shifts, provenance).map(Some)
     }
 
     fn valid_samples(&self) -> usize {
@@ -192,6 +238,7 @@ impl<'a> Run<'a> {
     /// Whatever [`Trainer::evaluate`] and [`Trainer::model`] fail with.
     pub fn into_model(mut self) -> Result<(Model, TrainingReport)> {
         let all = self.set.dataset();
+        self.end_pretraining();
         let is_refit = self.fitted.is_some() && self.fit.is_finished();
         let ended = self.trainer.finish(mem::take(&mut self.fit));
         let learnt = if is_refit { all } else { &*self.train };
@@ -211,6 +258,7 @@ impl<'a> Run<'a> {
             measured,
             samples: self.train.len(),
             valid_samples: self.valid_samples(),
+            pretrained: self.pretrained,
             refit_samples: if is_refit { all.len() } else { 0 },
             duration: self.duration,
         };
@@ -231,12 +279,16 @@ impl<'a> Run<'a> {
     /// Writes all that is to be known to go on.
     pub(super) fn write(&mut self, codec: &mut dyn Codec) -> Result<()> {
         codec.f64("duration", &mut self.duration.as_secs_f64(), |_| true)?;
+        codec.u64("pretrained items", &mut self.pretrained, |_| true)?;
         codec.flag("phase", &mut self.fitted.is_some())?;
         if let Some(Fitted { report, parameters, shifts, .. }) = &mut self.fitted {
             visit_epochs(codec, &mut report.epochs, &mut report.best_epoch)?;
-            parameters.visit(codec, &self.trainer.network)?;
+            let network = self.waiting.as_ref().unwrap_or(&self.trainer);
+            parameters.visit(codec, &network.network)?;
             codec.floats("shifts of output biases", shifts, f32::is_finite)?;
         }
+        // The network that waits is as it was made.
+        codec.flag("phase", &mut self.waiting.is_some())?;
         self.trainer.visit(codec)?;
         self.fit.visit(codec, &self.trainer)
     }
@@ -246,9 +298,11 @@ impl<'a> Run<'a> {
         let mut seconds = 0.0;
         codec.f64("duration", &mut seconds, |seconds| Duration::try_from_secs_f64(seconds).is_ok())?;
         self.duration = Duration::from_secs_f64(seconds);
+        codec.u64("pretrained items", &mut self.pretrained, |_| true)?;
         let mut is_refit = false;
         codec.flag("phase", &mut is_refit)?;
         if is_refit {
+            self.end_pretraining();
             visit_epochs(codec, &mut self.fit.epochs, &mut self.fit.best_epoch)?;
             let state = &mut self.trainer.state;
             state.parameters.visit(codec, &self.trainer.network)?;
@@ -260,6 +314,13 @@ impl<'a> Run<'a> {
             self.fit.finished = true;
             self.begin_refit()?;
         }
+        let mut is_waiting = false;
+        codec.flag("phase", &mut is_waiting)?;
+        match (is_waiting, &self.waiting) {
+            (true, None) => return Err(Error::checkpoint("phase", "a training without an autoencoder", "one with it")),
+            (false, _) => self.end_pretraining(),
+            (true, Some(_)) => {}
+        }
         self.trainer.visit(codec)?;
         self.fit.visit(codec, &self.trainer)
     }
@@ -269,7 +330,7 @@ impl<'a> Run<'a> {
 mod tests {
     use super::*;
     use crate::data::{Corpus, Item};
-    use crate::train::{Correction, Event, Negatives};
+    use crate::train::{Autoencoder, Correction, Event, Negatives, Pretrain};
 
     #[test]
     fn pauses_change_nothing() {
@@ -281,7 +342,10 @@ mod tests {
         let set = TrainingSet::new(corpus, 1).unwrap();
         let validation = Validation::Split { fraction: 0.3, refit: true };
         for correction in [Correction::Offset, Correction::Shift, Correction::Importance] {
+            // With one of them an autoencoder comes first.
+            let pretrain = Pretrain { epochs: 2, autoencoder: Autoencoder::default() };
             let config = TrainConfig {
+                pretrain: (correction == Correction::Shift).then_some(pretrain),
                 hidden: 6,
                 epochs: 4,
                 batch: 10,

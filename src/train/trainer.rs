@@ -6,10 +6,13 @@ use std::sync::Arc;
 use super::batch::{Keywords, Sample};
 use super::codec::Codec;
 use super::config::TrainConfig;
+use super::objective::{Objective, OutputForm, SampleDraws};
 use super::optimizer::Optimizer;
+use super::pairs::{Outputs, Pairs};
 use super::parameters::{Parameters, Statistics};
 use super::pass::{Pass, PassInputs};
 use super::state::State;
+use super::table::Touched;
 use super::update::{Update, UpdateScratch};
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
@@ -17,13 +20,13 @@ use crate::format::{Extensions, Model, ModelParts, Provenance, check_weights};
 use crate::kernels::{Kernels, Level};
 use crate::layers::sigmoid_loss;
 use crate::ln::ln;
-use crate::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
+use crate::network::{Activation, Network, Weights};
 use crate::rng::{Philox, dropout_threshold};
 use crate::tags::Tags;
 use crate::vocab::Vocabulary;
 use crate::workers::Workers;
 
-/// Trains a tagger: one shared hidden layer, one output a tag.
+/// Trains a network: one shared hidden layer, one output a tag, or what else the [objective](super::Objective) says.
 ///
 /// Results do not depend on the number of threads or the kernel level.
 #[derive(Debug)]
@@ -39,6 +42,12 @@ pub struct Trainer {
     /// Of the mini-batch of the present step, and of the next one.
     pub(super) keywords: Keywords,
     pub(super) next_keywords: Keywords,
+    /// The pairs of a mini-batch, where they are listed.
+    pairs: Option<Pairs>,
+    /// How negatives are drawn in the epoch under way.
+    pub(super) draws: Option<SampleDraws>,
+    /// The rows of W1 that a step is on.
+    rows: Vec<u32>,
     pass: Pass,
     scratch: UpdateScratch,
     pub(super) pool: Option<Arc<rayon::ThreadPool>>,
@@ -61,15 +70,16 @@ pub struct StepReport {
 }
 
 impl Trainer {
-    /// A trainer with initial parameters, serial, on the best kernels of this machine.
+    /// A trainer with initial parameters, serial, on the best kernels of this machine. The outputs of an autoencoder are the keywords:
+    /// it asks no tags.
     ///
     /// # Errors
-    /// [`Error::Config`] if the configuration is invalid; [`Error::Length`] if `statistics` is not about these tags;
+    /// [`Error::Config`] if the configuration is invalid; [`Error::Length`] if `statistics` is not about these outputs;
     /// [`Error::TooLarge`].
     pub fn new(config: TrainConfig, vocabulary: Vocabulary, tags: Tags, statistics: &Statistics) -> Result<Self> {
         config.validate()?;
-        Error::check_length("positives of each tag", tags.len(), statistics.positives.len())?;
-        let shape = Shape::new(vocabulary.len(), config.hidden, &[tags.len()], OutputLayout::for_tags(tags.len()))?;
+        let shape = config.shape(vocabulary.len(), tags.len())?;
+        Error::check_length("positives of each output", shape.tags(), statistics.positives.len())?;
         Ok(Trainer {
             kernels: Kernels::best(),
             state: State {
@@ -83,11 +93,19 @@ impl Trainer {
             offsets: vec![Block::ZERO; shape.slot_blocks()],
             keywords: Keywords::new(&shape),
             next_keywords: Keywords::new(&shape),
+            pairs: (config.output_form() != OutputForm::Units).then(|| Pairs::new(shape.tags())),
+            rows: Vec::new(),
+            draws: None,
             pass: Pass::default(),
             scratch: UpdateScratch::default(),
             pool: None,
             workers: Workers { parallel: false, grain: Workers::GRAIN },
-            network: Network { shape, pooling: Pooling::Sum, activation: config.activation, eps: config.eps as f32 },
+            network: Network {
+                shape,
+                pooling: config.pooling(),
+                activation: config.hidden_activation(),
+                eps: config.eps as f32,
+            },
             config,
             vocabulary,
             tags,
@@ -102,12 +120,17 @@ impl Trainer {
     pub fn restarted(&self, statistics: &Statistics, epochs: u32) -> Result<Self> {
         let config = TrainConfig { epochs, ..self.config.clone() };
         let mut trainer = Trainer::new(config, self.vocabulary.clone(), self.tags.clone(), statistics)?;
-        trainer.kernels = self.kernels;
-        trainer.pool.clone_from(&self.pool);
-        trainer.workers = self.workers;
+        trainer.work_like(self);
         trainer.positive_weights.clone_from(&self.positive_weights);
         trainer.offsets.clone_from(&self.offsets);
         Ok(trainer)
+    }
+
+    /// Takes level and pool from another trainer.
+    pub(super) fn work_like(&mut self, other: &Trainer) {
+        self.kernels = other.kernels;
+        self.pool.clone_from(&other.pool);
+        self.workers = other.workers;
     }
 
     /// Trains at another kernel level; the result is the same.
@@ -155,38 +178,53 @@ impl Trainer {
         Parameters {
             w1: self.decayed_w1().into_owned(),
             b1: self.state.parameters.b1.clone(),
-            w2: self.state.parameters.w2.clone(),
+            w2: self.decayed_w2().into_owned(),
             b2: self.state.parameters.b2.clone(),
+            tied: self.state.parameters.tied,
         }
     }
 
     /// W1 with all decay applied: a copy, if rows decay lazily, so that looking at a training never changes it.
-    pub(super) fn decayed_w1(&self) -> Cow<'_, [Block]> {
+    fn decayed_w1(&self) -> Cow<'_, [Block]> {
         let w1 = &self.state.parameters.w1;
         self.state.optimizer.decayed_w1(self.kernels, w1).map_or(Cow::Borrowed(w1), Cow::Owned)
+    }
+
+    /// W2 in the same way; nothing if it is W1.
+    fn decayed_w2(&self) -> Cow<'_, [Block]> {
+        let w2 = &self.state.parameters.w2;
+        self.state.optimizer.decayed_w2(self.kernels, w2).map_or(Cow::Borrowed(w2), Cow::Owned)
+    }
+
+    /// Calls `look` with the weights after the last step, all decay applied.
+    fn with_decayed<R>(&self, look: impl FnOnce(Weights<'_>) -> R) -> R {
+        let (w1, w2) = (self.decayed_w1(), self.decayed_w2());
+        let w2 = if self.state.parameters.tied { &w1 } else { &w2 };
+        look(Weights { w1: &w1, w2, ..self.state.parameters.weights() })
+    }
+
+    /// Calls `look` with the weights that are served.
+    pub(super) fn with_served<R>(&self, look: impl FnOnce(Weights<'_>) -> R) -> R {
+        self.with_decayed(|weights| look(Weights { b2: &shifted(weights.b2, &self.state.shifts), ..weights }))
     }
 
     /// AdaGrad's squared-gradient sum of each weight, in the form of weights: a copy, all decay applied. Weights that share a sum
     /// all show it; without AdaGrad all are 0.
     #[must_use]
     pub fn squares(&self) -> Parameters {
-        self.state.optimizer.squares(self.kernels, &self.state.parameters.w1)
+        self.state.optimizer.squares(self.kernels, &self.state.parameters)
     }
 
     /// Replaces the weights; AdaGrad's memory stays.
     ///
     /// # Errors
-    /// [`Error::Length`] if they do not have this network's shape, [`Error::BadWeight`] if one is not finite or padding is not 0.
+    /// [`Error::Length`] if they do not have this network's shape, [`Error::BadWeight`] if one is not finite or padding is not 0,
+    /// [`Error::Config`] if W2 is not W1 in a tied autoencoder.
     pub fn set_weights(&mut self, weights: Weights<'_>) -> Result<()> {
         weights.check(&self.network.shape)?;
         check_weights(&self.network, weights)?;
-        self.replace(Parameters::copy_from(&self.network.shape, weights)?);
+        self.replace(Parameters::copy_from(&self.network.shape, self.state.parameters.tied, weights)?);
         Ok(())
-    }
-
-    /// The output bias with what is added to it when serving.
-    pub(super) fn served_b2(&self) -> Vec<Block> {
-        shifted(&self.state.parameters.b2, &self.state.shifts)
     }
 
     /// Goes on with other weights, which count as decayed up to the present step.
@@ -195,12 +233,12 @@ impl Trainer {
         self.state.optimizer.restart();
     }
 
-    /// Weighs the loss of each tag's positives by a finite factor of at least 0.
+    /// Weighs the loss of each output's positives by a finite factor of at least 0.
     ///
     /// # Errors
-    /// [`Error::Length`] unless there is one factor a tag, [`Error::Config`] if one is out of range.
+    /// [`Error::Length`] unless there is one factor an output, [`Error::Config`] if one is out of range.
     pub fn set_positive_weights(&mut self, factors: &[f32]) -> Result<()> {
-        Error::check_length("positive weights", self.tags.len(), factors.len())?;
+        Error::check_length("positive weights", self.network.shape.tags(), factors.len())?;
         if let Some(found) = factors.iter().find(|w| !(**w >= 0.0 && w.is_finite())) {
             let found = found.to_string();
             return Err(Error::Config { option: "positive weight", expected: "a finite number, at least 0", found });
@@ -214,15 +252,15 @@ impl Trainer {
     /// rare events data*, 2001).
     ///
     /// # Errors
-    /// [`Error::Length`] unless there is one rate a tag, [`Error::Config`] if one is not in (0, 1].
+    /// [`Error::Length`] unless there is one rate an output, [`Error::Config`] if one is not in (0, 1].
     pub fn set_inclusion_rates(&mut self, rates: &[f64]) -> Result<()> {
         self.offsets = self.offsets_of(rates)?;
         Ok(())
     }
 
-    /// ln π, one a tag slot.
+    /// ln π, one an output's slot.
     pub(super) fn offsets_of(&self, rates: &[f64]) -> Result<Vec<Block>> {
-        Error::check_length("inclusion rates", self.tags.len(), rates.len())?;
+        Error::check_length("inclusion rates", self.network.shape.tags(), rates.len())?;
         if let Some(found) = rates.iter().find(|rate| !(**rate > 0.0 && **rate <= 1.0)) {
             return Err(Error::Config { option: "inclusion rate", expected: "a number in (0, 1]", found: found.to_string() });
         }
@@ -263,16 +301,30 @@ impl Trainer {
         }
         let step = self.state.step + 1;
         let config = &self.config;
-        let pairs = samples.iter().map(|sample| sample.scored(shape.tags())).sum();
+        self.rows.clear();
+        self.rows.extend_from_slice(&self.keywords.rows);
+        if let Some(pairs) = &mut self.pairs {
+            pairs.load(samples, shape.tags(), self.draws.as_ref(), step);
+        }
+        let (outputs, touched_outputs, pairs) = match &self.pairs {
+            None => (Outputs::All, &[][..], samples.iter().map(|sample| sample.scored(shape.tags())).sum()),
+            Some(pairs) => (Outputs::Listed(pairs), pairs.rows(), pairs.len()),
+        };
+        if self.state.parameters.tied {
+            self.rows.extend_from_slice(touched_outputs);
+            self.rows.sort_unstable();
+            self.rows.dedup();
+        }
+        let touched = Touched { w1: &self.rows, outputs: touched_outputs };
         let factor = config.reduction.factor(samples.len(), shape.tags(), pairs);
-
-        self.state.optimizer.catch_up(self.kernels, &self.keywords.rows, &mut self.state.parameters.w1)?;
+        self.state.optimizer.catch_up(self.kernels, touched, &mut self.state.parameters)?;
         let inputs = PassInputs {
             kernels: self.kernels,
             network: &self.network,
             weights: self.state.parameters.weights(),
             keywords: &self.keywords,
             samples,
+            outputs,
             loss: sigmoid_loss::constants(config.loss, config.eps, factor)?,
             positive_weights: &self.positive_weights,
             offsets: &self.offsets,
@@ -283,15 +335,16 @@ impl Trainer {
         self.pass.run(&inputs, self.workers)?;
         let loss_sum: f64 = self.pass.losses.iter().sum();
         if let Err(error) = self.check_finite(samples.len(), loss_sum) {
-            self.state.optimizer.undo(&self.keywords.rows, &mut self.state.parameters.w1);
+            self.state.optimizer.undo(touched, &mut self.state.parameters);
             return Err(error);
         }
 
-        let touched = &self.keywords.rows;
         let update = Update {
             kernels: self.kernels,
             shape,
             keywords: &self.keywords,
+            outputs,
+            rows: &self.rows,
             pass: &mut self.pass,
             scratch: &mut self.scratch,
             samples: samples.len(),
@@ -299,15 +352,16 @@ impl Trainer {
         };
         update.run(self.state.optimizer.begin(self.kernels, config.lr_at(step), touched, &mut self.state.parameters)?)?;
         self.state.step = step;
-        self.state.optimizer.flush_if_due(self.kernels, &mut self.state.parameters.w1)?;
+        self.state.optimizer.flush_if_due(self.kernels, &mut self.state.parameters)?;
         Ok(StepReport { step, loss: loss_sum * factor, penalty: self.pass.penalty, pairs, loss_sum })
     }
 
     /// Fails if a weight is not finite, or if weights are so large that the score of some set of keywords would not be a number.
     pub(super) fn check_weights_finite(&self) -> Result<()> {
-        let Weights { b1, w2, b2, .. } = self.state.parameters.weights();
-        let [w1, b1, w2, b2] = [&self.decayed_w1(), b1, w2, b2].map(|part| f64::from(self.kernels.magnitude(part)));
+        let largest = |part: &[Block]| f64::from(self.kernels.magnitude(part));
+        let [w1, b1, w2, b2] = self.with_served(|Weights { w1, b1, w2, b2 }| [w1, b1, w2, b2].map(largest));
         let Network { shape, activation, .. } = &self.network;
+        // The mean of rows is made of their sum.
         let a = b1 + w1 * shape.keywords() as f64;
         let h = match *activation {
             Activation::Sigmoid => 1.0,
@@ -331,13 +385,18 @@ impl Trainer {
         let (hidden, delta, da) =
             (largest(&self.pass.hidden), largest(&self.pass.delta), largest(&self.pass.d_pre_activations));
         let bound = f64::from(f32::MAX) / samples as f64;
-        let fits = delta <= bound && hidden * delta <= bound && da * f64::from(self.keywords.factor) <= bound;
+        let (as_input, as_output) = (da * f64::from(self.keywords.factor), hidden * delta);
+        let together = if self.state.parameters.tied { as_input + as_output } else { as_input.max(as_output) };
+        let fits = delta <= bound && together <= bound;
         if loss_sum.is_finite() && self.pass.penalty.is_finite() && fits {
             return Ok(());
         }
-        let slots = self.network.shape.slot_blocks() * LANES;
+        let stride = (self.pass.delta.len() * LANES).checked_div(samples).unwrap_or(0).max(1);
         let culprit = as_floats(&self.pass.delta).iter().position(|d| !d.is_finite()).and_then(|at| {
-            let tag = (0..self.tags.len()).find(|tag| self.network.shape.slot(*tag) == at % slots)?;
+            let tag = match &self.pairs {
+                None => (0..self.tags.len()).find(|tag| self.network.shape.slot(*tag) == at % stride)?,
+                Some(pairs) => pairs.output(at / stride, at % stride)? as usize,
+            };
             self.tags.iter().nth(tag).map(|tag| tag.name.clone())
         });
         Err(Error::NonFinite {
@@ -352,10 +411,10 @@ impl Trainer {
     /// A model of the present weights, with `provenance` beside the configuration. Training can go on.
     ///
     /// # Errors
-    /// [`Error::BadWeight`] if a weight is not finite: such a model is never made.
+    /// [`Error::BadWeight`] if a weight is not finite: such a model is never made. [`Error::BadName`] if a keyword of an autoencoder,
+    /// whose tags they are, cannot be the name of a tag.
     pub fn model(&self, provenance: Provenance) -> Result<Model> {
-        let weights = Weights { w1: &self.decayed_w1(), ..self.state.parameters.weights() };
-        self.model_of(&self.config, weights, &self.state.shifts, provenance)
+        self.with_decayed(|weights| self.model_of(&self.config, weights, &self.state.shifts, provenance))
     }
 
     /// A model of weights and shifts of this network, learnt as `config` says.
@@ -367,11 +426,15 @@ impl Trainer {
         mut provenance: Provenance,
     ) -> Result<Model> {
         config.describe(&mut provenance)?;
+        let keywords = match config.objective {
+            Objective::Autoencoder(_) => Some(Tags::from_names(self.vocabulary.view().iter())?),
+            Objective::Tagger | Objective::Anchor(_) => None,
+        };
         ModelParts {
             network: &self.network,
             weights: Weights { b2: &shifted(weights.b2, shifts), ..weights },
             vocabulary: self.vocabulary.view(),
-            tags: &self.tags,
+            tags: keywords.as_ref().unwrap_or(&self.tags),
             provenance: &provenance,
             extensions: &Extensions::default(),
         }

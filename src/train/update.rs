@@ -5,7 +5,8 @@
 use std::ops::Range;
 
 use super::batch::Keywords;
-use super::optimizer::{OutputStep, Step, StepRows};
+use super::optimizer::{OutputStep, Step, StepRows, UnitStep};
+use super::pairs::{OutputGradients, Outputs, RowSteps};
 use super::pass::Pass;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::Result;
@@ -19,6 +20,9 @@ pub(super) struct Update<'a> {
     pub(super) kernels: Kernels,
     pub(super) shape: &'a Shape,
     pub(super) keywords: &'a Keywords,
+    pub(super) outputs: Outputs<'a>,
+    /// The rows of W1 that the step is on, ascending.
+    pub(super) rows: &'a [u32],
     pub(super) pass: &'a mut Pass,
     pub(super) scratch: &'a mut UpdateScratch,
     pub(super) samples: usize,
@@ -35,19 +39,62 @@ pub(super) struct UpdateScratch {
 
 impl Update<'_> {
     /// Takes the step on all parameters.
-    pub(super) fn run(mut self, mut step: Step<'_>) -> Result<()> {
+    pub(super) fn run(mut self, step: Step<'_>) -> Result<()> {
         self.scratch.all.clear();
         self.scratch.all.extend((0..).take(self.samples));
-        self.bias(&self.pass.d_pre_activations, self.shape.row_blocks(), step.b1)?;
-        self.bias(&self.pass.delta, self.shape.slot_blocks(), step.b2)?;
-        self.output_weights(&mut step.w2)?;
-        step.w2.finish(self.shape)?;
+        if let Some(b1) = step.b1 {
+            self.bias(&self.pass.d_pre_activations, self.shape.row_blocks(), b1)?;
+        }
+        let tied = matches!(step.output, OutputStep::Tied);
+        match self.outputs {
+            Outputs::All => {
+                if let Some(b2) = step.b2 {
+                    self.bias(&self.pass.delta, self.shape.slot_blocks(), b2)?;
+                }
+                if let OutputStep::Units(mut w2) = step.output {
+                    self.output_weights(&mut w2)?;
+                    w2.finish(self.shape)?;
+                }
+            }
+            Outputs::Listed(pairs) => {
+                let gradients = pairs.gradients(&self.pass.delta);
+                if let Some(mut b2) = step.b2 {
+                    gradients.step_biases(&mut b2)?;
+                }
+                if let OutputStep::Rows(w2) = step.output {
+                    let cost = self.shape.row_blocks() * (pairs.pairs_per_row() + 4);
+                    RowSteps { workers: self.workers, cost, rows: pairs.rows() }
+                        .run(w2, &|place, out| gradients.add_row(self.kernels, place, &self.pass.hidden, None, out))?;
+                }
+            }
+        }
         let factor = self.keywords.factor;
         if factor != 1.0 {
             // The hidden biases have had their step: from here on dL/da stands for what a keyword's row sees of it.
             as_floats_mut(&mut self.pass.d_pre_activations).iter_mut().for_each(|d| *d *= factor);
         }
-        self.rows_of_w1(0..self.keywords.rows.len(), 0, step.w1)
+        match self.outputs {
+            Outputs::Listed(pairs) if tied => self.tied_rows(step.w1, pairs.gradients(&self.pass.delta)),
+            _ => self.rows_of_w1(0..self.keywords.rows.len(), 0, step.w1),
+        }
+    }
+
+    /// Steps on the rows of W1 where they are output weights too: each is the sum of its samples' da, and of its gradient as one of these.
+    fn tied_rows(&self, table: StepRows<'_>, as_output: OutputGradients<'_>) -> Result<()> {
+        let cost = self.shape.row_blocks() * (self.keywords.pairs_per_row() + 4);
+        RowSteps { workers: self.workers, cost, rows: self.rows }.run(table, &|place, out| {
+            let row = self.rows[place];
+            match self.keywords.rows.binary_search(&row) {
+                Ok(place) => {
+                    let (zero, samples) = (vec![Block::ZERO; out.len()], self.keywords.samples_of(place..place + 1));
+                    embedding_bag::backward_rows(self.kernels, &self.pass.d_pre_activations, samples, &zero, out)?;
+                }
+                Err(_) => out.fill(Block::ZERO),
+            }
+            let Some(place) = as_output.place_of(row) else { return Ok(()) };
+            let as_input = out.to_vec();
+            as_output.add_row(self.kernels, place, &self.pass.hidden, Some(&as_input), out)
+        })
     }
 
     /// Steps on a bias, whose gradient is the sum of all samples' rows.
@@ -86,7 +133,7 @@ impl Update<'_> {
         })
     }
 
-    fn output_weights(&mut self, w2: &mut OutputStep<'_>) -> Result<()> {
+    fn output_weights(&mut self, w2: &mut UnitStep<'_>) -> Result<()> {
         let hidden = as_floats(&self.pass.hidden);
         for group in self.shape.groups() {
             match self.shape.layout() {

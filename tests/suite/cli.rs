@@ -521,7 +521,7 @@ fn a_file_gives_options_and_what_is_typed_wins() {
         assert_eq!(made[&format!("train.{key}")], value, "{key}");
     }
     for (content, words) in [
-        ("hidden = 5\n\nlearning_rate = 1\n", &["c.toml:3: expected one of hidden, ", "found \"learning_rate\""][..]),
+        ("hidden = 5\n\nlearning_rate = 1\n", &["c.toml:3: expected one of objective, ", "found \"learning_rate\""][..]),
         ("hidden = 5\nlr = \"fast\"", &["c.toml:2: ", "'fast'", "--lr"]),
         ("hidden = 5\nlr = [1]", &["c.toml:2: expected a string or a number, found array"]),
         ("hidden = 5\nlr = ", &["c.toml:2: "]),

@@ -20,6 +20,8 @@ mod interchange;
 mod live;
 #[cfg(feature = "cli")]
 mod lost;
+#[cfg(feature = "train")]
+mod objectives;
 #[cfg(feature = "cli")]
 mod rules;
 mod serving;

@@ -240,7 +240,7 @@ fn config_edge(case: &Value) {
 fn built_in_memory(case: &Value) {
     let params = &case["params"];
     let hidden = list(&params["b1"]).len();
-    let plain = Plain::read(params, hidden);
+    let plain = Plain::read("tagger", params, hidden);
     let (keywords, tags) = (plain.w1.len(), plain.b2.len());
     let shape = Shape::new(keywords, hidden, &[tags], OutputLayout::for_tags(tags)).unwrap();
     let network = Network { shape, pooling: Pooling::Sum, activation: Activation::Relu, eps: 1e-4 };
