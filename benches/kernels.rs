@@ -333,13 +333,12 @@ fn adagrad_rows(c: &mut Criterion) {
                 for _ in 0..CALLS {
                     let gradient = black_box(&gradients[0]);
                     #[expect(unsafe_code, reason = "needs the level")]
-                    // SAFETY: the level was found.
-                    unsafe {
-                        if level == Level::Avx2 {
-                            plain_adagrad_avx2(gradient, &mut square, &mut weight);
-                        } else {
-                            plain_adagrad_avx512(gradient, &mut square, &mut weight);
-                        }
+                    if level == Level::Avx2 {
+                        // SAFETY: AVX2 was found.
+                        unsafe { plain_adagrad_avx2(gradient, &mut square, &mut weight) };
+                    } else {
+                        // SAFETY: AVX-512 was found.
+                        unsafe { plain_adagrad_avx512(gradient, &mut square, &mut weight) };
                     }
                 }
                 black_box((&mut square, &mut weight));
