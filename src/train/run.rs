@@ -73,7 +73,7 @@ impl<'a> Run<'a> {
             _ => (Cow::Borrowed(set.dataset()), None, false),
         };
         let statistics = Statistics::of(&train, set.tags().len());
-        let mut trainer = Trainer::new(config.clone(), set.vocabulary().clone(), set.tags().clone(), &statistics)?;
+        let mut trainer = Trainer::new(config.clone(), set.shared_vocabulary(), set.tags().clone(), &statistics)?;
         trainer.set_level(level)?;
         if let Some(pool) = pool {
             trainer.set_pool(pool);
