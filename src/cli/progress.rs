@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tagomatic::metrics::Metric;
-use tagomatic::train::Event;
 use tagomatic::train::recipe::Phase;
+use tagomatic::train::{Event, TagDone};
 
 use super::output;
 
@@ -14,6 +14,42 @@ use super::output;
 pub(super) struct Progress {
     metric: Metric,
     bar: Option<Bar>,
+}
+
+/// What is shown of the training of a bank: a bar on a terminal, and nothing elsewhere.
+pub(super) struct TagProgress {
+    metric: Metric,
+    bar: ProgressBar,
+}
+
+impl TagProgress {
+    /// Of `tags` tags.
+    pub(super) fn new(tags: usize, metric: Metric) -> Self {
+        let target = if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(tags as u64), target);
+        // Without colours, as NO_COLOR asks.
+        let style = ProgressStyle::with_template("[{bar:30}] {pos}/{len} tags{msg}, at most {eta} left");
+        TagProgress {
+            metric,
+            bar: bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")),
+        }
+    }
+
+    /// Shows that a tag is done.
+    pub(super) fn show(&self, done: TagDone<'_>) {
+        let fit = &done.report.fit;
+        let best = fit.epochs.iter().find(|epoch| epoch.epoch == fit.best_epoch);
+        let score = best.and_then(|best| best.valid?.get(self.metric));
+        let score = score.map_or_else(String::new, |score| format!(", validation {} {score:.4}", self.metric));
+        self.bar.set_message(format!(", {}: {} epochs{score}", output::plain(done.tag), fit.epochs.len()));
+        self.bar.inc(1);
+    }
+}
+
+impl Drop for TagProgress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 /// The bar of a phase.

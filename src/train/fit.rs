@@ -204,22 +204,12 @@ struct EpochPlan {
     pairs: EpochPairs,
 }
 
-/// Makes a mini-batch of the samples of `dataset` with these numbers.
-fn fill<'a>(
-    batch: &mut Vec<Sample<'a>>,
-    pairs: &'a EpochPairs,
-    objective: Objective,
-    shape: &Shape,
-    dataset: &'a Dataset,
-    numbers: &[u32],
-) -> Result<()> {
+/// Replaces `batch` by these samples.
+fn fill<'a>(batch: &mut Vec<Sample<'a>>, shape: &Shape, samples: impl Iterator<Item = Sample<'a>>) -> Result<()> {
     batch.clear();
-    for &index in numbers {
-        let sample = pairs.sample(objective, dataset, index);
-        sample.check_range(shape)?;
-        batch.push(sample);
-    }
-    Ok(())
+    batch.extend(samples);
+    // Apart from where samples are found: so the memory is asked for many of them at once.
+    batch.iter().try_for_each(|sample| sample.check_range(shape))
 }
 
 /// Watches a training; [`ControlFlow::Break`] ends it after the present mini-batch or epoch.
@@ -394,17 +384,21 @@ impl Trainer {
     ) -> Result<ControlFlow<()>> {
         let EpochPlan { order, samples, objective, pairs } = plan;
         let (size, kept) = (self.config.batch, |sample: u32| pairs.scores(sample as usize));
+        let sample = |number: &u32| pairs.sample(*objective, dataset, *number);
         let mut numbers = Vec::new();
         let (shape, dropout, workers) = (self.network.shape.clone(), self.dropout(self.config.dropout_in), self.workers);
         let (mut batch, mut next) = (Vec::new(), Vec::new());
         order.next(size, &mut numbers, kept);
-        fill(&mut batch, pairs, *objective, &shape, dataset, &numbers)?;
+        fill(&mut batch, &shape, numbers.iter().map(sample))?;
         self.keywords.load(&batch, dropout, self.state.step + 1)?;
         while !batch.is_empty() {
-            order.next(size, &mut numbers, kept);
-            fill(&mut next, pairs, *objective, &shape, dataset, &numbers)?;
             let step = self.state.step + 2;
-            let (report, loaded) = workers.join(|| self.step_loaded(&batch), || loading.load(&next, dropout, step));
+            let load = || {
+                order.next(size, &mut numbers, kept);
+                fill(&mut next, &shape, numbers.iter().map(sample))?;
+                loading.load(&next, dropout, step)
+            };
+            let (report, loaded) = workers.join(|| self.step_loaded(&batch), load);
             let report = report?;
             loaded?;
             mem::swap(&mut self.keywords, loading);
@@ -422,6 +416,8 @@ impl Trainer {
                 log_loss: sums.log_loss(),
             };
             if observer(event).is_break() {
+                // They are loaded, but no step was taken on them.
+                order.put_back(&numbers);
                 return Ok(ControlFlow::Break(()));
             }
         }

@@ -56,6 +56,11 @@ impl Order {
         }
     }
 
+    /// Takes back the samples of the last [`Order::next`]: they come first in the next one.
+    pub(super) fn put_back(&mut self, batch: &[u32]) {
+        self.piece.extend(batch.iter().rev());
+    }
+
     /// Works out the next range.
     fn work_out(&mut self, kept: impl Fn(u32) -> bool) {
         self.piece = self.rng.shuffled(self.samples, self.epoch, self.next, self.ranges);
@@ -80,6 +85,8 @@ mod tests {
                 let mut order = Order::in_pieces(rng, samples, 5, from, piece, kept);
                 let (mut found, mut batch) = (Vec::new(), Vec::new());
                 loop {
+                    order.next(32, &mut batch, kept);
+                    order.put_back(&batch);
                     order.next(32, &mut batch, kept);
                     found.extend_from_slice(&batch);
                     if batch.len() < 32 {

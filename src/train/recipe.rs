@@ -48,7 +48,7 @@ use crate::vocab::Vocabulary;
 /// Items to train on, with the vocabulary and the tags that follow from them.
 #[derive(Clone, Debug)]
 pub struct TrainingSet {
-    vocabulary: Vocabulary,
+    vocabulary: Arc<Vocabulary>,
     tags: Tags,
     dataset: Dataset,
     stats: CorpusStats,
@@ -58,6 +58,8 @@ pub struct TrainingSet {
     init: Option<Arc<Model>>,
     /// What the rules, if there are any, say of themselves.
     rules: Option<String>,
+    /// The keywords that each tag must do without, where it has a net of its own; tags after the last need none.
+    withheld: Vec<Vec<u32>>,
 }
 
 /// What decides when training stops and which epoch is kept.
@@ -147,8 +149,15 @@ impl TrainingSet {
     /// # Errors
     /// As [`TrainingSet::new`] and [`Rules::number`].
     pub fn with_rules(corpus: Corpus, min_count: u64, rules: &Rules) -> Result<Self> {
-        let set = Self::numbered(corpus.finish(min_count)?, min_count, |tags| rules.number(tags))?;
-        Ok(TrainingSet { rules: Some(rules.to_string()), ..set })
+        let mut set = Self::numbered(corpus.finish(min_count)?, min_count, |tags| rules.number(tags))?;
+        set.rules = Some(rules.to_string());
+        set.withheld = vec![Vec::new(); set.tags.len()];
+        for (tag, keywords) in rules.withheld() {
+            if let Some(tag) = set.tags.get(tag) {
+                set.withheld[tag] = keywords.iter().filter_map(|keyword| set.vocabulary.get(&keyword.name)).collect();
+            }
+        }
+        Ok(set)
     }
 
     /// All items of `corpus`, to go on from `model`: its keywords and tags come first and stay, new ones follow. See
@@ -176,7 +185,7 @@ impl TrainingSet {
         let fingerprint = prepared.fingerprint();
         let Prepared { keywords, tags, dataset, stats } = prepared;
         Ok(TrainingSet {
-            vocabulary: Vocabulary::from_keywords(keywords)?,
+            vocabulary: Arc::new(Vocabulary::from_keywords(keywords)?),
             tags: number(tags)?,
             dataset,
             stats,
@@ -184,12 +193,13 @@ impl TrainingSet {
             min_count,
             init: None,
             rules: None,
+            withheld: Vec::new(),
         })
     }
 
     /// A trainer for these names before its first step.
     pub(super) fn trainer(&self, config: TrainConfig, statistics: &Statistics) -> Result<Trainer> {
-        let (vocabulary, tags) = (self.vocabulary.clone(), self.tags.clone());
+        let (vocabulary, tags) = (Arc::clone(&self.vocabulary), self.tags.clone());
         match &self.init {
             None => Trainer::new(config, vocabulary, tags, statistics),
             Some(model) => Trainer::warm(config, model, vocabulary, tags, statistics),
@@ -211,6 +221,22 @@ impl TrainingSet {
     /// What the model that training begins from is told by: the hash of its file.
     fn init(&self) -> Option<String> {
         self.init.as_ref().map(|model| format!("{:016x}", xxh3_64(model.bytes())))
+    }
+
+    /// The same for one tag alone, on the items of `dataset`, which has the same tags. Nothing but tags is copied, unless the tag must
+    /// do without some keywords.
+    pub(super) fn of_tag(&self, tag: usize, dataset: &Dataset) -> Result<Self> {
+        let tags = Tags::new(vec![self.tags[tag].clone()], self.tags.next_id())?;
+        let mut dataset = dataset.of_tags(&[tag as u32])?;
+        if !self.withheld(tag).is_empty() {
+            dataset = dataset.without_keywords(self.withheld(tag))?;
+        }
+        Ok(TrainingSet { tags, dataset, ..self.clone() })
+    }
+
+    /// The keywords that a net of this tag alone must do without.
+    pub(super) fn withheld(&self, tag: usize) -> &[u32] {
+        self.withheld.get(tag).map_or(&[], Vec::as_slice)
     }
 
     /// The vocabulary.

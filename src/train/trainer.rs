@@ -34,7 +34,7 @@ pub struct Trainer {
     pub(super) config: TrainConfig,
     pub(super) kernels: Kernels,
     pub(super) network: Network,
-    pub(super) vocabulary: Vocabulary,
+    pub(super) vocabulary: Arc<Vocabulary>,
     pub(super) tags: Tags,
     pub(super) state: State,
     positive_weights: Vec<Block>,
@@ -70,20 +70,25 @@ pub struct StepReport {
 }
 
 impl Trainer {
-    /// A trainer with initial parameters, serial, on the best kernels of this machine. The outputs of an autoencoder are the keywords:
-    /// it asks no tags.
+    /// A trainer with initial parameters, serial, on the best kernels of this machine. Trainers may share a vocabulary. The outputs of
+    /// an autoencoder are the keywords: it asks no tags.
     ///
     /// # Errors
     /// [`Error::Config`] if the configuration is invalid; [`Error::Length`] if `statistics` is not about these outputs;
     /// [`Error::TooLarge`].
-    pub fn new(config: TrainConfig, vocabulary: Vocabulary, tags: Tags, statistics: &Statistics) -> Result<Self> {
-        Self::with_layout(config, vocabulary, tags, statistics, None)
+    pub fn new(
+        config: TrainConfig,
+        vocabulary: impl Into<Arc<Vocabulary>>,
+        tags: Tags,
+        statistics: &Statistics,
+    ) -> Result<Self> {
+        Self::with_layout(config, vocabulary.into(), tags, statistics, None)
     }
 
     /// As [`Trainer::new`], with this layout of the output weights, if there is one to keep.
     pub(super) fn with_layout(
         config: TrainConfig,
-        vocabulary: Vocabulary,
+        vocabulary: Arc<Vocabulary>,
         tags: Tags,
         statistics: &Statistics,
         layout: Option<OutputLayout>,

@@ -1,5 +1,7 @@
 //! Warm start: training goes on from a model, to which keywords and tags may be added.
 
+use std::sync::Arc;
+
 use super::config::TrainConfig;
 use super::parameters::Statistics;
 use super::trainer::Trainer;
@@ -21,12 +23,12 @@ impl Trainer {
     pub fn warm(
         config: TrainConfig,
         model: &Model,
-        vocabulary: Vocabulary,
+        vocabulary: impl Into<Arc<Vocabulary>>,
         tags: Tags,
         statistics: &Statistics,
     ) -> Result<Self> {
         let layout = Some(model.network().shape.layout());
-        let mut trainer = Trainer::with_layout(config, vocabulary, tags, statistics, layout)?;
+        let mut trainer = Trainer::with_layout(config, vocabulary.into(), tags, statistics, layout)?;
         trainer.adopt(model)?;
         Ok(trainer)
     }
