@@ -14,7 +14,7 @@ pub(super) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// The tags nearest to one, by the cosine of their output weights
+    /// The tags nearest to one, or to an item, by the cosine of output weights
     Near(near::Arguments),
     /// Which tags are alike, as a tree, and a proposal of groups
     Taxonomy(taxonomy::Arguments),
