@@ -19,6 +19,7 @@
 //! | [`format`](mod@format) | the model file |
 //! | [`average`](mod@average) | several models as one |
 //! | [`tagger`], [`accumulator`] | serving; sets of keywords that change one by one |
+//! | [`speed`] | how fast a model serves on this machine |
 //! | [`explain`], [`neighbors`] | what each keyword adds to a score; tags that a model sees alike |
 //! | `live` | serving while the model is replaced |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
@@ -66,6 +67,7 @@ pub mod rng;
 #[cfg(feature = "train")]
 pub mod rules;
 pub mod selection;
+pub mod speed;
 pub mod tagger;
 pub mod tags;
 #[cfg(feature = "train")]

@@ -293,6 +293,25 @@ impl Tagger {
         self.net().run_from(sum, keywords, wanted, &mut scratch.forward, answers)
     }
 
+    /// Reads the rows of a batch's keywords and adds them, and does nothing else with them: what [`crate::speed`] compares with.
+    pub(crate) fn add_rows(&self, ids: &[u32], starts: &[usize], scratch: &mut Scratch) -> Result<()> {
+        let capacity = scratch.forward.capacity();
+        for first in (0..starts.len().saturating_sub(1)).step_by(capacity) {
+            let bounds = &starts[first..starts.len().min(first + capacity + 1)];
+            scratch.with_sets(self.kernels, ids, bounds, |sets, forward| {
+                forward.run_hidden(self.kernels, self.model.network(), self.model.weights(), sets)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of parameters: of a row of the first layer, and of the whole output layer.
+    pub(crate) fn parameter_bytes(&self) -> [f64; 2] {
+        let weights = self.model.weights();
+        let rows = self.model.network().shape.keywords().max(1) as f64;
+        [size_of_val(weights.w1) as f64 / rows, (size_of_val(weights.w2) + size_of_val(weights.b2)) as f64]
+    }
+
     pub(crate) fn net(&self) -> Net<'_> {
         let (network, weights) = (self.model.network(), self.model.weights());
         Net { kernels: self.kernels, network, weights, calibration: self.calibration() }

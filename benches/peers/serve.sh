@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Serving beside PyTorch (Python and C++), ONNX Runtime and fastText: the same trained nets, the same requests, scores compared.
+# Serving beside PyTorch (Python and C++) and ONNX Runtime: the same trained nets, the same requests, scores compared.
 #
 #     benches/peers/serve.sh DIR [ROUNDS [WORKLOAD...]]
 #

@@ -1,5 +1,6 @@
 //! The command line: arguments, dispatch and exit status. What the commands do is the library's; here it is put into words.
 
+mod bench;
 mod check;
 mod config;
 mod course;
@@ -81,6 +82,8 @@ enum Command {
     Info(info::Arguments),
     /// Check every byte of a model file
     Verify(verify::Arguments),
+    /// Measures latency and throughput on this machine
+    Bench(bench::Arguments),
     /// Look for faults, duplicates and leaks in data, and split them
     Check(check::Arguments),
 }
@@ -128,6 +131,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         Command::Tags(arguments) => tags::run(&session, arguments),
         Command::Info(arguments) => info::run(&session, arguments),
         Command::Verify(arguments) => verify::run(&session, arguments),
+        Command::Bench(arguments) => bench::run(&session, arguments),
         Command::Check(arguments) => check::run(&session, arguments),
     }
 }

@@ -343,6 +343,20 @@ fn demo_needs_nothing_but_the_program() {
 }
 
 #[test]
+fn bench_measures_this_machine() {
+    let place = Place::with_model();
+    let measured = place.json("bench m.tagm items.jsonl --seconds 0.01");
+    assert_fields(
+        &measured,
+        &["level", "samples", "batch_samples_per_second", "bytes_per_sample", "share_of_limit", "open_us"],
+    );
+    assert_fields(&measured["single_ns"], &["p50", "p99", "p999"]);
+    assert_eq!(measured["samples"], 400);
+    let ns = |name: &str| measured["single_ns"][name].as_f64().unwrap();
+    assert!(ns("p50") <= ns("p99") && ns("p99") <= ns("p999") && measured["bytes_per_sample"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
 fn bad_data_are_placed() {
     let place = Place::with_model();
     let line = |keywords: &str, tags: &str| format!("{{\"keywords\":[{keywords}],\"tags\":[{tags}]}}\n");
