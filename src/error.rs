@@ -99,6 +99,19 @@ pub enum Error {
         /// What to do about it.
         cure: &'static str,
     },
+    /// Models cannot be merged.
+    Unmergeable {
+        /// The model that does not go with the first one, counted from 0.
+        model: usize,
+        /// In what it does not.
+        what: &'static str,
+        /// What the first one has.
+        expected: String,
+        /// What it has.
+        found: String,
+        /// What to do about it.
+        cure: &'static str,
+    },
     /// A sample in memory breaks a rule.
     Sample {
         /// The sample, counted from 0.
@@ -293,6 +306,13 @@ impl fmt::Display for Error {
                 write!(f, ": expected {expected}, found {found}")
             }
             Error::Rules { source, line, problem, cure } => write!(f, "{source}:{line}: {problem} ({cure})"),
+            Error::Unmergeable { model, what, expected, found, cure } => {
+                write!(
+                    f,
+                    "model {} cannot be merged with the first: {what}: expected {expected}, found {found} ({cure})",
+                    model + 1
+                )
+            }
             Error::Sample { sample, expected, found } => {
                 write!(f, "sample {sample} (counted from 0): expected {expected}, found {found}")
             }

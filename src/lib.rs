@@ -21,10 +21,12 @@
 //! | [`tagger`], [`accumulator`] | serving; sets of keywords that change one by one |
 //! | [`speed`] | how fast a model serves on this machine |
 //! | [`explain`], [`neighbors`] | what each keyword adds to a score; tags that a model sees alike |
+//! | [`edit`] | models made of models: tags removed, renamed, merged |
 //! | `live` | serving while the model is replaced |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
 //! | `rules` | what a tag is, in terms of the themes and keywords of items |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
+//! | `teach` | a tag from a few examples, on the hidden units of a model |
 //! | `calibrate`, `tune` | calibration and thresholds from validation data |
 //! | `features`, `taxonomy`, `hierarchy` | a model as a feature space; groups of tags that are alike; parents and children |
 //! | `report` | measures, curves and mistakes of a model, as a page of HTML |
@@ -41,6 +43,7 @@ pub mod calibration;
 pub mod csr;
 #[cfg(feature = "train")]
 pub mod data;
+pub mod edit;
 pub mod error;
 #[cfg(feature = "train")]
 pub mod evaluate;
@@ -72,6 +75,8 @@ pub mod tagger;
 pub mod tags;
 #[cfg(feature = "train")]
 pub mod taxonomy;
+#[cfg(feature = "train")]
+pub mod teach;
 #[cfg(feature = "train")]
 pub mod train;
 #[cfg(feature = "train")]

@@ -59,6 +59,12 @@ impl Tagger {
         &self.model
     }
 
+    /// The model, when serving is over.
+    #[must_use]
+    pub fn into_model(self) -> Model {
+        self.model
+    }
+
     /// The tags, in the order of scores.
     #[must_use]
     pub fn tags(&self) -> &Tags {

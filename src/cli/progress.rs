@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tagomatic::metrics::Metric;
-use tagomatic::train::Event;
 use tagomatic::train::recipe::Phase;
+use tagomatic::train::{Event, TagDone};
 
 use super::output;
 
@@ -16,6 +16,42 @@ pub(super) struct Progress {
     bar: Option<Bar>,
 }
 
+/// What is shown of the training of a bank: a bar on a terminal, and nothing elsewhere.
+pub(super) struct TagProgress {
+    metric: Metric,
+    bar: ProgressBar,
+}
+
+impl TagProgress {
+    /// Of `tags` tags.
+    pub(super) fn new(tags: usize, metric: Metric) -> Self {
+        let target = if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(tags as u64), target);
+        // Without colours, as NO_COLOR asks.
+        let style = ProgressStyle::with_template("[{bar:30}] {pos}/{len} tags{msg}, at most {eta} left");
+        TagProgress {
+            metric,
+            bar: bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")),
+        }
+    }
+
+    /// Shows that a tag is done.
+    pub(super) fn show(&self, done: TagDone<'_>) {
+        let fit = &done.report.fit;
+        let best = fit.epochs.iter().find(|epoch| epoch.epoch == fit.best_epoch);
+        let score = best.and_then(|best| best.valid?.get(self.metric));
+        let score = score.map_or_else(String::new, |score| format!(", validation {} {score:.4}", self.metric));
+        self.bar.set_message(format!(", {}: {} epochs{score}", output::plain(done.tag), fit.epochs.len()));
+        self.bar.inc(1);
+    }
+}
+
+impl Drop for TagProgress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 /// The bar of a phase.
 struct Bar {
     phase: Phase,
@@ -23,7 +59,7 @@ struct Bar {
     /// When the phase began or was gone on with, and the samples that were done.
     start: (Instant, u64),
     /// Measures of the last epoch and the best one, in words.
-    valid: String,
+    measures: String,
 }
 
 impl Progress {
@@ -51,25 +87,27 @@ impl Progress {
                 let left = HumanDuration(std::time::Duration::from_secs_f64((all - done) as f64 / rate.max(1.0)));
                 bar.bar.set_message(format!(
                     "{what}epoch {epoch}/{epochs}: log-loss {log_loss:.4}{}, {} items/s, at most {left:#} left",
-                    bar.valid,
+                    bar.measures,
                     output::count(rate as u64)
                 ));
                 bar.bar.set_position(done);
             }
             Event::Batch { .. } => {}
             Event::Epoch(report) => {
-                let Some(valid) = &report.valid else { return };
+                let hidden = &report.hidden;
                 if let Some(bar) = &mut self.bar {
-                    let score = output::measure(valid.get(self.metric));
-                    let zeros = valid.zeros.map_or_else(String::new, |zeros| format!(", {:.0} % zeros", zeros * 100.0));
-                    let best = if report.best { " (best)" } else { "" };
-                    bar.valid = format!(", {} {score}{best}{zeros}", self.metric);
+                    let score = report.valid.as_ref().map_or_else(String::new, |valid| {
+                        let best = if report.best { " (best)" } else { "" };
+                        format!(", {} {}{best}", self.metric, output::measure(valid.get(self.metric)))
+                    });
+                    let zeros = hidden.zeros.map_or_else(String::new, |zeros| format!(", {:.0} % zeros", zeros * 100.0));
+                    bar.measures = score + &zeros;
                 }
-                if valid.units > 0 && valid.dead_units == valid.units {
+                if hidden.units > 0 && hidden.dead_units == hidden.units {
                     let warning = format!(
-                        "warning: all {} hidden units are zero for every validation item, so nothing is learnt; lower the threshold \
+                        "warning: all {} hidden units are zero for every item looked at, so nothing is learnt; lower the threshold \
                          of the units or the weight of the penalty, or raise --initial-scale",
-                        valid.units
+                        hidden.units
                     );
                     match &self.bar {
                         Some(bar) => bar.bar.println(warning),
@@ -87,7 +125,7 @@ impl Bar {
         // Without colours, as NO_COLOR asks.
         let style = ProgressStyle::with_template("[{bar:20}] {msg}");
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ");
-        Bar { phase, bar: bar.with_style(style), start: (Instant::now(), done), valid: String::new() }
+        Bar { phase, bar: bar.with_style(style), start: (Instant::now(), done), measures: String::new() }
     }
 
     /// Items a second since the start.

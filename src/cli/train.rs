@@ -39,6 +39,10 @@ pub(super) struct Arguments {
     /// Rules that make tags out of the tags and keywords of the items, of those in --valid too
     #[arg(long, value_name = "RULES.toml")]
     tags: Option<PathBuf>,
+    /// Of --objective per-tag: only the nets of these tags, apart by commas; `tags merge` makes one bank of several, with the same bytes
+    /// as if all had been trained together
+    #[arg(long, value_name = "TAG,...", value_delimiter = ',')]
+    only: Vec<String>,
     /// The share of DATA to validate on instead; 0 for none, then the last epoch is kept
     #[arg(long, value_name = "X", default_value_t = VALID_FRACTION, value_parser = fraction)]
     valid_fraction: f64,
@@ -73,11 +77,25 @@ pub(super) fn options() -> clap::Command {
     Options::augment_args(clap::Command::new(NAME).no_binary_name(true).disable_help_flag(true))
 }
 
+/// [`TrainConfig::per_tag`] in words: what options are by default for a bank.
+mod per_tag {
+    pub(super) const HIDDEN: &str = "32";
+    pub(super) const EPOCHS: &str = "80";
+    pub(super) const LR: &str = "0.1";
+    pub(super) const DROPOUT_IN: &str = "0.2";
+    pub(super) const DROPOUT_HIDDEN: &str = "0.5";
+    pub(super) const NEGATIVES: &str = "20";
+    pub(super) const METRIC: &str = "log_loss";
+    pub(super) const INITIAL_SCALE: &str = "0.05";
+    pub(super) const INITIAL_SQUARE: &str = "1";
+}
+
 /// The options that change what is learnt from given items.
 #[derive(Args)]
 struct Options {
-    /// What is learnt: tagger, or anchor for vectors of keywords and tags whose products are the logits
-    #[arg(long, value_name = "NAME", default_value = "tagger", value_parser = ["tagger", "anchor"])]
+    /// What is learnt: tagger, one net that all tags share; per-tag, a bank with a small net for each; anchor, vectors of keywords and
+    /// tags whose products are the logits
+    #[arg(long, value_name = "NAME", default_value = "tagger", value_parser = ["tagger", "per-tag", "anchor"])]
     objective: String,
     /// What the anchor of an item is: the sum or mean of its keywords' vectors, or hidden units on their sum
     #[arg(long, value_name = "NAME", default_value_t = Anchor::default().kind)]
@@ -92,7 +110,7 @@ struct Options {
     #[arg(long, value_name = "all|N", default_value = "20", value_parser = decoder_negatives)]
     decoder_negatives: DecoderNegatives,
     /// Hidden units
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().hidden)]
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().hidden, default_value_if("objective", "per-tag", per_tag::HIDDEN))]
     hidden: usize,
     /// Networks to train from seeds SEED, SEED + 1 and so on, and to average on the logits: one network of N times the hidden units
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().average)]
@@ -104,7 +122,7 @@ struct Options {
     #[arg(long, value_name = "true|false", default_value_t = true, action = clap::ArgAction::Set)]
     hidden_bias: bool,
     /// Epochs at most
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().epochs)]
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().epochs, default_value_if("objective", "per-tag", per_tag::EPOCHS))]
     epochs: u32,
     /// Items in a mini-batch
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().batch)]
@@ -113,7 +131,7 @@ struct Options {
     #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().optimizer)]
     optimizer: OptimizerKind,
     /// Learning rate
-    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().lr)]
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().lr, default_value_if("objective", "per-tag", per_tag::LR))]
     lr: f64,
     /// Fall of the learning rate: in step n it is LR / (1 + (n - 1) X)
     #[arg(long, value_name = "X", default_value_t = TrainConfig::default().lr_decay)]
@@ -149,10 +167,10 @@ struct Options {
     #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().reduction)]
     reduction: Reduction,
     /// Rate at which keywords are dropped
-    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().dropout_in)]
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().dropout_in, default_value_if("objective", "per-tag", per_tag::DROPOUT_IN))]
     dropout_in: f64,
     /// Rate at which hidden units are dropped
-    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().dropout_hidden)]
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().dropout_hidden, default_value_if("objective", "per-tag", per_tag::DROPOUT_HIDDEN))]
     dropout_hidden: f64,
     /// Penalty on hidden activity: l1, student_t, mean_square[:p], or with sigmoid units kl_mean:p, ce_mean:p, kl_elem:p
     #[arg(long, value_name = "KIND[:P]")]
@@ -162,22 +180,22 @@ struct Options {
     penalty_weight: Option<f64>,
     /// Items that each tag is told apart from: all, or so many for each item with the tag, drawn anew in each epoch. Of the anchor
     /// model: tags that each item lacks, all, or so many for each that it has, drawn anew in each step
-    #[arg(long, value_name = "all|RATIO", default_value = "all", value_parser = negatives)]
+    #[arg(long, value_name = "all|RATIO", default_value = "all", default_value_if("objective", "per-tag", per_tag::NEGATIVES), value_parser = negatives)]
     negatives: Negatives,
     /// How scores are corrected for sampled negatives: offset, shift or importance
     #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().correction)]
     correction: Correction,
     /// The validation score: macro_ap, macro_auc, micro_f1, macro_f1, p_at_1, p_at_3, p_at_5, ndcg_at_5, log_loss, brier or ece
-    #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().metric)]
+    #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().metric, default_value_if("objective", "per-tag", per_tag::METRIC))]
     metric: Metric,
     /// Epochs without a better validation score before training stops; 0 to run all
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().patience)]
     patience: u32,
     /// Factor on the initial weights of the first layer
-    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().initial_scale)]
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().initial_scale, default_value_if("objective", "per-tag", per_tag::INITIAL_SCALE))]
     initial_scale: f64,
     /// Where AdaGrad's sums of squares start
-    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().initial_square)]
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().initial_square, default_value_if("objective", "per-tag", per_tag::INITIAL_SQUARE))]
     initial_square: f64,
     /// Seed of all that is random
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().seed)]
@@ -259,6 +277,14 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     }
     let config = arguments.options.config();
     config.validate()?;
+    let is_bank = arguments.options.objective == "per-tag";
+    if !is_bank && !arguments.only.is_empty() {
+        return Err(Failure::Usage("--only: expected --objective per-tag beside it".to_owned()));
+    }
+    if is_bank && arguments.course.is_of_one_network() {
+        let message = "--checkpoint, --resume, --curve: expected --objective tagger; of a bank, train some tags at a time (--only) and merge them";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     let to_stdout = out == Path::new("-");
     if let Some(curve) = arguments.course.curve() {
         load::check_apart("--curve", curve, data.iter().chain(valid))?;
@@ -271,7 +297,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let rules = tags.as_deref().map(load::rules).transpose()?;
     let mut items = Items::new(data, *reading)?;
     if let Some(rules) = &rules {
-        items = items.labelled(rules, Withhold::FromAll);
+        items = items.labelled(rules, if is_bank { Withhold::FromTag } else { Withhold::FromAll });
     }
     let (corpus, read) = load::corpus(items)?;
     let set = match &rules {
@@ -286,7 +312,11 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         Some(valid) => Validation::On(&valid.dataset),
         None => Validation::Split { fraction: arguments.valid_fraction, refit: !arguments.no_refit },
     };
-    let training = training::train(session, &set, config, validation, &arguments.course)?;
+    let training = if is_bank {
+        training::train_bank(session, &set, &config, validation, &wanted(&set, &arguments.only)?)?
+    } else {
+        training::train(session, &set, config, validation, &arguments.course)?
+    };
     let document = training.document(&set, read, valid.as_ref());
 
     let results = if session.json {
@@ -301,6 +331,15 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     }
     training.model().save(out).map_err(Failure::saving)?;
     output::print(results)
+}
+
+/// The indices of the tags called `only`, or of all.
+fn wanted(set: &TrainingSet, only: &[String]) -> Result<Vec<usize>> {
+    let index = |name: &String| {
+        let unknown = || Failure::Usage(format!("--only: expected tags of the data, found {name:?}"));
+        set.tags().get(name).ok_or_else(unknown)
+    };
+    if only.is_empty() { Ok((0..set.tags().len()).collect()) } else { only.iter().map(index).collect() }
 }
 
 #[cfg(test)]
@@ -318,5 +357,7 @@ mod tests {
     fn defaults_are_those_of_the_library() {
         let program = Program::parse_from(["train", "data", "--out", "m.tagm"]);
         assert_eq!(program.arguments.options.config(), TrainConfig::default());
+        let program = Program::parse_from(["train", "data", "--out", "m.tagm", "--objective", "per-tag"]);
+        assert_eq!(program.arguments.options.config(), TrainConfig::per_tag());
     }
 }

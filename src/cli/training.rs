@@ -1,22 +1,33 @@
 //! A training from items to a model, as `train` and `demo` run it, in words.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use serde::Serialize;
+use tagomatic::evaluate::Evaluated;
 use tagomatic::metrics::Metric;
 use tagomatic::train::recipe::{TrainingReport, TrainingSet, Validation};
-use tagomatic::train::{FitReport, TrainConfig};
+use tagomatic::train::{BankReport, FitReport, TrainConfig};
 use tagomatic::{Model, Tagger};
 
 use super::course::Course;
 use super::eval::{Measures, Skipped};
 use super::failure::{Failure, Result};
 use super::load::{Encoded, ReadCounts};
+use super::progress::TagProgress;
 use super::{Session, output};
 
 /// A training that is done.
 pub(super) struct Training {
-    report: TrainingReport,
+    /// One, or of a bank one for each tag.
+    fits: Vec<FitReport>,
+    measured: Evaluated,
+    samples: usize,
+    valid_samples: usize,
+    refit_samples: usize,
+    /// Samples that autoencoders saw, all epochs together.
+    pretrained: u64,
+    duration: Duration,
     tagger: Tagger,
     signature: String,
     metric: Metric,
@@ -37,19 +48,51 @@ pub(super) fn train(
     }
     let (model, report) = set
         .train_by(config, validation, session.level, session.pool.clone(), |run| course.run(run).map(ControlFlow::Continue))?;
+    let TrainingReport { fit, measured, samples, valid_samples, refit_samples, pretrained, duration } = report;
     let tagger = session.tagger(model)?;
     let signature = output::signature(&tagger)?;
-    Ok(Training { report, tagger, signature, metric })
+    let fits = vec![fit];
+    Ok(Training { fits, measured, samples, valid_samples, refit_samples, pretrained, duration, tagger, signature, metric })
+}
+
+/// Trains a net for each of the tags at the indices `tags`, and shows how many are done.
+pub(super) fn train_bank(
+    session: &Session,
+    set: &TrainingSet,
+    config: &TrainConfig,
+    validation: Validation<'_>,
+    tags: &[usize],
+) -> Result<Training> {
+    let metric = config.metric;
+    let progress = TagProgress::new(tags.len(), metric);
+    let (model, report) = set.train_bank(config, validation, tags, session.level, session.pool.as_deref(), &|done| {
+        progress.show(done);
+        ControlFlow::Continue(())
+    })?;
+    drop(progress);
+    let BankReport { tags, measured, samples, valid_samples, refit_samples, duration, .. } = report;
+    let tagger = session.tagger(model)?;
+    let signature = output::signature(&tagger)?;
+    let pretrained = tags.iter().map(|report| report.pretrained).sum();
+    let fits = tags.into_iter().map(|report| report.fit).collect();
+    Ok(Training { fits, measured, samples, valid_samples, refit_samples, pretrained, duration, tagger, signature, metric })
+}
+
+/// The loss of the best epoch.
+fn best_loss(fit: &FitReport) -> Option<f64> {
+    fit.epochs.iter().find(|epoch| epoch.epoch == fit.best_epoch).map(|epoch| epoch.log_loss)
 }
 
 /// A training, as it stands in a JSON document.
 #[derive(Serialize)]
 pub(super) struct Document<'a> {
+    /// Of several nets the most.
     epochs: usize,
+    /// Of several nets the median.
     best_epoch: u32,
     seconds: f64,
     samples_per_second: f64,
-    /// Of the training items in the best epoch; null without any epoch.
+    /// Of the training items in the best epoch, a mean over the nets; null without any epoch.
     log_loss: Option<f64>,
     valid: Option<Measures<'a>>,
     zeros: Option<f64>,
@@ -82,28 +125,30 @@ impl Training {
 
     /// `read` was counted in the training files; `valid` was read from files of its own.
     pub(super) fn document<'a>(&'a self, set: &'a TrainingSet, read: ReadCounts, valid: Option<&Encoded>) -> Document<'a> {
-        let TrainingReport { fit, measured, samples, valid_samples, refit_samples, pretrained, duration } = &self.report;
-        let epochs = fit.epochs.len();
-        let best = fit.epochs.iter().find(|epoch| epoch.epoch == fit.best_epoch);
+        let Training { fits, measured, samples, valid_samples, refit_samples, pretrained, duration, .. } = self;
         let seconds = duration.as_secs_f64();
-        let trained = (samples * epochs + refit_samples * fit.best_epoch as usize) as f64 + *pretrained as f64;
+        let of_fit = |fit: &FitReport| samples * fit.epochs.len() + refit_samples * fit.best_epoch as usize;
+        let trained = fits.iter().map(of_fit).sum::<usize>() as f64 + *pretrained as f64;
+        let mut best_epochs: Vec<u32> = fits.iter().map(|fit| fit.best_epoch).collect();
+        best_epochs.sort_unstable();
+        let losses: Option<Vec<f64>> = fits.iter().map(best_loss).collect();
         let stats = set.stats();
         Document {
-            epochs,
-            best_epoch: fit.best_epoch,
+            epochs: fits.iter().map(|fit| fit.epochs.len()).max().unwrap_or(0),
+            best_epoch: best_epochs.get(best_epochs.len() / 2).copied().unwrap_or(0),
             seconds,
             samples_per_second: if seconds > 0.0 { trained / seconds } else { 0.0 },
-            log_loss: best.map(|epoch| epoch.log_loss),
-            valid: (*valid_samples > 0).then(|| Measures::new(measured, set.tags())),
-            zeros: measured.zeros,
-            dead_units: measured.dead_units,
+            log_loss: losses.map(|losses| losses.iter().sum::<f64>() / losses.len() as f64),
+            valid: (*valid_samples > 0).then(|| Measures::new(measured, self.tagger.tags())),
+            zeros: measured.hidden.zeros,
+            dead_units: measured.hidden.dead_units,
             model_bytes: self.model().byte_len(),
             signature: &self.signature,
             samples: *samples,
             refit_samples: *refit_samples,
             valid_samples: *valid_samples,
             keywords: set.vocabulary().len(),
-            tags: set.tags().len(),
+            tags: self.tagger.tags().len(),
             untagged: stats.untagged,
             rare_keywords: stats.rare_keywords,
             without_keywords: stats.without_keywords,
@@ -111,7 +156,7 @@ impl Training {
             repeated_tags: stats.repeated_tags,
             read,
             valid_left: valid.map(Skipped::of),
-            curve: curve(fit, self.metric),
+            curve: if let [fit] = &fits[..] { curve(fit, self.metric) } else { Vec::new() },
         }
     }
 }

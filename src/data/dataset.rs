@@ -136,16 +136,19 @@ impl Dataset {
         self.keywords.counts(keywords)
     }
 
-    /// The same samples, whose keywords and weights are shared, with tag number `tag` alone, as tag 0.
+    /// The same samples, whose keywords and weights are shared, with the tags `tags` alone: the first of these as tag 0, and so on.
     ///
     /// # Errors
     ///
     /// None.
-    pub fn of_tag(&self, tag: u32) -> Result<Dataset> {
+    pub fn of_tags(&self, tags: &[u32]) -> Result<Dataset> {
         let only = |sets: &Csr| {
-            let mut of_tag = Csr::new();
-            sets.rows().try_for_each(|row| of_tag.push(row.binary_search(&tag).ok().map(|_| 0)).map(drop))?;
-            Ok(of_tag)
+            let mut only = Csr::new();
+            let places = |row: &[u32]| {
+                (0..).zip(tags).filter(|(_, tag)| row.binary_search(tag).is_ok()).map(|(place, _)| place).collect::<Vec<u32>>()
+            };
+            sets.rows().try_for_each(|row| only.push(places(row)).map(drop))?;
+            Ok(only)
         };
         Ok(Dataset { tags: only(&self.tags)?, excluded: only(&self.excluded)?, ..self.clone() })
     }

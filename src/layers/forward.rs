@@ -95,8 +95,11 @@ impl Forward {
         self.output(kernels, &network.shape, weights, 1, answer, answers)
     }
 
-    /// From hidden units to answers.
-    fn output(
+    /// From the hidden units of the first `items` items to their answers.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there is a place for each answer, or if weights do not fit.
+    pub(crate) fn output(
         &mut self,
         kernels: Kernels,
         shape: &Shape,
@@ -160,6 +163,12 @@ impl Forward {
         }
         activation::clear_padding(network, hidden);
         Ok(())
+    }
+
+    /// The hidden vectors of `items` items, item after item, each [`Shape::row_blocks`] long.
+    #[cfg(feature = "train")]
+    pub(crate) fn hidden_mut(&mut self, items: usize) -> &mut [Block] {
+        &mut self.hidden[..items * self.row]
     }
 
     fn check(&self, shape: &Shape, items: usize) -> Result<()> {

@@ -256,6 +256,23 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// Defaults for the nets of a bank, each with one tag: [`super::recipe::TrainingSet::train_bank`].
+    #[must_use]
+    pub fn per_tag() -> Self {
+        TrainConfig {
+            hidden: 32,
+            epochs: 80,
+            lr: 0.1,
+            initial_square: 1.0,
+            initial_scale: 0.05,
+            dropout_in: 0.2,
+            dropout_hidden: 0.5,
+            negatives: Negatives::Sampled(20.0),
+            metric: Metric::LogLoss,
+            ..TrainConfig::default()
+        }
+    }
+
     /// Fails unless every value is in its range and goes with the others.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 //! Every sum over samples has a fixed order and every row is written by one thread, so weights are the same bits for any number
 //! of threads and any kernel level; every random decision is a function of what it decides ([`crate::rng`]).
 
+mod bank;
 mod batch;
 mod by_row;
 mod checkpoint;
@@ -29,6 +30,7 @@ mod trainer;
 mod undo;
 mod update;
 
+pub use bank::{BankObserver, BankReport, TagDone};
 pub use batch::{PairWeights, Sample, Targets};
 pub use checkpoint::{Checkpoints, Every};
 pub use config::{Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Rowwise, TrainConfig};

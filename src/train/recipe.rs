@@ -43,7 +43,7 @@ use crate::vocab::Vocabulary;
 /// Items to train on, with the vocabulary and the tags that follow from them.
 #[derive(Clone, Debug)]
 pub struct TrainingSet {
-    vocabulary: Vocabulary,
+    vocabulary: Arc<Vocabulary>,
     tags: Tags,
     dataset: Dataset,
     stats: CorpusStats,
@@ -51,6 +51,8 @@ pub struct TrainingSet {
     min_count: u64,
     /// What the rules, if there are any, say of themselves.
     rules: Option<String>,
+    /// The keywords that each tag must do without, where it has a net of its own; tags after the last need none.
+    withheld: Vec<Vec<u32>>,
 }
 
 /// What decides when training stops and which epoch is kept.
@@ -140,8 +142,15 @@ impl TrainingSet {
     /// # Errors
     /// As [`TrainingSet::new`] and [`Rules::number`].
     pub fn with_rules(corpus: Corpus, min_count: u64, rules: &Rules) -> Result<Self> {
-        let set = Self::numbered(corpus, min_count, |tags| rules.number(tags))?;
-        Ok(TrainingSet { rules: Some(rules.to_string()), ..set })
+        let mut set = Self::numbered(corpus, min_count, |tags| rules.number(tags))?;
+        set.rules = Some(rules.to_string());
+        set.withheld = vec![Vec::new(); set.tags.len()];
+        for (tag, keywords) in rules.withheld() {
+            if let Some(tag) = set.tags.get(tag) {
+                set.withheld[tag] = keywords.iter().filter_map(|keyword| set.vocabulary.get(&keyword.name)).collect();
+            }
+        }
+        Ok(set)
     }
 
     fn numbered(corpus: Corpus, min_count: u64, number: impl FnOnce(Vec<String>) -> Result<Tags>) -> Result<Self> {
@@ -150,20 +159,42 @@ impl TrainingSet {
         let fingerprint = prepared.fingerprint();
         let Prepared { keywords, tags, dataset, stats } = prepared;
         Ok(TrainingSet {
-            vocabulary: Vocabulary::from_keywords(keywords)?,
+            vocabulary: Arc::new(Vocabulary::from_keywords(keywords)?),
             tags: number(tags)?,
             dataset,
             stats,
             fingerprint,
             min_count,
             rules: None,
+            withheld: Vec::new(),
         })
+    }
+
+    /// The same for one tag alone, on the items of `dataset`, which has the same tags. Nothing but tags is copied, unless the tag must
+    /// do without some keywords.
+    pub(super) fn of_tag(&self, tag: usize, dataset: &Dataset) -> Result<Self> {
+        let tags = Tags::new(vec![self.tags[tag].clone()], self.tags.next_id())?;
+        let mut dataset = dataset.of_tags(&[tag as u32])?;
+        if !self.withheld(tag).is_empty() {
+            dataset = dataset.without_keywords(self.withheld(tag))?;
+        }
+        Ok(TrainingSet { tags, dataset, ..self.clone() })
+    }
+
+    /// The keywords that a net of this tag alone must do without.
+    pub(super) fn withheld(&self, tag: usize) -> &[u32] {
+        self.withheld.get(tag).map_or(&[], Vec::as_slice)
     }
 
     /// The vocabulary.
     #[must_use]
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
+    }
+
+    /// The vocabulary, shared.
+    pub(super) fn shared_vocabulary(&self) -> Arc<Vocabulary> {
+        Arc::clone(&self.vocabulary)
     }
 
     /// The tags.

@@ -73,7 +73,7 @@ impl<'a> Run<'a> {
             _ => (Cow::Borrowed(set.dataset()), None, false),
         };
         let statistics = Statistics::of(&train, set.tags().len());
-        let mut trainer = Trainer::new(config.clone(), set.vocabulary().clone(), set.tags().clone(), &statistics)?;
+        let mut trainer = Trainer::new(config.clone(), set.shared_vocabulary(), set.tags().clone(), &statistics)?;
         trainer.set_level(level)?;
         if let Some(pool) = pool {
             trainer.set_pool(pool);
@@ -247,7 +247,7 @@ impl<'a> Run<'a> {
             Some(Fitted { report, measured, .. }) if is_refit => (report, measured, None),
             Some(Fitted { report, measured, parameters, shifts }) => (report, measured, Some((parameters, shifts))),
         };
-        let valid = self.valid.is_some().then(|| KeyMeasures::of(&measured));
+        let valid = self.valid.is_some().then(|| KeyMeasures::of(&measured.evaluation));
         let provenance = self.provenance(learnt, &fit.epochs, fit.best_epoch, valid)?;
         let model = match unfinished_refit {
             None => self.trainer.model(provenance)?,

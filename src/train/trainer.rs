@@ -34,7 +34,7 @@ pub struct Trainer {
     pub(super) config: TrainConfig,
     pub(super) kernels: Kernels,
     pub(super) network: Network,
-    pub(super) vocabulary: Vocabulary,
+    pub(super) vocabulary: Arc<Vocabulary>,
     pub(super) tags: Tags,
     pub(super) state: State,
     positive_weights: Vec<Block>,
@@ -70,13 +70,19 @@ pub struct StepReport {
 }
 
 impl Trainer {
-    /// A trainer with initial parameters, serial, on the best kernels of this machine. The outputs of an autoencoder are the keywords:
-    /// it asks no tags.
+    /// A trainer with initial parameters, serial, on the best kernels of this machine. Trainers may share a vocabulary. The outputs of
+    /// an autoencoder are the keywords: it asks no tags.
     ///
     /// # Errors
     /// [`Error::Config`] if the configuration is invalid; [`Error::Length`] if `statistics` is not about these outputs;
     /// [`Error::TooLarge`].
-    pub fn new(config: TrainConfig, vocabulary: Vocabulary, tags: Tags, statistics: &Statistics) -> Result<Self> {
+    pub fn new(
+        config: TrainConfig,
+        vocabulary: impl Into<Arc<Vocabulary>>,
+        tags: Tags,
+        statistics: &Statistics,
+    ) -> Result<Self> {
+        let vocabulary = vocabulary.into();
         config.validate()?;
         let shape = config.shape(vocabulary.len(), tags.len())?;
         Error::check_length("positives of each output", shape.tags(), statistics.positives.len())?;

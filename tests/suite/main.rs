@@ -5,6 +5,8 @@
 #[cfg(feature = "train")]
 mod absurd;
 mod accumulator;
+#[cfg(feature = "train")]
+mod banks;
 #[cfg(feature = "cli")]
 mod checking;
 #[cfg(feature = "cli")]
