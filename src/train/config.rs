@@ -234,7 +234,7 @@ impl Default for TrainConfig {
             epsilon: 1e-10,
             epsilon_place: EpsilonPlace::Outside,
             rowwise: Rowwise::default(),
-            initial_square: 0.1,
+            initial_square: 0.01,
             initial_scale: 0.1,
             l1: 0.0,
             l2: 0.0,

@@ -212,11 +212,10 @@ impl EpochPlan {
     fn fill<'a>(&'a self, batch: &mut Vec<Sample<'a>>, shape: &Shape, dataset: &'a Dataset, numbers: &[u32]) -> Result<()> {
         batch.clear();
         for &index in numbers {
-            let sample = self.pairs.sample(self.objective, dataset, index);
-            sample.check_range(shape)?;
-            batch.push(sample);
+            batch.push(self.pairs.sample(self.objective, dataset, index));
         }
-        Ok(())
+        // Apart from where samples are found: so the memory is asked for many of them at once.
+        batch.iter().try_for_each(|sample| sample.check_range(shape))
     }
 }
 
@@ -400,9 +399,12 @@ impl Trainer {
         plan.fill(&mut batch, &shape, dataset, batches.next().unwrap_or_default())?;
         self.keywords.load(&batch, dropout, self.state.step + 1)?;
         while !batch.is_empty() {
-            plan.fill(&mut next, &shape, dataset, batches.next().unwrap_or_default())?;
-            let step = self.state.step + 2;
-            let (report, loaded) = workers.join(|| self.step_loaded(&batch), || loading.load(&next, dropout, step));
+            let (indices, step) = (batches.next().unwrap_or_default(), self.state.step + 2);
+            let load = || {
+                plan.fill(&mut next, &shape, dataset, indices)?;
+                loading.load(&next, dropout, step)
+            };
+            let (report, loaded) = workers.join(|| self.step_loaded(&batch), load);
             let report = report?;
             loaded?;
             mem::swap(&mut self.keywords, loading);
