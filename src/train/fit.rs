@@ -13,7 +13,7 @@ use super::parameters::{Parameters, Statistics};
 use super::trainer::Trainer;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::evaluate::{Evaluated, KeyMeasures, evaluate_network};
+use crate::evaluate::{Evaluated, HiddenActivity, KeyMeasures, evaluate_network};
 use crate::layers::Net;
 use crate::metrics::Propensities;
 use crate::network::Shape;
@@ -68,6 +68,8 @@ pub struct EpochReport {
     pub penalty: f64,
     /// Measures on the validation data, if there are any.
     pub valid: Option<KeyMeasures>,
+    /// What the hidden units do after the epoch: for the validation data, or where there are none for a thousand of the training data.
+    pub hidden: HiddenActivity,
     /// Whether the validation score is the best so far.
     pub best: bool,
 }
@@ -155,13 +157,17 @@ impl EpochReport {
             &mut self.valid,
             || Ok(KeyMeasures::default()),
             |codec, valid| {
-                for value in valid.values.iter_mut().chain([&mut valid.zeros]) {
-                    codec.option("epochs", value, || Ok(0.0), |codec, value| codec.f64("epochs", value, |_| true))?;
-                }
-                codec.size("epochs", &mut valid.units)?;
-                codec.size("epochs", &mut valid.dead_units)
+                let mut values = valid.values.iter_mut();
+                values.try_for_each(|value| {
+                    codec.option("epochs", value, || Ok(0.0), |codec, value| codec.f64("epochs", value, |_| true))
+                })
             },
-        )
+        )?;
+        let HiddenActivity { units, zeros, mean, dead_units, always_on_units } = &mut self.hidden;
+        for share in [zeros, mean] {
+            codec.option("epochs", share, || Ok(0.0), |codec, share| codec.f64("epochs", share, |_| true))?;
+        }
+        [units, dead_units, always_on_units].into_iter().try_for_each(|count| codec.size("epochs", count))
     }
 }
 
@@ -271,14 +277,18 @@ impl Trainer {
         let mut thresholds: Vec<f32> = self.tags.iter().map(|tag| tag.threshold).collect();
         // The outputs of an autoencoder are no tags.
         thresholds.resize(self.network.shape.tags(), 0.5);
-        self.with_served(|weights| {
-            let net = Net { kernels: self.kernels, network: &self.network, weights, calibration: None };
+        self.with_net(|net| {
             let run = || evaluate_network(net, &thresholds, dataset, propensities, self.workers);
             match &self.pool {
                 Some(pool) => pool.install(run),
                 None => run(),
             }
         })
+    }
+
+    /// The network as it would be served.
+    fn with_net<R>(&self, run: impl FnOnce(Net<'_>) -> R) -> R {
+        self.with_served(|weights| run(Net { kernels: self.kernels, network: &self.network, weights, calibration: None }))
     }
 
     fn advance_here(
@@ -296,7 +306,11 @@ impl Trainer {
                 return Ok(ControlFlow::Break(()));
             }
             let valid = valid.map(|valid| self.evaluate(valid, None)).transpose()?;
-            let valid = valid.as_ref().map(KeyMeasures::of);
+            let hidden = match &valid {
+                Some(valid) => valid.hidden,
+                None => self.with_net(|net| HiddenActivity::glance(net, train))?,
+            };
+            let valid = valid.map(|valid| KeyMeasures::of(&valid.evaluation));
             let score = valid.as_ref().map(|valid| valid.score(metric));
             let best = fit.best.as_ref().is_none_or(|(least, _)| score.is_none_or(|score| score > *least));
             if best {
@@ -305,7 +319,7 @@ impl Trainer {
             }
             let sums = fit.under_way.take().unwrap_or_default();
             let (log_loss, penalty) = (sums.log_loss(), sums.mean_penalty());
-            let report = EpochReport { epoch: self.state.epoch, log_loss, penalty, valid, best };
+            let report = EpochReport { epoch: self.state.epoch, log_loss, penalty, valid, hidden, best };
             fit.epochs.push(report);
             let stale = patience > 0 && score.is_some() && self.state.epoch - fit.best_epoch >= patience;
             fit.finished = stale || fit.epochs.len() >= epochs as usize;

@@ -257,7 +257,7 @@ impl<'a> Run<'a> {
             Some(Fitted { report, measured, .. }) if is_refit => (report, measured, None),
             Some(Fitted { report, measured, parameters, shifts }) => (report, measured, Some((parameters, shifts))),
         };
-        let valid = self.valid.is_some().then(|| KeyMeasures::of(&measured));
+        let valid = self.valid.is_some().then(|| KeyMeasures::of(&measured.evaluation));
         let provenance = self.provenance(learnt, &fit.epochs, fit.best_epoch, valid)?;
         let model = match unfinished_refit {
             None => self.trainer.model(provenance)?,
