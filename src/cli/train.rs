@@ -65,7 +65,8 @@ pub(super) struct Arguments {
     /// Keep items in files in this folder, not in memory: for data that are larger. The files have no names and go with the program
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// Try N configurations first, drawn from sensible values of the options that are not typed, and train the best
+    /// Try N configurations first, drawn from sensible values of the options that are at their default, and
+    /// train the best
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     search: Option<u32>,
     #[command(flatten)]
@@ -305,6 +306,14 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     if is_bank && arguments.course.is_of_one_network() {
         let message = "--checkpoint, --resume, --curve: expected --objective tagger; of a bank, train some tags at a time (--only) and merge them";
         return Err(Failure::Usage(message.to_owned()));
+    }
+    let not_of_banks = [
+        ("--init", arguments.init.is_some()),
+        ("--cache", arguments.cache.is_some()),
+        ("--search", arguments.search.is_some()),
+    ];
+    if let Some((option, _)) = not_of_banks.iter().find(|(_, is_given)| is_bank && *is_given) {
+        return Err(Failure::Usage(format!("{option}: expected --objective tagger, found per-tag, which is not built for it")));
     }
     let to_stdout = out == Path::new("-");
     if let Some(curve) = arguments.course.curve() {

@@ -89,12 +89,12 @@ struct Running {
     fit: FitState,
 }
 
-/// Tries `trials` configurations on `set`, at a kernel level and on the threads of `pool`; the result depends on neither. All of
+/// Tries `trials` configurations on `set`, each with one network even where several are to be averaged, at a kernel level and on the threads of `pool`; the result depends on neither. All of
 /// them are returned, the best one first: the survivor, then those that were given up last. `observer` is told of each trial when
 /// its budget is spent, and can end the search.
 ///
 /// # Errors
-/// [`Error::Config`] without trials or without validation items; whatever else ends every training. A trial whose training fails by
+/// [`Error::Config`] without trials or without validation items, or with an autoencoder to come first; whatever else ends every training. A trial whose training fails by
 /// itself ([`Error::NonFinite`]) is only the worst.
 pub fn search(
     set: &TrainingSet,
@@ -107,6 +107,10 @@ pub fn search(
 ) -> Result<Vec<Trial>> {
     if trials == 0 {
         return Err(Error::Config { option: "search", expected: "at least 1 trial", found: "0".to_owned() });
+    }
+    if let Some(pretrain) = config.pretrain {
+        let expected = "0 with a search, whose trials have no autoencoder before them";
+        return Err(Error::Config { option: "pretrain", expected, found: pretrain.epochs.to_string() });
     }
     let sides = set.split(validation, config)?;
     let (train, valid) = match (&sides, validation) {
@@ -154,7 +158,7 @@ pub fn search(
                 _ => ControlFlow::Continue(()),
             };
             trial.valid = match trainer.advance(fit, train, Some(valid), &mut { spent }) {
-                Ok(_) => Some(KeyMeasures::of(&trainer.evaluate(valid, None)?)),
+                Ok(_) => Some(KeyMeasures::of(&trainer.evaluate(valid, None)?.evaluation)),
                 Err(Error::NonFinite { .. }) => None,
                 Err(error) => return Err(error),
             };
@@ -180,6 +184,7 @@ fn by_score(a: &Trial, b: &Trial) -> Ordering {
 mod tests {
     use super::*;
     use crate::data::{Corpus, Item};
+    use crate::train::{Autoencoder, Pretrain};
 
     #[test]
     fn few_trials_are_run_to_the_end_and_the_best_comes_first() {
@@ -211,6 +216,11 @@ mod tests {
         assert!(trials[1..].iter().any(|trial| trial.options().iter().any(|(name, _)| *name == "lr")));
         assert!(matches!(run(0), Err(Error::Config { option: "search", .. })));
         assert_eq!(told.into_inner(), 2 * (7 + 3 + 1), "trials told of");
+        let pretrain = Some(Pretrain { epochs: 1, autoencoder: Autoencoder::default() });
+        let pretrained = TrainConfig { pretrain, ..config.clone() };
+        let none =
+            search(&set, &pretrained, validation, 2, Level::Scalar, None, &mut |_| ControlFlow::Continue(())).unwrap_err();
+        assert!(matches!(none, Error::Config { option: "pretrain", .. }), "{none}");
         let none = search(&set, &config, Validation::None, 2, Level::Scalar, None, &mut |_| ControlFlow::Continue(()));
         assert!(matches!(none, Err(Error::Config { option: "search", .. })));
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::config::TrainConfig;
+use super::objective::Objective;
 use super::parameters::Statistics;
 use super::trainer::Trainer;
 use crate::aligned::{as_floats, as_floats_mut};
@@ -19,7 +20,8 @@ impl Trainer {
     ///
     /// # Errors
     /// As [`Trainer::new`]; [`Error::Config`] if units, nonlinearity or clamp are not those of the model, if other keywords or tags
-    /// come first, or if the model is a bank of several nets.
+    /// come first, if the model is a bank of several nets, or if the objective is not a tagger's or an autoencoder is to come
+    /// first.
     pub fn warm(
         config: TrainConfig,
         model: &Model,
@@ -27,6 +29,14 @@ impl Trainer {
         tags: Tags,
         statistics: &Statistics,
     ) -> Result<Self> {
+        if config.objective != Objective::Tagger {
+            let found = "another objective".to_owned();
+            return Err(Error::Config { option: "init", expected: "the objective of taggers beside it", found });
+        }
+        if let Some(pretrain) = config.pretrain {
+            let expected = "0 where training begins from a model, whose first layer stays";
+            return Err(Error::Config { option: "pretrain", expected, found: pretrain.epochs.to_string() });
+        }
         let layout = Some(model.network().shape.layout());
         let mut trainer = Trainer::with_layout(config, vocabulary.into(), tags, statistics, layout)?;
         trainer.adopt(model)?;
@@ -80,7 +90,7 @@ mod tests {
     use super::*;
     use crate::format::Provenance;
     use crate::tagger::Tagger;
-    use crate::train::{PairWeights, Sample, Targets};
+    use crate::train::{Anchor, Autoencoder, PairWeights, Pretrain, Sample, Targets};
 
     fn names(prefix: &str, count: usize) -> Vec<String> {
         (0..count).map(|n| format!("{prefix}{n}")).collect()
@@ -131,6 +141,10 @@ mod tests {
             refused(warm(vocabulary(50), &Tags::from_names(names("t", new_tags)).unwrap(), &config));
             refused(warm(vocabulary(50), &tags, &TrainConfig { hidden: 18, ..config.clone() }));
             refused(warm(vocabulary(50), &tags, &TrainConfig { eps: 1e-3, ..config.clone() }));
+            let pretrain = Some(Pretrain { epochs: 1, autoencoder: Autoencoder::default() });
+            refused(warm(vocabulary(50), &tags, &TrainConfig { pretrain, ..config.clone() }));
+            let objective = Objective::Anchor(Anchor::default());
+            refused(warm(vocabulary(50), &tags, &TrainConfig { objective, ..config.clone() }));
         }
     }
 }

@@ -110,7 +110,8 @@ fn a_search_tells_all_trials_and_the_command_that_trains_the_best() {
     assert_eq!(trials.len(), 4);
     trials.iter().for_each(|trial| assert_fields(trial, &["trial", "options", "steps", "epochs", "score", "log_loss"]));
     let command = search["command"].as_str().unwrap();
-    assert!(command.starts_with("tagomatic train items.jsonl --out m.tagm --epochs 3 --hidden"), "{command}");
+    assert!(command.starts_with("tagomatic train items.jsonl --out m.tagm --epochs 3 "), "{command}");
+    assert!(command.contains(" --hidden=8") && !command.contains("--search"), "{command}");
     place.text(&command.replace("tagomatic ", "").replace("m.tagm", "n.tagm").replace(" --json", ""));
     assert!(fs::read(place.path("m.tagm")).unwrap() == fs::read(place.path("n.tagm")).unwrap());
     assert!(
@@ -121,6 +122,30 @@ fn a_search_tells_all_trials_and_the_command_that_trains_the_best() {
         "train items.jsonl --out o.tagm --search 2 --valid-fraction 0",
         &["--search: expected items to validate on"],
     );
+}
+
+#[test]
+fn sources_and_objectives_that_do_not_go_together_are_refused() {
+    let place = Place::new();
+    place.text("train items.jsonl --out old.tagm --epochs 1 --hidden 8");
+    let (init, anchor) = ("--init old.tagm", "--objective anchor");
+    for (options, words) in [
+        ("--objective per-tag --init old.tagm", "--init: expected --objective tagger"),
+        ("--objective per-tag --cache .", "--cache: expected --objective tagger"),
+        ("--objective per-tag --search 2", "--search: expected --objective tagger"),
+        (&format!("{init} {anchor}"), "--init: expected the objective of taggers"),
+        (&format!("{init} --pretrain 2"), "--pretrain: expected 0 where training begins from a model"),
+        ("--search 2 --pretrain 2", "--pretrain: expected 0 with a search"),
+    ] {
+        place.fails(2, &format!("train items.jsonl --out x.tagm {options}"), &[words]);
+    }
+    // What does go together: networks that begin from a model or are searched for can be averaged, and anchor models searched for.
+    for options in [&format!("{init} --average 2"), "--search 2 --average 2 --hidden 8"] {
+        place.text(&format!("train items.jsonl --out x.tagm --epochs 1 --threads 1 {options}"));
+        assert_eq!(place.json("info x.tagm")["hidden"], 16, "{options}");
+    }
+    place.text(&format!("train items.jsonl --out x.tagm --epochs 1 --search 3 --cache . {anchor}"));
+    place.text("verify x.tagm");
 }
 
 #[test]
@@ -178,6 +203,6 @@ fn weights_of_the_best_epoch_are_kept_when_later_ones_overflow() {
     let best = epochs.iter().rfind(|epoch| epoch.best).unwrap();
     assert!(epochs.len() > 1);
     trainer.finish(fit);
-    let left = tagomatic::evaluate::KeyMeasures::of(&trainer.evaluate(&data, None).unwrap());
+    let left = tagomatic::evaluate::KeyMeasures::of(&trainer.evaluate(&data, None).unwrap().evaluation);
     assert_eq!(Some(left), best.valid);
 }
