@@ -1,11 +1,12 @@
 //! Our side of `peers/train.py`: trains on a file of items as told line by line on standard input, and answers in JSON.
 //!
 //! ```text
-//! cargo bench --bench epochs -- FILE [--threads N] [--batch B] [--level L]
+//! cargo bench --bench epochs -- FILE [--threads N] [--batch B] [--level L] [--lr γ] [--initial-square G] [--initial-scale X]
 //! ```
 //!
 //! `time S` trains epochs for S seconds and answers with samples/s, everything counted: the order of an epoch, mini-batches, steps.
-//! `train N` starts afresh, trains N epochs and answers with the log-loss of the test items and the peak of resident memory.
+//! `train N` starts afresh, trains N epochs and answers with the log-loss of the test items, the peak of resident memory, and how
+//! much of it is beyond the weights, AdaGrad's sums and what the process held before there was a trainer: the data.
 //! The file is one of `peers/train_data.py`.
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot run shows where")]
@@ -15,6 +16,7 @@ use std::io::BufRead;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use tagomatic::aligned::Block;
 use tagomatic::data::Dataset;
 use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::train::{Event, Statistics, TrainConfig, Trainer, pool};
@@ -28,6 +30,7 @@ fn main() {
     };
     let option = |name: &str| arguments.iter().position(|argument| argument == name).map(|at| arguments[at + 1].as_str());
     let number = |name, default| option(name).map_or(default, |text| text.parse().unwrap());
+    let real = |name, default| option(name).map_or(default, |text| text.parse::<f64>().unwrap());
     let bytes = std::fs::read(path).unwrap();
     let mut words = bytes.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap()));
     let [keywords, hidden, tags, train, test] = std::array::from_fn(|_| words.next().unwrap() as usize);
@@ -36,9 +39,9 @@ fn main() {
     let config = TrainConfig {
         hidden,
         batch: number("--batch", 256),
-        lr: 0.05,
-        initial_square: 0.0,
-        initial_scale: 0.5,
+        lr: real("--lr", 0.05),
+        initial_square: real("--initial-square", 0.0),
+        initial_scale: real("--initial-scale", 0.5),
         dropout_in: 0.0,
         dropout_hidden: 0.0,
         reduction: Reduction::SumTags,
@@ -55,6 +58,7 @@ fn main() {
         }
         trainer
     };
+    let data = memory("VmRSS:");
     let mut trainer = new();
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();
@@ -76,16 +80,23 @@ fn main() {
                 println!("{{\"samples_per_second\": {:.0}}}", f64::from(samples as u32) / start.elapsed().as_secs_f64());
             }
             ("train", epochs) => {
+                // One at a time: the peak is to be that of one.
+                drop(trainer);
                 trainer = new();
                 for _ in 0..epochs.parse().unwrap() {
                     trainer.epoch(&train, &mut |_| ControlFlow::Continue(())).unwrap();
                 }
                 let evaluated = trainer.evaluate(&test, None).unwrap();
+                let shape = &trainer.network().shape;
+                let blocks = shape.w1_blocks() + shape.w2_blocks() + shape.row_blocks() + shape.slot_blocks();
+                let weights = 2 * blocks * size_of::<Block>();
+                let peak = memory("VmHWM:");
                 println!(
-                    "{{\"log_loss\": {:.5}, \"macro_auc\": {:.5}, \"peak_mb\": {}}}",
+                    "{{\"log_loss\": {:.5}, \"macro_auc\": {:.5}, \"peak_mb\": {}, \"beyond_weights_mb\": {}}}",
                     evaluated.evaluation.summary.log_loss,
                     evaluated.evaluation.macro_auc.value.unwrap_or(f64::NAN),
-                    peak_memory() >> 10
+                    peak >> 20,
+                    peak.saturating_sub(data + weights) >> 20
                 );
             }
             _ => panic!("`time SECONDS` or `train EPOCHS`, not {line:?}"),
@@ -110,9 +121,9 @@ fn items(words: &mut impl Iterator<Item = u32>, count: usize) -> Dataset {
     dataset
 }
 
-/// The peak of this process's resident memory in KiB; 0 where the system does not say.
-fn peak_memory() -> u64 {
+/// What the system says of this process's memory, in bytes; 0 where it does not.
+fn memory(what: &str) -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse().ok()).unwrap_or(0)
+    let line = status.lines().find_map(|line| line.strip_prefix(what));
+    line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<usize>().ok()).unwrap_or(0) << 10
 }

@@ -127,6 +127,25 @@ fn folder_or_here(folder: &Path) -> &Path {
     if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
 }
 
+/// A file for numbers that do not fit in memory. It goes when this is dropped, and where the system allows it has no name from the
+/// start: then it goes whatever ends the process.
+#[cfg(all(feature = "mmap", feature = "train"))]
+pub(crate) struct Scratch(Temp);
+
+#[cfg(all(feature = "mmap", feature = "train"))]
+impl Scratch {
+    pub(crate) fn create(folder: &Path) -> io::Result<Self> {
+        let temp = Temp::create(folder_or_here(folder))?;
+        #[cfg(unix)]
+        fs::remove_file(&temp.path)?;
+        Ok(Scratch(temp))
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.0.file
+    }
+}
+
 /// How the names of unfinished files begin and end.
 const TEMP: &str = ".tagomatic-";
 const TEMP_END: &str = ".tmp";
@@ -145,7 +164,7 @@ impl Temp {
         loop {
             let number = COUNTER.fetch_add(1, Ordering::Relaxed);
             let path = folder.join(format!("{TEMP}{}-{number}{TEMP_END}", std::process::id()));
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
+            match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
                 Ok(file) => return Ok(Temp { file, path, renamed: false }),
                 // Left by a process with the same number that was killed, or on another machine; not ours to touch.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -272,6 +291,15 @@ mod tests {
         }
         sweep(folder.path()).unwrap();
         assert_eq!(names(folder.path()), [".tagomatic-notes", "a.tmp"]);
+    }
+
+    #[cfg(all(unix, feature = "mmap", feature = "train"))]
+    #[test]
+    fn a_scratch_file_has_no_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Scratch::create(folder.path()).unwrap();
+        scratch.file().write_all(b"numbers").unwrap();
+        assert_eq!(names(folder.path()), [""; 0]);
     }
 
     #[test]

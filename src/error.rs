@@ -185,7 +185,8 @@ pub enum Error {
         /// Items without it.
         negatives: usize,
     },
-    /// A loss, gradient or weight is not finite, or is about to overflow. Nothing was changed by the step that found it.
+    /// A loss, gradient or weight is not finite, or is about to overflow. A step that finds it changes nothing; where weights are found
+    /// so after an epoch, those of the best epoch before are back, if there was validation.
     NonFinite {
         /// What is not finite.
         what: &'static str,
@@ -343,8 +344,8 @@ impl fmt::Display for Error {
                 }
                 write!(
                     f,
-                    " in epoch {epoch}, step {step}, at learning rate {lr}; the weights are those before this step (lower the \
-                     learning rate, or check the initial weights)"
+                    " in epoch {epoch}, step {step}, at learning rate {lr}; the last good weights are kept (lower the learning \
+                     rate, or check the initial weights)"
                 )
             }
         }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+#[cfg(feature = "rules")]
 use crate::error::Result;
 #[cfg(feature = "rules")]
 use crate::format::Model;

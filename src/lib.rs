@@ -13,7 +13,7 @@
 //! | [`rng`], `ln` | random numbers that depend on what they decide; the natural logarithm |
 //! | [`weights`] | matrices of weights of four types: `f32`, `f16`, `bf16`, `i8` |
 //! | [`kernels`] | all arithmetic on slices, at a level chosen once |
-//! | [`ids`], `csr` | a set of ids; many sets |
+//! | [`ids`], `column`, `csr` | a set of ids; numbers in memory or in a file; many sets |
 //! | [`network`], [`layers`] | sizes and layout of the one network; its layers, forward and backward |
 //! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`calibration`] | maps from a network's logits to calibrated ones |
@@ -41,6 +41,8 @@ pub mod average;
 #[cfg(feature = "train")]
 pub mod calibrate;
 pub mod calibration;
+#[cfg(feature = "train")]
+mod column;
 pub mod convert;
 #[cfg(feature = "train")]
 pub mod csr;

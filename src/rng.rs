@@ -21,6 +21,7 @@ enum Stream {
     DrawnTags = 5,
     DrawnKeywords = 6,
     Split = 7,
+    Search = 8,
 }
 
 /// The parameter whose initial values are drawn; part of the counter.
@@ -135,18 +136,26 @@ impl Philox {
     /// A permutation of `0..n` for `epoch`: items by ascending key.
     #[must_use]
     pub fn permutation(self, n: u32, epoch: u32) -> Vec<u32> {
-        // Keys are uniform, so their upper bits divide them into buckets of about 8, each sorted by itself.
-        let bits = (n / 8).checked_ilog2().unwrap_or(0) + 1;
-        let bucket = |key: u64| (key >> (64 - bits)) as usize;
-        let keys: Vec<u64> = (0..n).map(|item| self.key64([item, 0, epoch, Stream::Shuffle as u32])).collect();
+        self.shuffled(n, epoch, 0, 1)
+    }
+
+    /// Part `part` of `parts` of [`Philox::permutation`]: the items whose keys are in that part of all keys. Parts are about as long
+    /// as each other; in order they are the whole.
+    #[must_use]
+    pub fn shuffled(self, n: u32, epoch: u32, part: u64, parts: u64) -> Vec<u32> {
+        let keys = (0..n).map(|item| (self.key64([item, 0, epoch, Stream::Shuffle as u32]), item));
+        let keys: Vec<(u64, u32)> = keys.filter(|(key, _)| bounded(*key, parts) == part).collect();
+        // Keys are uniform, so how far they are in their part divides them into buckets of about 8, each sorted by itself.
+        let bits = (keys.len() / 8).checked_ilog2().unwrap_or(0) + 1;
+        let bucket = |key: u64| (key.wrapping_mul(parts) >> (64 - bits)) as usize;
         let mut ends = vec![0_usize; 1 << bits];
-        keys.iter().for_each(|key| ends[bucket(*key)] += 1);
+        keys.iter().for_each(|(key, _)| ends[bucket(*key)] += 1);
         let mut end = 0;
         for place in &mut ends {
             end += std::mem::replace(place, end);
         }
         let mut keyed = vec![(0, 0); keys.len()];
-        for (item, key) in (0..).zip(keys) {
+        for (key, item) in keys {
             let end = &mut ends[bucket(key)];
             keyed[*end] = (key, item);
             *end += 1;
@@ -163,6 +172,12 @@ impl Philox {
     #[must_use]
     pub fn split(self, sample: u32) -> f32 {
         unit(self.block([sample, 0, 0, Stream::Split as u32])[0])
+    }
+
+    /// The 64-bit key of choice number `choice` of trial number `trial` of a search.
+    #[must_use]
+    pub fn search_key(self, trial: u32, choice: u32) -> u64 {
+        self.key64([trial, choice, 0, Stream::Search as u32])
     }
 
     fn key64(self, counter: [u32; 4]) -> u64 {

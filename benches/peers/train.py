@@ -30,7 +30,7 @@ def dense(starts, ids, tags):
 
 def quality(p, y):
     p = np.clip(p, 1e-6, 1 - 1e-6)
-    return float(-np.where(y > 0, np.log(p), np.log1p(-p)).mean())
+    return round(float(-np.where(y > 0, np.log(p), np.log1p(-p)).mean()), 5)
 
 
 def worker(peer, folder, name, threads, batch):
@@ -159,7 +159,7 @@ def measure(args, name):
                 "best": round(max(found)), "ours_times": round(float(np.median(quotients)), 2), "worst_round": round(quotients[0], 2)}
         if args.quality and peer == "fasttext":
             fasttext_command(args.fasttext, args.folder, name, 5, model, args.threads, hidden)
-            line |= {"log_loss": round(fasttext_quality(args.fasttext, args.folder, name, model, test, tags), 5)}
+            line |= {"log_loss": fasttext_quality(args.fasttext, args.folder, name, model, test, tags)}
         elif args.quality:
             line |= ask(peer, f"train {EPOCHS[name]}")
         print(json.dumps(line), flush=True)

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Args, value_parser};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use tagomatic::evaluate::KeyMeasures;
+use tagomatic::evaluate::{HiddenActivity, KeyMeasures};
 use tagomatic::metrics::Metric;
 use tagomatic::train::recipe::{Phase, PhaseObserver};
 use tagomatic::train::{Checkpoints, EpochReport, Event, Every, Run};
@@ -160,6 +160,10 @@ struct Point {
     log_loss: f64,
     penalty: f64,
     valid: Option<Valid>,
+    zeros: Option<f64>,
+    dead_units: usize,
+    always_on_units: usize,
+    mean_activity: Option<f64>,
     best: bool,
 }
 
@@ -172,8 +176,6 @@ impl Serialize for Valid {
         for metric in Metric::ALL {
             map.serialize_entry(metric.name(), &self.0.get(*metric))?;
         }
-        map.serialize_entry("zeros", &self.0.zeros)?;
-        map.serialize_entry("dead_units", &self.0.dead_units)?;
         map.end()
     }
 }
@@ -185,13 +187,17 @@ impl Curve {
     }
 
     fn write(&mut self, phase: Phase, epoch: &EpochReport) -> Result<()> {
-        let EpochReport { epoch, log_loss, penalty, valid, best } = *epoch;
+        let EpochReport { epoch, log_loss, penalty, valid, hidden, best } = *epoch;
+        let HiddenActivity { zeros, mean, dead_units, always_on_units, .. } = hidden;
         let phase = match phase {
             Phase::Pretrain { .. } => "pretrain",
             Phase::Fit { .. } => "fit",
             Phase::Refit { .. } => "refit",
         };
-        let line = output::json(&Point { phase, epoch, log_loss, penalty, valid: valid.map(Valid), best })?;
+        let valid = valid.map(Valid);
+        let point =
+            Point { phase, epoch, log_loss, penalty, valid, zeros, dead_units, always_on_units, mean_activity: mean, best };
+        let line = output::json(&point)?;
         // Whoever follows the file sees the epoch at once.
         let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.flush());
         Ok(written.map_err(|error| failed(&self.path, error))?)

@@ -165,10 +165,10 @@ impl<'a> Measures<'a> {
             macro_ap: evaluation.macro_ap.value,
             brier: summary.brier,
             ece: summary.ece,
-            zeros: evaluated.zeros,
-            mean_activity: evaluated.mean_activity,
-            dead_units: evaluated.dead_units,
-            always_on_units: evaluated.always_on_units,
+            zeros: evaluated.hidden.zeros,
+            mean_activity: evaluated.hidden.mean,
+            dead_units: evaluated.hidden.dead_units,
+            always_on_units: evaluated.hidden.always_on_units,
             tags: tags.iter().zip(&evaluation.tags).map(tag).collect(),
         }
     }

@@ -161,9 +161,10 @@ impl Iterator for Items<'_> {
     }
 }
 
-/// All items of `items`, and what was passed over. Fails if they are tagged by rules that do not fit them.
-pub(super) fn corpus(mut items: Items<'_>) -> Result<(Corpus, ReadCounts)> {
-    let mut corpus = Corpus::new();
+/// All items of `items`, in memory or in files of the folder `cache`, and what was passed over. Fails if they are tagged by rules that
+/// do not fit them.
+pub(super) fn corpus(mut items: Items<'_>, cache: Option<&Path>) -> Result<(Corpus, ReadCounts)> {
+    let mut corpus = cache.map_or_else(|| Ok(Corpus::new()), Corpus::in_files)?;
     for item in &mut items {
         corpus.push(&item?)?;
     }

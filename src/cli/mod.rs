@@ -14,6 +14,7 @@ mod info;
 mod load;
 mod output;
 mod progress;
+mod search;
 mod tag;
 mod tags;
 mod train;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 use tagomatic::Tagger;
@@ -25,6 +25,11 @@ pub(super) fn json(document: &impl Serialize) -> Result<String> {
     serde_json::to_string(document)
         .map(|text| text + "\n")
         .map_err(|error| Failure::Work(format!("cannot write JSON: {error}")))
+}
+
+/// Whether messages are seen on a terminal as they come.
+pub(super) fn is_terminal() -> bool {
+    io::stderr().is_terminal()
 }
 
 /// A message for people. If nobody can read it, nothing can be done about it.

@@ -59,7 +59,7 @@ struct Bar {
     /// When the phase began or was gone on with, and the samples that were done.
     start: (Instant, u64),
     /// Measures of the last epoch and the best one, in words.
-    valid: String,
+    measures: String,
 }
 
 impl Progress {
@@ -87,25 +87,27 @@ impl Progress {
                 let left = HumanDuration(std::time::Duration::from_secs_f64((all - done) as f64 / rate.max(1.0)));
                 bar.bar.set_message(format!(
                     "{what}epoch {epoch}/{epochs}: log-loss {log_loss:.4}{}, {} items/s, at most {left:#} left",
-                    bar.valid,
+                    bar.measures,
                     output::count(rate as u64)
                 ));
                 bar.bar.set_position(done);
             }
             Event::Batch { .. } => {}
             Event::Epoch(report) => {
-                let Some(valid) = &report.valid else { return };
+                let hidden = &report.hidden;
                 if let Some(bar) = &mut self.bar {
-                    let score = output::measure(valid.get(self.metric));
-                    let zeros = valid.zeros.map_or_else(String::new, |zeros| format!(", {:.0} % zeros", zeros * 100.0));
-                    let best = if report.best { " (best)" } else { "" };
-                    bar.valid = format!(", {} {score}{best}{zeros}", self.metric);
+                    let score = report.valid.as_ref().map_or_else(String::new, |valid| {
+                        let best = if report.best { " (best)" } else { "" };
+                        format!(", {} {}{best}", self.metric, output::measure(valid.get(self.metric)))
+                    });
+                    let zeros = hidden.zeros.map_or_else(String::new, |zeros| format!(", {:.0} % zeros", zeros * 100.0));
+                    bar.measures = score + &zeros;
                 }
-                if valid.units > 0 && valid.dead_units == valid.units {
+                if hidden.units > 0 && hidden.dead_units == hidden.units {
                     let warning = format!(
-                        "warning: all {} hidden units are zero for every validation item, so nothing is learnt; lower the threshold \
+                        "warning: all {} hidden units are zero for every item looked at, so nothing is learnt; lower the threshold \
                          of the units or the weight of the penalty, or raise --initial-scale",
-                        valid.units
+                        hidden.units
                     );
                     match &self.bar {
                         Some(bar) => bar.bar.println(warning),
@@ -123,7 +125,7 @@ impl Bar {
         // Without colours, as NO_COLOR asks.
         let style = ProgressStyle::with_template("[{bar:20}] {msg}");
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ");
-        Bar { phase, bar: bar.with_style(style), start: (Instant::now(), done), valid: String::new() }
+        Bar { phase, bar: bar.with_style(style), start: (Instant::now(), done), measures: String::new() }
     }
 
     /// Items a second since the start.

@@ -1,6 +1,7 @@
 //! `train`: tagged items become a model.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use tagomatic::Model;
@@ -19,7 +20,7 @@ use tagomatic::weights::WeightType;
 use super::course::Course;
 use super::failure::{Failure, Result};
 use super::load::{Items, Reading};
-use super::{Session, load, output, training};
+use super::{Session, load, output, search, training};
 
 /// The share of items to validate on, and the number of items that a keyword needs, unless told otherwise.
 pub(super) const VALID_FRACTION: f64 = 0.1;
@@ -62,6 +63,16 @@ pub(super) struct Arguments {
     /// Options in TOML, by their names below, as in: lr = 0.1; what is typed wins
     #[arg(long, value_name = "C.toml")]
     config: Option<PathBuf>,
+    /// Go on from this model: its weights, keywords and tags are kept, new ones are added. It must not be changed in place meanwhile
+    #[arg(long, value_name = "M.tagm", conflicts_with = "tags")]
+    init: Option<PathBuf>,
+    /// Keep items in files in this folder, not in memory: for data that are larger. The files have no names and go with the program
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Try N configurations first, drawn from sensible values of the options that are at their default, and
+    /// train the best
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    search: Option<u32>,
     #[command(flatten)]
     options: Options,
     #[command(flatten)]
@@ -279,7 +290,18 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     if penalty.is_some() != penalty_weight.is_some() {
         return Err(Failure::Usage("--penalty, --penalty-weight: expected both, found one".to_owned()));
     }
-    let config = arguments.options.config();
+    let mut config = arguments.options.config();
+    let init = arguments.init.as_ref().map(|model| load::model(model)).transpose()?;
+    if let Some(model) = &init {
+        // What was not asked for is as in the model.
+        let (network, default) = (model.network(), TrainConfig::default());
+        if config.hidden == default.hidden {
+            config.hidden = network.shape.hidden();
+        }
+        if config.activation == default.activation {
+            config.activation = network.activation;
+        }
+    }
     config.validate()?;
     let is_bank = arguments.options.objective == "per-tag";
     if !is_bank && !arguments.only.is_empty() {
@@ -288,6 +310,14 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     if is_bank && arguments.course.is_of_one_network() {
         let message = "--checkpoint, --resume, --curve: expected --objective tagger; of a bank, train some tags at a time (--only) and merge them";
         return Err(Failure::Usage(message.to_owned()));
+    }
+    let not_of_banks = [
+        ("--init", arguments.init.is_some()),
+        ("--cache", arguments.cache.is_some()),
+        ("--search", arguments.search.is_some()),
+    ];
+    if let Some((option, _)) = not_of_banks.iter().find(|(_, is_given)| is_bank && *is_given) {
+        return Err(Failure::Usage(format!("{option}: expected --objective tagger, found per-tag, which is not built for it")));
     }
     let to_stdout = out == Path::new("-");
     if let Some(curve) = arguments.course.curve() {
@@ -303,10 +333,11 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     if let Some(rules) = &rules {
         items = items.labelled(rules, if is_bank { Withhold::FromTag } else { Withhold::FromAll });
     }
-    let (corpus, read) = load::corpus(items)?;
-    let set = match &rules {
-        Some(rules) => TrainingSet::with_rules(corpus, arguments.min_count, rules),
-        None => TrainingSet::new(corpus, arguments.min_count),
+    let (corpus, read) = load::corpus(items, arguments.cache.as_deref())?;
+    let set = match (&rules, init) {
+        (None, None) => TrainingSet::new(corpus, arguments.min_count),
+        (Some(rules), _) => TrainingSet::with_rules(corpus, arguments.min_count, rules),
+        (None, Some(model)) => TrainingSet::extending(Arc::new(model), corpus, arguments.min_count),
     };
     let set = set.map_err(|error| Failure::in_files(error, data))?;
     let keyword = |keyword: &str| set.vocabulary().get(keyword);
@@ -316,18 +347,24 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         Some(valid) => Validation::On(&valid.dataset),
         None => Validation::Split { fraction: arguments.valid_fraction, refit: !arguments.no_refit },
     };
+    let found = match arguments.search {
+        Some(trials) => Some(search::run(session, &set, &mut config, validation, trials)?),
+        None => None,
+    };
     let training = if is_bank {
         training::train_bank(session, &set, &config, validation, &wanted(&set, &arguments.only)?)?
     } else {
         training::train(session, &set, config, validation, &arguments.course)?
     };
     let training = training.with_weights(session, &set, arguments.weights)?;
-    let document = training.document(&set, read, valid.as_ref());
+    let mut document = training.document(&set, read, valid.as_ref());
+    document.search = found;
 
     let results = if session.json {
         output::json(&document)?
     } else {
-        format!("{}\nsaved {}: {}\n", document.text(), out.display(), document.file())
+        let found = document.search.as_ref().map(search::Search::text).unwrap_or_default();
+        format!("{found}{}\nsaved {}: {}\n", document.text(), out.display(), document.file())
     };
     if to_stdout {
         output::print(training.model().bytes())?;

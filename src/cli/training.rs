@@ -17,6 +17,7 @@ use super::eval::{Measures, Skipped};
 use super::failure::{Failure, Result};
 use super::load::{Encoded, ReadCounts};
 use super::progress::TagProgress;
+use super::search::Search;
 use super::{Session, output};
 
 /// A training that is done.
@@ -130,6 +131,9 @@ pub(super) struct Document<'a> {
     read: ReadCounts,
     /// What of a validation file was left out.
     valid_left: Option<Skipped>,
+    /// How the configuration was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) search: Option<Search>,
     #[serde(skip)]
     curve: Vec<(String, String)>,
 }
@@ -156,8 +160,8 @@ impl Training {
             samples_per_second: if seconds > 0.0 { trained / seconds } else { 0.0 },
             log_loss: losses.map(|losses| losses.iter().sum::<f64>() / losses.len() as f64),
             valid: (*valid_samples > 0).then(|| Measures::new(measured, self.tagger.tags())),
-            zeros: measured.zeros,
-            dead_units: measured.dead_units,
+            zeros: measured.hidden.zeros,
+            dead_units: measured.hidden.dead_units,
             model_bytes: self.model().byte_len(),
             signature: &self.signature,
             samples: *samples,
@@ -172,6 +176,7 @@ impl Training {
             repeated_tags: stats.repeated_tags,
             read,
             valid_left: valid.map(Skipped::of),
+            search: None,
             curve: if let [fit] = &fits[..] { curve(fit, self.metric) } else { Vec::new() },
         }
     }

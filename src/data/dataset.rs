@@ -1,21 +1,35 @@
-//! Samples in memory: sets of keyword ids and tag ids.
+//! Samples: sets of keyword ids and tag ids.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
+use super::builder::DatasetBuilder;
+use crate::column::Column;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
 use crate::rng::Philox;
 
 /// Samples, each a set of keywords, a set of tags and a weight. Clones share their keywords and weights until one of them grows.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Samples are in memory, or in files of which little is in memory at a time, see [`Corpus::in_files`](super::Corpus); all is the same
+/// of both.
+#[derive(Clone, Debug, Default)]
 pub struct Dataset {
-    keywords: Arc<Csr>,
-    tags: Csr,
+    pub(super) keywords: Arc<Csr>,
+    pub(super) tags: Csr,
     /// Tags that a sample lacks without being a negative of them. Without rows if no sample has any.
-    excluded: Csr,
-    weights: Arc<Vec<f32>>,
+    pub(super) excluded: Csr,
+    pub(super) weights: Arc<Column<f32>>,
+    /// The folder of the files.
+    pub(super) folder: Option<Arc<Path>>,
+}
+
+impl PartialEq for Dataset {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.keywords, &self.tags, &self.excluded, &self.weights)
+            == (&other.keywords, &other.tags, &other.excluded, &other.weights)
+    }
 }
 
 /// What [`Dataset::push`] dropped.
@@ -61,13 +75,7 @@ impl Dataset {
     ///
     /// As [`push`](Self::push).
     pub fn push_excluding(&mut self, keywords: &[u32], tags: &[u32], excluded: &[u32], weight: f32) -> Result<Pushed> {
-        if !(weight.is_finite() && weight >= 0.0) {
-            return Err(Error::Sample {
-                sample: self.len(),
-                expected: "a finite weight of 0 or more".to_owned(),
-                found: weight.to_string(),
-            });
-        }
+        check_weight(self.len(), weight)?;
         let repeated_keywords = Arc::make_mut(&mut self.keywords).push(keywords.iter().copied())?;
         let repeated_tags = self.tags.push(tags.iter().copied())?;
         let has_tag = |tag: &u32| self.tags.row(self.weights.len()).binary_search(tag).is_ok();
@@ -78,7 +86,7 @@ impl Dataset {
             }
             self.excluded.push(excluded)?;
         }
-        Arc::make_mut(&mut self.weights).push(weight);
+        Arc::make_mut(&mut self.weights).to_mut().push(weight);
         Ok(Pushed { repeated_keywords, repeated_tags })
     }
 
@@ -109,6 +117,7 @@ impl Dataset {
     /// The weight of sample `i`, which must exist, as with a slice.
     #[must_use]
     pub fn weight(&self, i: usize) -> f32 {
+        self.weights.touch(1);
         self.weights[i]
     }
 
@@ -166,17 +175,17 @@ impl Dataset {
         Ok(Dataset { keywords: Arc::new(kept), ..self.clone() })
     }
 
-    /// The given samples, which must exist, in the given order.
+    /// The given samples, which must exist, in the given order; in files if these are.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] for more than 2^32 - 1 samples.
+    /// [`Error::TooLarge`] for more than 2^32 - 1 samples; [`Error::Io`].
     pub fn subset(&self, samples: impl IntoIterator<Item = usize>) -> Result<Dataset> {
-        let mut subset = Dataset::new();
+        let mut subset = DatasetBuilder::like(self)?;
         for i in samples {
             subset.push_excluding(self.keywords(i), self.tags(i), self.excluded(i), self.weight(i))?;
         }
-        Ok(subset)
+        subset.finish()
     }
 
     /// Splits the indices of the samples into (training, validation), each ascending: sample `i` goes to validation with
@@ -238,7 +247,7 @@ impl Dataset {
     pub fn fingerprint(&self) -> u64 {
         let mut hash = Xxh3Default::new();
         let mut bytes = Vec::new();
-        for (i, weight) in self.weights.iter().enumerate() {
+        for i in 0..self.len() {
             bytes.clear();
             // What nothing is excluded from has the hash that it had before there were exclusions.
             let excluded = (!self.excluded.is_empty()).then(|| self.excluded(i));
@@ -246,11 +255,19 @@ impl Dataset {
                 bytes.extend_from_slice(&(ids.len() as u64).to_le_bytes());
                 bytes.extend(ids.iter().flat_map(|id| id.to_le_bytes()));
             }
-            bytes.extend_from_slice(&weight.to_bits().to_le_bytes());
+            bytes.extend_from_slice(&self.weight(i).to_bits().to_le_bytes());
             hash.update(&bytes);
         }
         hash.digest()
     }
+}
+
+/// Fails for a weight that no sample can have.
+pub(super) fn check_weight(sample: usize, weight: f32) -> Result<()> {
+    if weight.is_finite() && weight >= 0.0 {
+        return Ok(());
+    }
+    Err(Error::Sample { sample, expected: "a finite weight of 0 or more".to_owned(), found: weight.to_string() })
 }
 
 #[cfg(test)]

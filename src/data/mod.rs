@@ -8,6 +8,7 @@
 //! A [`Reader`] knows the formats of others; JSON Lines and `input`, which decompresses, come with the feature `jsonl`. An [`Item`] can
 //! be made of anything.
 
+mod builder;
 pub mod check;
 mod corpus;
 mod counts;
@@ -27,7 +28,7 @@ mod reader;
 mod split;
 mod writer;
 
-pub use corpus::{Corpus, CorpusStats, Prepared};
+pub use corpus::{Corpus, CorpusStats, FirstNames, Prepared};
 pub use counts::Counts;
 pub use dataset::{Dataset, Pushed};
 pub use draws::WeightedDraws;

@@ -20,6 +20,8 @@ pub use extensions::{Extensions, LogitError};
 pub use header::Section;
 #[cfg(feature = "mmap")]
 pub use map::MapAdvice;
+#[cfg(all(feature = "mmap", feature = "train"))]
+pub(crate) use map::MappedScratch;
 pub use provenance::Provenance;
 #[cfg(feature = "train")]
 pub(crate) use storage::to_little_endian;

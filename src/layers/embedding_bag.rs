@@ -125,6 +125,38 @@ mod tests {
         }
     }
 
+    /// Linear too; the gradient by a row is shared out between the keywords.
+    #[test]
+    fn gradient_through_a_mean_is_the_finite_difference() {
+        for (seed, hidden, keywords) in [(1, 1, 1), (2, 16, 3), (3, 37, 2), (4, 5, 0)] {
+            let blocks = hidden_blocks(hidden);
+            let (w1, b1) = (random_blocks(seed, 4 * blocks), random_blocks(seed + 10, blocks));
+            let (kernels, d) = (Kernels::best(), random_blocks(seed + 20, blocks));
+            let ids: Vec<u32> = (0..keywords).collect();
+            let loss = |w1: &[Block]| {
+                let mut a = vec![Block::ZERO; blocks];
+                let weights = Weights { w1, b1: &b1, w2: &[], b2: &[] };
+                let starts = [0, ids.len()];
+                let bags = Bags { sets: Sets::new(&ids, &starts).unwrap(), factor: 1.0 };
+                forward_mean(kernels, weights, bags, [ids.len()], &mut a).unwrap();
+                as_floats(&a).iter().zip(as_floats(&d)).map(|(a, d)| f64::from(*a) * f64::from(*d)).sum::<f64>()
+            };
+            let mut shared = d.clone();
+            backward_mean(ids.len(), &mut shared);
+            for id in 0..4 {
+                let samples: &[u32] = if ids.contains(&id) { &[0] } else { &[] };
+                let (mut gradient, zero, starts) = (zeroed(hidden), zeroed(hidden), [0, samples.len()]);
+                backward_rows(kernels, &shared, Sets::new(samples, &starts).unwrap(), &zero, &mut gradient).unwrap();
+                for unit in [0, hidden / 2, hidden - 1] {
+                    let mut moved = w1.clone();
+                    as_floats_mut(&mut moved)[id as usize * blocks * 16 + unit] += 0.5;
+                    let difference = (loss(&moved) - loss(&w1)) / 0.5;
+                    assert!((difference - f64::from(as_floats(&gradient)[unit])).abs() < 1e-5, "{keywords} keywords, {id}");
+                }
+            }
+        }
+    }
+
     fn hidden_blocks(hidden: usize) -> usize {
         crate::aligned::blocks_for(hidden)
     }

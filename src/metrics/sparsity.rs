@@ -18,6 +18,12 @@ impl Sparsity {
         Sparsity { tolerance, samples: 0, zeros: vec![0; units] }
     }
 
+    /// The number of units.
+    #[must_use]
+    pub fn units(&self) -> usize {
+        self.zeros.len()
+    }
+
     /// Adds a sample's activations.
     ///
     /// # Errors

@@ -79,7 +79,7 @@ impl TrainingSet {
     /// All share the items and the vocabulary. The bank does not depend on `pool` and `level`, and each net not on `tags`.
     ///
     /// # Errors
-    /// [`Error::NoData`] without tags, or if the observer ends it before one is done; [`Error::Length`] for a tag that is not there;
+    /// [`Error::Config`] for a set that extends a model; [`Error::NoData`] without tags, or if the observer ends it before one is done; [`Error::Length`] for a tag that is not there;
     /// and as [`TrainingSet::train`].
     pub fn train_bank(
         &self,
@@ -90,6 +90,10 @@ impl TrainingSet {
         pool: Option<&rayon::ThreadPool>,
         observer: &BankObserver<'_>,
     ) -> Result<(Model, BankReport)> {
+        if self.begins_from_a_model() {
+            let found = "a bank to train".to_owned();
+            return Err(Error::Config { option: "init", expected: "one net that all tags share", found });
+        }
         let start = Instant::now();
         let mut wanted = tags.to_vec();
         wanted.sort_unstable();

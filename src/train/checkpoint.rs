@@ -225,7 +225,8 @@ mod tests {
     use crate::kernels::Level;
     use crate::train::recipe::{Phase, TrainingSet, Validation};
     use crate::train::{
-        Anchor, Autoencoder, Correction, DecayMode, Negatives, Objective, OptimizerKind, Pretrain, Rowwise, TrainConfig,
+        Anchor, AnchorKind, Autoencoder, Correction, DecayMode, Negatives, Objective, OptimizerKind, Pretrain, Rowwise,
+        TrainConfig,
     };
 
     const VALIDATION: Validation<'_> = Validation::Split { fraction: 0.3, refit: true };
@@ -271,6 +272,8 @@ mod tests {
         let lazy = |decay, l1, l2, lr_decay| TrainConfig { decay, l1, l2, lr_decay, ..config() };
         let rowwise = Rowwise { w1: true, b1: false, w2: true, b2: true };
         let autoencoder = Autoencoder { negatives: Some(3), ..Autoencoder::default() };
+        let tied = Autoencoder { tied: true, negatives: None, ..autoencoder };
+        let hidden = Anchor { kind: AnchorKind::Hidden, ..Anchor::default() };
         for config in [
             config(),
             lazy(DecayMode::Decoupled, 1e-3, 1e-2, 0.1),
@@ -282,7 +285,9 @@ mod tests {
             TrainConfig { negatives: Negatives::Sampled(1.0), correction: Correction::Shift, ..config() },
             TrainConfig { epochs: 0, ..config() },
             TrainConfig { pretrain: Some(Pretrain { epochs: 2, autoencoder }), ..lazy(DecayMode::Decoupled, 1e-3, 1e-2, 0.1) },
+            TrainConfig { pretrain: Some(Pretrain { epochs: 2, autoencoder: tied }), ..lazy(DecayMode::Prox, 1e-3, 1e-2, 0.1) },
             TrainConfig { objective: Objective::Anchor(Anchor::default()), ..lazy(DecayMode::Prox, 1e-3, 1e-2, 0.1) },
+            TrainConfig { objective: Objective::Anchor(hidden), negatives: Negatives::Sampled(1.0), ..config() },
         ] {
             let mut whole = run(&set, &config);
             assert!(whole.advance(&mut every(usize::MAX)).unwrap().is_continue());

@@ -8,11 +8,12 @@ use super::batch::{Keywords, Sample};
 use super::codec::Codec;
 use super::config::TrainConfig;
 use super::objective::{EpochPairs, Objective};
+use super::order::Order;
 use super::parameters::{Parameters, Statistics};
 use super::trainer::Trainer;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::evaluate::{Evaluated, KeyMeasures, evaluate_network};
+use crate::evaluate::{Evaluated, HiddenActivity, KeyMeasures, evaluate_network};
 use crate::layers::Net;
 use crate::metrics::Propensities;
 use crate::network::Shape;
@@ -67,6 +68,8 @@ pub struct EpochReport {
     pub penalty: f64,
     /// Measures on the validation data, if there are any.
     pub valid: Option<KeyMeasures>,
+    /// What the hidden units do after the epoch: for the validation data, or where there are none for a thousand of the training data.
+    pub hidden: HiddenActivity,
     /// Whether the validation score is the best so far.
     pub best: bool,
 }
@@ -154,13 +157,17 @@ impl EpochReport {
             &mut self.valid,
             || Ok(KeyMeasures::default()),
             |codec, valid| {
-                for value in valid.values.iter_mut().chain([&mut valid.zeros]) {
-                    codec.option("epochs", value, || Ok(0.0), |codec, value| codec.f64("epochs", value, |_| true))?;
-                }
-                codec.size("epochs", &mut valid.units)?;
-                codec.size("epochs", &mut valid.dead_units)
+                let mut values = valid.values.iter_mut();
+                values.try_for_each(|value| {
+                    codec.option("epochs", value, || Ok(0.0), |codec, value| codec.f64("epochs", value, |_| true))
+                })
             },
-        )
+        )?;
+        let HiddenActivity { units, zeros, mean, dead_units, always_on_units } = &mut self.hidden;
+        for share in [zeros, mean] {
+            codec.option("epochs", share, || Ok(0.0), |codec, share| codec.f64("epochs", share, |_| true))?;
+        }
+        [units, dead_units, always_on_units].into_iter().try_for_each(|count| codec.size("epochs", count))
     }
 }
 
@@ -196,22 +203,19 @@ impl EpochSums {
 /// What an epoch visits: a function of seed and epoch.
 #[derive(Clone, Debug)]
 struct EpochPlan {
-    order: Vec<u32>,
+    order: Order,
+    /// Samples in it.
+    samples: usize,
     objective: Objective,
     pairs: EpochPairs,
 }
 
-impl EpochPlan {
-    /// Makes a mini-batch of the samples of `dataset` with these numbers.
-    fn fill<'a>(&'a self, batch: &mut Vec<Sample<'a>>, shape: &Shape, dataset: &'a Dataset, numbers: &[u32]) -> Result<()> {
-        batch.clear();
-        for &index in numbers {
-            let sample = self.pairs.sample(self.objective, dataset, index);
-            sample.check_range(shape)?;
-            batch.push(sample);
-        }
-        Ok(())
-    }
+/// Replaces `batch` by these samples.
+fn fill<'a>(batch: &mut Vec<Sample<'a>>, shape: &Shape, samples: impl Iterator<Item = Sample<'a>>) -> Result<()> {
+    batch.clear();
+    batch.extend(samples);
+    // Apart from where samples are found: so the memory is asked for many of them at once.
+    batch.iter().try_for_each(|sample| sample.check_range(shape))
 }
 
 /// Watches a training; [`ControlFlow::Break`] ends it after the present mini-batch or epoch.
@@ -273,13 +277,20 @@ impl Trainer {
         let mut thresholds: Vec<f32> = self.tags.iter().map(|tag| tag.threshold).collect();
         // The outputs of an autoencoder are no tags.
         thresholds.resize(self.network.shape.tags(), 0.5);
-        self.with_served(|weights| {
-            let net = Net { kernels: self.kernels, network: &self.network, weights: weights.into(), calibration: None };
+        self.with_net(|net| {
             let run = || evaluate_network(net, &thresholds, dataset, propensities, self.workers);
             match &self.pool {
                 Some(pool) => pool.install(run),
                 None => run(),
             }
+        })
+    }
+
+    /// The network as it would be served.
+    fn with_net<R>(&self, run: impl FnOnce(Net<'_>) -> R) -> R {
+        self.with_served(|weights| {
+            let weights = weights.into();
+            run(Net { kernels: self.kernels, network: &self.network, weights, calibration: None })
         })
     }
 
@@ -298,7 +309,11 @@ impl Trainer {
                 return Ok(ControlFlow::Break(()));
             }
             let valid = valid.map(|valid| self.evaluate(valid, None)).transpose()?;
-            let valid = valid.as_ref().map(KeyMeasures::of);
+            let hidden = match &valid {
+                Some(valid) => valid.hidden,
+                None => self.with_net(|net| HiddenActivity::glance(net, train))?,
+            };
+            let valid = valid.map(|valid| KeyMeasures::of(&valid.evaluation));
             let score = valid.as_ref().map(|valid| valid.score(metric));
             let best = fit.best.as_ref().is_none_or(|(least, _)| score.is_none_or(|score| score > *least));
             if best {
@@ -307,7 +322,7 @@ impl Trainer {
             }
             let sums = fit.under_way.take().unwrap_or_default();
             let (log_loss, penalty) = (sums.log_loss(), sums.mean_penalty());
-            let report = EpochReport { epoch: self.state.epoch, log_loss, penalty, valid, best };
+            let report = EpochReport { epoch: self.state.epoch, log_loss, penalty, valid, hidden, best };
             fit.epochs.push(report);
             let stale = patience > 0 && score.is_some() && self.state.epoch - fit.best_epoch >= patience;
             fit.finished = stale || fit.epochs.len() >= epochs as usize;
@@ -323,26 +338,30 @@ impl Trainer {
         let epoch = self.state.epoch + u32::from(fit.under_way.is_none());
         let mut plan = match fit.plan.take() {
             Some(plan) => plan,
-            None => self.plan(dataset, epoch)?,
+            None => self.plan(dataset, epoch, fit.under_way.as_ref().map_or(0, |sums| sums.samples))?,
         };
         self.state.epoch = epoch;
         // What is given stands, but for this epoch.
         plan.pairs.swap_offsets(&mut self.offsets);
         self.draws = plan.pairs.draws().cloned();
-        let flow = self.run_batches(fit.under_way.get_or_insert_default(), &plan, dataset, observer);
+        let flow = self.run_batches(fit.under_way.get_or_insert_default(), &mut plan, dataset, observer);
         self.draws = None;
         plan.pairs.swap_offsets(&mut self.offsets);
         let flow = flow?;
         if flow.is_break() {
             fit.plan = Some(plan);
-        } else {
-            self.check_weights_finite()?;
+        } else if let Err(error) = self.check_weights_finite() {
+            // Of what steps have done since the best epoch nothing can be used.
+            if let Some((_, parameters)) = &fit.best {
+                self.replace(parameters.clone());
+            }
+            return Err(error);
         }
         Ok(flow)
     }
 
-    /// The order of the samples in `epoch`, and the pairs that it scores.
-    fn plan(&mut self, dataset: &Dataset, epoch: u32) -> Result<EpochPlan> {
+    /// The order of the samples in `epoch`, from place `from` on, and the pairs that it scores.
+    fn plan(&mut self, dataset: &Dataset, epoch: u32, from: u64) -> Result<EpochPlan> {
         if dataset.is_empty() {
             return Err(Error::NoData { what: "no samples to train on".into(), cure: "give at least one item" });
         }
@@ -350,17 +369,18 @@ impl Trainer {
         let samples = u32::try_from(dataset.len())
             .map_err(|_| Error::TooLarge { what: "samples of a data set", limit: u32::MAX.into() })?;
         let pairs = self.epoch_pairs(dataset, epoch)?;
-        let mut order = Philox::new(self.config.seed).permutation(samples, epoch);
         // The others would teach nothing.
-        order.retain(|&sample| pairs.scores(sample as usize));
-        Ok(EpochPlan { order, objective: self.config.objective, pairs })
+        let kept = |sample: u32| pairs.scores(sample as usize);
+        let kept_samples = (0..samples).filter(|sample| kept(*sample)).count();
+        let order = Order::new(Philox::new(self.config.seed), samples, epoch, from, kept);
+        Ok(EpochPlan { order, samples: kept_samples, objective: self.config.objective, pairs })
     }
 
-    /// Steps through the samples that `sums` does not count yet; of each, only the planned pairs count.
+    /// Steps through the samples that are left in the order, and counts them in `sums`; of each, only the planned pairs count.
     fn run_batches(
         &mut self,
         sums: &mut EpochSums,
-        plan: &EpochPlan,
+        plan: &mut EpochPlan,
         dataset: &Dataset,
         observer: &mut Observer<'_>,
     ) -> Result<ControlFlow<()>> {
@@ -375,20 +395,27 @@ impl Trainer {
         &mut self,
         loading: &mut Keywords,
         sums: &mut EpochSums,
-        plan: &EpochPlan,
+        plan: &mut EpochPlan,
         dataset: &Dataset,
         observer: &mut Observer<'_>,
     ) -> Result<ControlFlow<()>> {
-        let rest = usize::try_from(sums.samples).ok().and_then(|done| plan.order.get(done..)).unwrap_or_default();
-        let mut batches = rest.chunks(self.config.batch);
+        let EpochPlan { order, samples, objective, pairs } = plan;
+        let (size, kept) = (self.config.batch, |sample: u32| pairs.scores(sample as usize));
+        let sample = |number: &u32| pairs.sample(*objective, dataset, *number);
+        let mut numbers = Vec::new();
         let (shape, dropout, workers) = (self.network.shape.clone(), self.dropout(self.config.dropout_in), self.workers);
         let (mut batch, mut next) = (Vec::new(), Vec::new());
-        plan.fill(&mut batch, &shape, dataset, batches.next().unwrap_or_default())?;
+        order.next(size, &mut numbers, kept);
+        fill(&mut batch, &shape, numbers.iter().map(sample))?;
         self.keywords.load(&batch, dropout, self.state.step + 1)?;
         while !batch.is_empty() {
-            plan.fill(&mut next, &shape, dataset, batches.next().unwrap_or_default())?;
             let step = self.state.step + 2;
-            let (report, loaded) = workers.join(|| self.step_loaded(&batch), || loading.load(&next, dropout, step));
+            let load = || {
+                order.next(size, &mut numbers, kept);
+                fill(&mut next, &shape, numbers.iter().map(sample))?;
+                loading.load(&next, dropout, step)
+            };
+            let (report, loaded) = workers.join(|| self.step_loaded(&batch), load);
             let report = report?;
             loaded?;
             mem::swap(&mut self.keywords, loading);
@@ -402,10 +429,12 @@ impl Trainer {
                 epoch: self.state.epoch,
                 step: report.step,
                 done: sums.samples as usize,
-                samples: plan.order.len(),
+                samples: *samples,
                 log_loss: sums.log_loss(),
             };
             if observer(event).is_break() {
+                // They are loaded, but no step was taken on them.
+                order.put_back(&numbers);
                 return Ok(ControlFlow::Break(()));
             }
         }

@@ -287,3 +287,104 @@ impl RowSteps<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        Anchor, AnchorKind, Autoencoder, Objective, PairWeights, Parameters, Sample, Statistics, Targets, TrainConfig, Trainer,
+    };
+    use crate::aligned::{Block, as_floats, as_floats_mut};
+    use crate::kernels::LossKind;
+    use crate::tags::Tags;
+    use crate::vocab::Vocabulary;
+
+    fn names(prefix: &str, count: usize) -> Vec<String> {
+        (0..count).map(|n| format!("{prefix}{n}")).collect()
+    }
+
+    /// With squared-gradient sums of 0 a first step leaves the squared gradient there, and moves a weight against its sign.
+    #[test]
+    fn gradients_by_lists_of_pairs_are_finite_differences() {
+        let autoencoder = |tied| Objective::Autoencoder(Autoencoder { tied, ..Autoencoder::default() });
+        let anchor = |kind| Objective::Anchor(Anchor { kind, ..Anchor::default() });
+        for (n, objective) in [
+            autoencoder(true),
+            autoencoder(false),
+            anchor(AnchorKind::Sum),
+            anchor(AnchorKind::Mean),
+            anchor(AnchorKind::Hidden),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            for (hidden, samples) in [(1, 1), (5, 4), (16, 1), (17, 4), (33, 3)] {
+                let (keywords, tags) = (9, 7);
+                let is_autoencoder = matches!(objective, Objective::Autoencoder(_));
+                let (outputs, tags) = if is_autoencoder { (keywords, 0) } else { (tags, tags) };
+                let config = TrainConfig {
+                    objective,
+                    hidden,
+                    // Without a kink at 0, where the empty bag stands.
+                    activation: "elu:1".parse().unwrap(),
+                    loss: LossKind::Logit,
+                    lr: 1e-3,
+                    initial_square: 0.0,
+                    initial_scale: 1.0,
+                    dropout_in: 0.2,
+                    dropout_hidden: 0.3,
+                    seed: n as u64,
+                    ..TrainConfig::default()
+                };
+                let lists: [(&[u32], &[u32], &[u32]); 4] = [
+                    (&[0, 3, 8], &[1, 4], &[2, 2, 6]),
+                    (&[], &[0], &[5]),
+                    (&[3], &[2], &[0, 1]),
+                    (&[1, 2, 5, 7], &[], &[0, 6]),
+                ];
+                let samples: Vec<Sample<'_>> = (5..)
+                    .zip(&lists[..samples])
+                    .map(|(index, (keywords, positives, negatives))| Sample {
+                        index,
+                        keywords,
+                        targets: Targets::Tags(if is_autoencoder { keywords } else { positives }),
+                        weights: PairWeights::Listed { negatives, weight: 1.5 },
+                    })
+                    .collect();
+                let started = |lr: f64, parameters: Option<&Parameters>| {
+                    let statistics = Statistics { samples: 9, mean_keywords: 2.0, positives: vec![3; outputs] };
+                    let vocabulary = Vocabulary::from_keywords(names("k", keywords)).unwrap();
+                    let tags = Tags::from_names(names("t", tags)).unwrap();
+                    let mut trainer =
+                        Trainer::new(TrainConfig { lr, ..config.clone() }, vocabulary, tags, &statistics).unwrap();
+                    if let Some(parameters) = parameters {
+                        trainer.set_weights(parameters.weights()).unwrap();
+                    }
+                    trainer
+                };
+                let start = started(0.0, None).snapshot();
+                let mut trainer = started(config.lr, None);
+                trainer.step(&samples).unwrap();
+                let (squares, moved) = (trainer.squares(), trainer.snapshot());
+                type Part = fn(&mut Parameters) -> &mut Vec<Block>;
+                let parts: [Part; 4] = [|p| &mut p.w1, |p| &mut p.b1, |p| &mut p.w2, |p| &mut p.b2];
+                for (part, stride) in parts.into_iter().zip([1, 1, 2, 1]) {
+                    let of = |parameters: &Parameters| as_floats(part(&mut parameters.clone())).to_vec();
+                    let (squares, moved, at_start) = (of(&squares), of(&moved), of(&start));
+                    for place in (0..at_start.len()).filter(|place| moved[*place] != at_start[*place]).step_by(stride) {
+                        let at = |step: f32| {
+                            let mut parameters = start.clone();
+                            as_floats_mut(part(&mut parameters))[place] += step;
+                            started(0.0, Some(&parameters)).step(&samples).unwrap().loss
+                        };
+                        let difference = (at(0.01) - at(-0.01)) / 0.02;
+                        let gradient = f64::from(squares[place].sqrt()).copysign(f64::from(at_start[place] - moved[place]));
+                        assert!(
+                            (difference - gradient).abs() < 2e-3,
+                            "{objective:?}, {hidden}: {difference} against {gradient}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

@@ -14,6 +14,7 @@
 //! | `data.fingerprint` | hash of names and items, [`Prepared::fingerprint`] |
 //! | `data.valid_samples` | items validated on |
 //! | `data.min_count` | items that a keyword needed |
+//! | `init` | hash of the model that training began from, if there was one |
 //! | `data.rules` | the tag rules, as [`Rules`] write themselves; without rules the key is not there |
 //! | `fit.epochs`, `fit.best_epoch` | epochs run, and which was best |
 //! | `fit.average` | networks averaged, where there are several; the other values are those of the first |
@@ -25,11 +26,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::config::TrainConfig;
 use super::fit::{EpochReport, Event, FitReport};
+use super::parameters::Statistics;
 use super::run::Run;
+use super::trainer::Trainer;
 use crate::average::average;
-use crate::data::{Corpus, CorpusStats, Counts, Dataset, Prepared};
+use crate::data::{Corpus, CorpusStats, Counts, Dataset, FirstNames, Prepared};
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, KeyMeasures};
 use crate::format::{Model, Provenance};
@@ -49,6 +54,8 @@ pub struct TrainingSet {
     stats: CorpusStats,
     fingerprint: u64,
     min_count: u64,
+    /// The model that training begins from.
+    init: Option<Arc<Model>>,
     /// What the rules, if there are any, say of themselves.
     rules: Option<String>,
     /// The keywords that each tag must do without, where it has a net of its own; tags after the last need none.
@@ -100,7 +107,7 @@ pub type PhaseObserver<'o> = dyn FnMut(Phase, Event<'_>) -> ControlFlow<()> + Se
 pub struct TrainingReport {
     /// The fit.
     pub fit: FitReport,
-    /// Measures of the fitted network, on the validation items, or on the training items where there are none.
+    /// Measures of the fitted network, on the validation items, or on the first 65,536 training items where there are none.
     pub measured: Evaluated,
     /// Items in the fit.
     pub samples: usize,
@@ -133,7 +140,7 @@ impl TrainingSet {
     /// [`Error::NoData`] without items, keywords or tags, [`Error::UntrainableTag`] if all items have a tag; [`Error::BadName`] if
     /// a tag's name cannot be in a model; [`Error::TooLarge`].
     pub fn new(corpus: Corpus, min_count: u64) -> Result<Self> {
-        Self::numbered(corpus, min_count, Tags::from_names)
+        Self::numbered(corpus.finish(min_count)?, min_count, Tags::from_names)
     }
 
     /// As [`TrainingSet::new`], of items that a [`Labeller`](crate::rules::Labeller) has seen: tags have the ids that the rules give
@@ -142,7 +149,7 @@ impl TrainingSet {
     /// # Errors
     /// As [`TrainingSet::new`] and [`Rules::number`].
     pub fn with_rules(corpus: Corpus, min_count: u64, rules: &Rules) -> Result<Self> {
-        let mut set = Self::numbered(corpus, min_count, |tags| rules.number(tags))?;
+        let mut set = Self::numbered(corpus.finish(min_count)?, min_count, |tags| rules.number(tags))?;
         set.rules = Some(rules.to_string());
         set.withheld = vec![Vec::new(); set.tags.len()];
         for (tag, keywords) in rules.withheld() {
@@ -153,8 +160,27 @@ impl TrainingSet {
         Ok(set)
     }
 
-    fn numbered(corpus: Corpus, min_count: u64, number: impl FnOnce(Vec<String>) -> Result<Tags>) -> Result<Self> {
-        let prepared = corpus.finish(min_count)?;
+    /// All items of `corpus`, to go on from `model`: its keywords and tags come first and stay, new ones follow. See
+    /// [`Trainer::warm`].
+    ///
+    /// # Errors
+    /// As [`TrainingSet::new`].
+    pub fn extending(model: Arc<Model>, corpus: Corpus, min_count: u64) -> Result<Self> {
+        let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+        let first = FirstNames {
+            keywords: names(model.vocabulary().iter().collect()),
+            tags: names(model.tags().iter().map(|tag| tag.name.as_str()).collect()),
+        };
+        let all = |names: Vec<String>| {
+            let mut tags = model.tags().clone();
+            names.into_iter().skip(tags.len()).try_for_each(|name| tags.push(name).map(drop))?;
+            Ok(tags)
+        };
+        let set = Self::numbered(corpus.finish_after(first, min_count)?, min_count, all)?;
+        Ok(TrainingSet { init: Some(model), ..set })
+    }
+
+    fn numbered(prepared: Prepared, min_count: u64, number: impl FnOnce(Vec<String>) -> Result<Tags>) -> Result<Self> {
         prepared.check_trainable()?;
         let fingerprint = prepared.fingerprint();
         let Prepared { keywords, tags, dataset, stats } = prepared;
@@ -165,9 +191,36 @@ impl TrainingSet {
             stats,
             fingerprint,
             min_count,
+            init: None,
             rules: None,
             withheld: Vec::new(),
         })
+    }
+
+    /// A trainer for these names before its first step.
+    pub(super) fn trainer(&self, config: TrainConfig, statistics: &Statistics) -> Result<Trainer> {
+        let (vocabulary, tags) = (Arc::clone(&self.vocabulary), self.tags.clone());
+        match &self.init {
+            None => Trainer::new(config, vocabulary, tags, statistics),
+            Some(model) => Trainer::warm(config, model, vocabulary, tags, statistics),
+        }
+    }
+
+    /// A trainer like `trainer` before its first step.
+    pub(super) fn restarted(&self, trainer: &Trainer, statistics: &Statistics, epochs: u32) -> Result<Trainer> {
+        let mut trainer = trainer.restarted(statistics, epochs)?;
+        self.init.as_ref().map_or(Ok(()), |model| trainer.adopt(model))?;
+        Ok(trainer)
+    }
+
+    /// Whether training begins from a model.
+    pub(super) fn begins_from_a_model(&self) -> bool {
+        self.init.is_some()
+    }
+
+    /// What the model that training begins from is told by: the hash of its file.
+    fn init(&self) -> Option<String> {
+        self.init.as_ref().map(|model| format!("{:016x}", xxh3_64(model.bytes())))
     }
 
     /// The same for one tag alone, on the items of `dataset`, which has the same tags. Nothing but tags is copied, unless the tag must
@@ -190,11 +243,6 @@ impl TrainingSet {
     #[must_use]
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
-    }
-
-    /// The vocabulary, shared.
-    pub(super) fn shared_vocabulary(&self) -> Arc<Vocabulary> {
-        Arc::clone(&self.vocabulary)
     }
 
     /// The tags.
@@ -297,6 +345,10 @@ impl TrainingSet {
         ] {
             settings.insert(key, value)?;
         }
+        self.init().map_or(Ok(()), |init| settings.insert("init", init))?;
+        if let Some(rules) = &self.rules {
+            settings.insert("data.rules", rules.as_str())?;
+        }
         Ok(settings)
     }
 
@@ -317,6 +369,7 @@ impl TrainingSet {
         ] {
             provenance.insert(key, value)?;
         }
+        self.init().map_or(Ok(()), |init| provenance.insert("init", init))?;
         let list = |values: Vec<f64>| values.iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" ");
         let log_losses = epochs.iter().map(|epoch| epoch.log_loss).collect();
         provenance.insert(Provenance::CURVE_LOG_LOSS, list(log_losses))?;
@@ -377,7 +430,7 @@ mod tests {
         let provenance = model.provenance().unwrap();
         let written: Vec<&str> = provenance.iter().map(|(key, _)| key).collect();
         assert_eq!(
-            documented.iter().filter(|key| !["train.*", "data.rules"].contains(key) && !written.contains(key)).count(),
+            documented.iter().filter(|key| !["train.*", "data.rules", "init"].contains(key) && !written.contains(key)).count(),
             0,
             "{documented:?}"
         );

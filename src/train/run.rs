@@ -39,6 +39,9 @@ pub struct Run<'a> {
     duration: Duration,
 }
 
+/// Training items that are measured where there are none to validate on, at most: scores are held in memory.
+const MEASURED: usize = 1 << 16;
+
 /// A fit that is done: what a model is made of, and what is told of it.
 #[derive(Debug)]
 struct Fitted {
@@ -73,7 +76,7 @@ impl<'a> Run<'a> {
             _ => (Cow::Borrowed(set.dataset()), None, false),
         };
         let statistics = Statistics::of(&train, set.tags().len());
-        let mut trainer = Trainer::new(config.clone(), set.shared_vocabulary(), set.tags().clone(), &statistics)?;
+        let mut trainer = set.trainer(config.clone(), &statistics)?;
         trainer.set_level(level)?;
         if let Some(pool) = pool {
             trainer.set_pool(pool);
@@ -155,7 +158,10 @@ impl<'a> Run<'a> {
         let report = self.trainer.finish(mem::take(&mut self.fit));
         let measured = self.measure()?;
         let set = self.set;
-        let again = self.trainer.restarted(&Statistics::of(set.dataset(), set.tags().len()), report.best_epoch)?;
+        let again = {
+            let statistics = Statistics::of(set.dataset(), set.tags().len());
+            set.restarted(&self.trainer, &statistics, report.best_epoch)?
+        };
         let state = mem::replace(&mut self.trainer, again).state;
         self.fitted = Some(Fitted { report, measured, parameters: state.parameters, shifts: state.shifts });
         self.begin_pretraining()
@@ -181,7 +187,11 @@ impl<'a> Run<'a> {
 
     fn measure(&self) -> Result<Evaluated> {
         let propensities = Counts::of(&self.train, self.set.tags().len()).propensities();
-        self.trainer.evaluate(self.valid.as_deref().unwrap_or(&self.train), propensities.as_ref())
+        match self.valid.as_deref() {
+            Some(valid) => self.trainer.evaluate(valid, propensities.as_ref()),
+            None if self.train.len() <= MEASURED => self.trainer.evaluate(&self.train, propensities.as_ref()),
+            None => self.trainer.evaluate(&self.train.subset(0..MEASURED)?, propensities.as_ref()),
+        }
     }
 
     /// Steps taken in the phase that is under way.
@@ -247,7 +257,7 @@ impl<'a> Run<'a> {
             Some(Fitted { report, measured, .. }) if is_refit => (report, measured, None),
             Some(Fitted { report, measured, parameters, shifts }) => (report, measured, Some((parameters, shifts))),
         };
-        let valid = self.valid.is_some().then(|| KeyMeasures::of(&measured));
+        let valid = self.valid.is_some().then(|| KeyMeasures::of(&measured.evaluation));
         let provenance = self.provenance(learnt, &fit.epochs, fit.best_epoch, valid)?;
         let model = match unfinished_refit {
             None => self.trainer.model(provenance)?,

@@ -20,7 +20,7 @@ use crate::format::{Extensions, Model, ModelParts, Provenance, check_weights};
 use crate::kernels::{Kernels, Level};
 use crate::layers::sigmoid_loss;
 use crate::ln::ln;
-use crate::network::{Activation, Network, Weights};
+use crate::network::{Activation, Network, OutputLayout, Shape, Weights};
 use crate::rng::{Philox, dropout_threshold};
 use crate::tags::Tags;
 use crate::vocab::Vocabulary;
@@ -82,9 +82,23 @@ impl Trainer {
         tags: Tags,
         statistics: &Statistics,
     ) -> Result<Self> {
-        let vocabulary = vocabulary.into();
+        Self::with_layout(config, vocabulary.into(), tags, statistics, None)
+    }
+
+    /// As [`Trainer::new`], with this layout of the output weights, if there is one to keep.
+    pub(super) fn with_layout(
+        config: TrainConfig,
+        vocabulary: Arc<Vocabulary>,
+        tags: Tags,
+        statistics: &Statistics,
+        layout: Option<OutputLayout>,
+    ) -> Result<Self> {
         config.validate()?;
-        let shape = config.shape(vocabulary.len(), tags.len())?;
+        let mut shape = config.shape(vocabulary.len(), tags.len())?;
+        if let Some(layout) = layout {
+            let tags: Vec<usize> = shape.groups().iter().map(|group| group.tags.len()).collect();
+            shape = Shape::new(shape.keywords(), shape.hidden(), &tags, layout)?;
+        }
         Error::check_length("positives of each output", shape.tags(), statistics.positives.len())?;
         Ok(Trainer {
             kernels: Kernels::best(),
@@ -125,7 +139,8 @@ impl Trainer {
     /// As [`Trainer::new`].
     pub fn restarted(&self, statistics: &Statistics, epochs: u32) -> Result<Self> {
         let config = TrainConfig { epochs, ..self.config.clone() };
-        let mut trainer = Trainer::new(config, self.vocabulary.clone(), self.tags.clone(), statistics)?;
+        let layout = Some(self.network.shape.layout());
+        let mut trainer = Trainer::with_layout(config, self.vocabulary.clone(), self.tags.clone(), statistics, layout)?;
         trainer.work_like(self);
         trainer.positive_weights.clone_from(&self.positive_weights);
         trainer.offsets.clone_from(&self.offsets);
@@ -176,6 +191,12 @@ impl Trainer {
     #[must_use]
     pub fn steps(&self) -> u64 {
         self.state.step
+    }
+
+    /// Epochs begun.
+    #[must_use]
+    pub fn epochs(&self) -> u32 {
+        self.state.epoch
     }
 
     /// A copy of the weights after the last step, all decay applied, without what [`super::Correction::Shift`] adds when serving.

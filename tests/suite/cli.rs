@@ -499,7 +499,8 @@ fn the_learning_curve_is_written_as_it_comes() {
     let points: Vec<Value> = curve.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((points[0]["phase"].as_str(), points[0]["epoch"].as_u64()), (Some("fit"), Some(1)));
     assert!(points[0]["penalty"].as_f64().unwrap() > 0.0 && points[0]["log_loss"].as_f64().unwrap() > 0.0);
-    assert_fields(&points[0]["valid"], &["macro_ap", "macro_auc", "micro_f1", "log_loss", "p_at_1", "zeros", "dead_units"]);
+    assert_fields(&points[0]["valid"], &["macro_ap", "macro_auc", "micro_f1", "log_loss", "p_at_1"]);
+    assert_fields(&points[0], &["penalty", "zeros", "dead_units", "always_on_units", "mean_activity"]);
     let last = &points[points.len() - 1];
     assert!(last["phase"] == "refit" && last["valid"].is_null());
 }

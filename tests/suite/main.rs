@@ -28,6 +28,8 @@ mod objectives;
 #[cfg(feature = "cli")]
 mod rules;
 mod serving;
+#[cfg(feature = "cli")]
+mod sources;
 #[cfg(feature = "train")]
 mod training;
 #[cfg(feature = "cli")]

@@ -34,7 +34,7 @@ enum Command {
     Rename(rename::Arguments),
     /// Make one model of several with the same vocabulary, such as banks of tags trained apart
     Merge(merge::Arguments),
-    /// The tags nearest to one, by the cosine of their output weights
+    /// The tags nearest to one, or to an item, by the cosine of output weights
     Near(near::Arguments),
     /// Which tags are alike, as a tree, and a proposal of groups
     Taxonomy(taxonomy::Arguments),
