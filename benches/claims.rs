@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --all-features --bench claims                # all
-//! cargo bench --all-features --bench claims -- adagrad     # one of clamp, sparsity, adagrad, specific, sampling
+//! cargo bench --all-features --bench claims -- adagrad     # one of clamp, sparsity, autoencoder, adagrad, specific, sampling
 //! ```
 //!
 //! Tables are Markdown. Every number of a net is the mean over three seeds, on films that were not trained on. The epoch is chosen by the
@@ -18,16 +18,25 @@ use tagomatic::data::{Corpus, Dataset, Encoder, Format, Item, Reader, input};
 use tagomatic::evaluate::{Evaluated, evaluate};
 use tagomatic::format::Extensions;
 use tagomatic::kernels::LossKind;
+use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::metrics::Predictions;
-use tagomatic::network::{Activation, Weights};
+use tagomatic::network::{Activation, StoredWeights};
 use tagomatic::rng::{Parameter, Philox};
-use tagomatic::train::{Correction, Negatives, OptimizerKind, Penalty, PenaltyKind, Statistics, TrainConfig, Trainer};
+use tagomatic::train::{
+    Autoencoder, Correction, Negatives, OptimizerKind, Penalty, PenaltyKind, Pretrain, Statistics, TrainConfig, Trainer,
+};
 use tagomatic::{Model, ModelParts, Provenance, Tagger, Tags, Vocabulary};
 
 type Claim = fn(&Bench);
 
-const CLAIMS: [(&str, Claim); 5] =
-    [("clamp", clamp), ("sparsity", sparsity), ("adagrad", adagrad), ("specific", specific), ("sampling", sampling)];
+const CLAIMS: [(&str, Claim); 6] = [
+    ("clamp", clamp),
+    ("sparsity", sparsity),
+    ("autoencoder", autoencoder_sparsity),
+    ("adagrad", adagrad),
+    ("specific", specific),
+    ("sampling", sampling),
+];
 
 const SEEDS: [u64; 3] = [1, 2, 3];
 
@@ -94,7 +103,7 @@ impl Films {
     }
 
     /// Scores of all tags for all samples of `dataset`, by the weights as they are.
-    fn scores(&self, trainer: &Trainer, weights: Weights<'_>, dataset: &Dataset) -> (Tagger, Vec<f32>) {
+    fn scores(&self, trainer: &Trainer, weights: StoredWeights<'_>, dataset: &Dataset) -> (Tagger, Vec<f32>) {
         let tagger = Tagger::new(self.model(trainer, weights));
         let (mut scratch, tags) = (tagger.scratch(), self.tags.len());
         let mut scores = vec![0.0; dataset.len() * tags];
@@ -104,7 +113,7 @@ impl Films {
         (tagger, scores)
     }
 
-    fn model(&self, trainer: &Trainer, weights: Weights<'_>) -> Model {
+    fn model(&self, trainer: &Trainer, weights: StoredWeights<'_>) -> Model {
         let parts = ModelParts {
             network: trainer.network(),
             weights,
@@ -250,7 +259,7 @@ fn clamp(bench: &Bench) {
             let epochs = if bench.quick { 1 } else { 20 };
             let mut trainer = films.trainer(TrainConfig { initial_scale, lr, loss, epochs, ..bench.config(seed) });
             trainer.fit(&films.train, None, &mut |_| ControlFlow::Continue(())).unwrap();
-            let (_, scores) = films.scores(&trainer, trainer.snapshot().weights(), &films.train);
+            let (_, scores) = films.scores(&trainer, trainer.snapshot().weights().into(), &films.train);
             let (mut wrong, mut pairs) = (0, 0);
             for (scores, tags) in scores.chunks_exact(films.tags.len()).zip(films.train.tag_sets().rows()) {
                 pairs += tags.len();
@@ -285,13 +294,60 @@ fn sparsity(bench: &Bench) {
             |trainer| {
                 let evaluated = bench.test(trainer);
                 let [ap, p] = quality(&evaluated);
-                [evaluated.zeros.unwrap(), evaluated.dead_units as f64, ap, p]
+                [evaluated.hidden.zeros.unwrap(), evaluated.hidden.dead_units as f64, ap, p]
             },
         );
         let [zeros, dead, ap, p] = means(&runs.unwrap());
         let kind = penalty.map_or("none".to_owned(), |penalty| penalty.kind.to_string());
         let numbers = [weight.to_string(), percent(zeros), format!("{dead:.1}"), format!("{ap:.3}"), format!("{p:.3}")];
         row(&[&[activation.to_string(), kind][..], &numbers].concat());
+    }
+}
+
+/// The same of an autoencoder, as it was claimed: which of the keywords of an item can be told from 64 units.
+fn autoencoder_sparsity(bench: &Bench) {
+    let films = &bench.films;
+    title("autoencoder: zero activations with a penalty on the mean of hidden units, and the keywords that are told right");
+    header(&["units", "weight", "zeros", "dead units", "mean activity", "P@5 of an item's keywords"]);
+    let relu = [0.0, 0.1, 0.3, 1.0, 3.0].map(|weight| (Activation::Relu, weight));
+    let tlin = [0.0, 1.0, 10.0].map(|weight| (Activation::Tlin(0.1), weight));
+    for (activation, weight) in relu.into_iter().chain(tlin) {
+        let penalty = (weight > 0.0).then_some(Penalty { kind: PenaltyKind::MeanSquare(0.0), weight });
+        let runs = SEEDS.map(|seed| {
+            let epochs = if bench.quick { 1 } else { 20 };
+            let (dropout_in, dropout_hidden, initial_scale) = (0.2, 0.5, 1.0);
+            let batch = 128;
+            let tagger =
+                TrainConfig { activation, penalty, dropout_in, dropout_hidden, batch, initial_scale, ..bench.config(seed) };
+            // All keywords are scored, and the loss is summed over them, as the penalty is over units.
+            let autoencoder = Autoencoder { negatives: None, ..Autoencoder::default() };
+            let config = TrainConfig { reduction: Reduction::SumTags, ..Pretrain { epochs, autoencoder }.config(&tagger) };
+            let keywords = films.vocabulary.len();
+            let statistics = Statistics::of_keywords(&films.train, keywords);
+            let no_tags = Tags::from_names::<[&str; 0]>([]).unwrap();
+            let mut trainer = Trainer::new(config, films.vocabulary.clone(), no_tags, &statistics).unwrap();
+            trainer.fit(&films.train, None, &mut |_| ControlFlow::Continue(())).unwrap();
+            let own: Vec<&[u32]> = (0..films.test.len()).map(|i| films.test.keywords(i)).collect();
+            let mut reconstruction = Dataset::new();
+            own.iter().for_each(|keywords| _ = reconstruction.push(keywords, keywords, 1.0).unwrap());
+            let evaluated = trainer.evaluate(&reconstruction, None).unwrap();
+            let hidden = evaluated.hidden;
+            [
+                hidden.zeros.unwrap(),
+                hidden.dead_units as f64,
+                hidden.mean.unwrap(),
+                evaluated.evaluation.summary.p_at_5.unwrap(),
+            ]
+        });
+        let [zeros, dead, mean, p] = means(&runs);
+        row(&[
+            activation.to_string(),
+            weight.to_string(),
+            percent(zeros),
+            format!("{dead:.1}"),
+            format!("{mean:.2}"),
+            format!("{p:.3}"),
+        ]);
     }
 }
 
@@ -392,7 +448,7 @@ fn sampling(bench: &Bench) {
             |trainer| {
                 let served_model = trainer.model(Provenance::new()).unwrap();
                 let snapshot = trainer.snapshot();
-                let weights = if served { served_model.weights() } else { snapshot.weights() };
+                let weights = if served { served_model.weights() } else { snapshot.weights().into() };
                 let (tagger, scores) = films.scores(trainer, weights, &films.test);
                 let [mean, log_loss] = measure(&scores);
                 [mean, log_loss, quality(&evaluate(&tagger, &films.test, None, None).unwrap())[0]]

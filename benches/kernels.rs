@@ -19,7 +19,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use tagomatic::Level;
 use tagomatic::aligned::{Block, LANES, as_floats, as_floats_mut, zeroed};
 use tagomatic::kernels::{
-    ActiveUnits, AdaGradStep, Decay, Denominator, Kernels, LogLoss, LossInputs, LossKind, Rows, Shrink, Squares,
+    ActiveUnits, AdaGradStep, Decay, Denominator, Kernels, LogLoss, LossInputs, LossKind, Rows, Shrink, Squares, SteppedRows,
 };
 use tagomatic::network::Activation;
 use workloads::{Sets, bits, float_bits, noise};
@@ -38,6 +38,7 @@ fn main() {
     sigmoid(&mut c);
     log_loss(&mut c);
     adagrad(&mut c);
+    adagrad_rows(&mut c);
     shrink(&mut c);
     magnitude(&mut c);
     c.final_summary();
@@ -280,6 +281,71 @@ fn adagrad(c: &mut Criterion) {
         let answer = |(weights, squares): &(Vec<Block>, Vec<Block>)| [bits(weights), bits(squares)].concat();
         compare(c, ("adagrad", case, CALLS * HIDDEN), &start, answer, contenders);
     }
+}
+
+/// One row of a table, in plain loops: squares, weights.
+#[inline(always)]
+fn plain_adagrad(gradient: &[f32; HIDDEN], squares: &mut [f32; HIDDEN], weights: &mut [f32; HIDDEN]) {
+    for ((g, square), weight) in gradient.iter().zip(squares).zip(weights) {
+        *square += g * g;
+        *weight -= 0.05 * (g / (square.sqrt() + 1e-10));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn plain_adagrad_avx512(gradient: &[f32; HIDDEN], squares: &mut [f32; HIDDEN], weights: &mut [f32; HIDDEN]) {
+    plain_adagrad(gradient, squares, weights);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn plain_adagrad_avx2(gradient: &[f32; HIDDEN], squares: &mut [f32; HIDDEN], weights: &mut [f32; HIDDEN]) {
+    plain_adagrad(gradient, squares, weights);
+}
+
+/// Steps on the rows that a mini-batch touched, beside as many steps of a plain loop on one row, which never leaves the nearest cache.
+fn adagrad_rows(c: &mut Criterion) {
+    let ids = Sets::uniform(TABLE, CALLS, 1).ids;
+    let gradients = noise(1, CALLS * HIDDEN);
+    let (weights, squares) = (noise(2, TABLE * HIDDEN), vec![Block([0.1; LANES]); TABLE * HIDDEN / LANES]);
+    let step = AdaGradStep { lr: 0.05, denominator: Denominator { inside: 0.0, outside: 1e-10 }, decay: Decay::None };
+    let mut group = c.benchmark_group("adagrad_rows");
+    group.throughput(Throughput::Elements(CALLS as u64));
+    for level in Level::available() {
+        let kernels = Kernels::at(level).unwrap();
+        let (mut weights, mut squares) = (weights.clone(), squares.clone());
+        let rows = SteppedRows { ids: &ids, first: 0, width: HIDDEN / LANES };
+        group.bench_function(BenchmarkId::new(level.to_string(), "k2000_h64"), |b| {
+            b.iter(|| kernels.adagrad_rows(&step, rows, &gradients, &mut weights, &mut squares).unwrap());
+        });
+    }
+    #[cfg(target_arch = "x86_64")]
+    for (level, name) in [(Level::Avx2, "plain_avx2"), (Level::Avx512, "plain_avx512")] {
+        if !level.is_available() {
+            continue;
+        }
+        let gradients = as_floats(&gradients).as_chunks::<HIDDEN>().0;
+        let (mut square, mut weight) = ([0.1_f32; HIDDEN], [0.5_f32; HIDDEN]);
+        group.bench_function(BenchmarkId::new(name, "one_row_h64"), |b| {
+            b.iter(|| {
+                // One gradient too: the loop is to read nothing from afar.
+                for _ in 0..CALLS {
+                    let gradient = black_box(&gradients[0]);
+                    #[expect(unsafe_code, reason = "needs the level")]
+                    if level == Level::Avx2 {
+                        // SAFETY: AVX2 was found.
+                        unsafe { plain_adagrad_avx2(gradient, &mut square, &mut weight) };
+                    } else {
+                        // SAFETY: AVX-512 was found.
+                        unsafe { plain_adagrad_avx512(gradient, &mut square, &mut weight) };
+                    }
+                }
+                black_box((&mut square, &mut weight));
+            });
+        });
+    }
+    group.finish();
 }
 
 fn shrink(c: &mut Criterion) {

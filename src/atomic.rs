@@ -89,6 +89,19 @@ fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     temp.publish(&path)
 }
 
+/// Removes what processes that were killed while they wrote have left in `folder`, where nobody writes now.
+#[cfg(feature = "train")]
+pub(crate) fn sweep(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(TEMP) && name.ends_with(TEMP_END)) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// An empty file beside the one at `path`, to take its place; and where that place is, links followed.
 fn prepare(path: &Path) -> io::Result<(Temp, PathBuf)> {
     // Renaming would put the file in the place of a link, not of what it points to.
@@ -114,6 +127,29 @@ fn folder_or_here(folder: &Path) -> &Path {
     if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
 }
 
+/// A file for numbers that do not fit in memory. It goes when this is dropped, and where the system allows it has no name from the
+/// start: then it goes whatever ends the process.
+#[cfg(all(feature = "mmap", feature = "train"))]
+pub(crate) struct Scratch(Temp);
+
+#[cfg(all(feature = "mmap", feature = "train"))]
+impl Scratch {
+    pub(crate) fn create(folder: &Path) -> io::Result<Self> {
+        let temp = Temp::create(folder_or_here(folder))?;
+        #[cfg(unix)]
+        fs::remove_file(&temp.path)?;
+        Ok(Scratch(temp))
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.0.file
+    }
+}
+
+/// How the names of unfinished files begin and end.
+const TEMP: &str = ".tagomatic-";
+const TEMP_END: &str = ".tmp";
+
 /// A new file that goes when dropped, unless it was renamed.
 #[derive(Debug)]
 struct Temp {
@@ -127,8 +163,8 @@ impl Temp {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         loop {
             let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-            let path = folder.join(format!(".tagomatic-{}-{number}.tmp", std::process::id()));
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
+            let path = folder.join(format!("{TEMP}{}-{number}{TEMP_END}", std::process::id()));
+            match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
                 Ok(file) => return Ok(Temp { file, path, renamed: false }),
                 // Left by a process with the same number that was killed, or on another machine; not ours to touch.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -244,6 +280,26 @@ mod tests {
         for odd in ["", "/", ".", ".."] {
             assert!(write(Path::new(odd), "save", b"new").is_err(), "{odd:?}");
         }
+    }
+
+    #[cfg(feature = "train")]
+    #[test]
+    fn a_sweep_takes_unfinished_files_only() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.tmp", ".tagomatic-1-0.tmp", ".tagomatic-77-3.tmp", ".tagomatic-notes"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        sweep(folder.path()).unwrap();
+        assert_eq!(names(folder.path()), [".tagomatic-notes", "a.tmp"]);
+    }
+
+    #[cfg(all(unix, feature = "mmap", feature = "train"))]
+    #[test]
+    fn a_scratch_file_has_no_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Scratch::create(folder.path()).unwrap();
+        scratch.file().write_all(b"numbers").unwrap();
+        assert_eq!(names(folder.path()), [""; 0]);
     }
 
     #[test]

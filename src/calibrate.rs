@@ -3,10 +3,12 @@
 //! | method | map of a tag | source |
 //! | --- | --- | --- |
 //! | [`Method::Platt`] | `a·z + b`, a > 0 | Platt 1999, with his smoothed targets; Newton's method as in Lin, Lin & Weng 2007 |
-//! | [`Method::Isotonic`] | through the means of the pools that adjacent violators form, linear between them | Oron & Flournoy 2017, *Centered isotonic regression* |
+//! | [`Method::Isotonic`] | the same, then a map of any rising shape through the means of the pools that adjacent violators form, linear between them | Oron & Flournoy 2017, *Centered isotonic regression* |
 //!
-//! Interpolation instead of the usual steps keeps the order of items that a step would tie. A tag with too few positives or
-//! negatives for a map of its own gets the one that is fitted to the pairs of all tags together.
+//! The shape is that of all tags together, after Platt's scaling; a tag with 1,000 positives and negatives or more has one of its own,
+//! straight from its logits: isotonic regression overfits below that (Niculescu-Mizil & Caruana 2005). Pools have 10 positives and 10
+//! negatives at least. Interpolation instead of the usual steps keeps the order of items that a step would tie. A tag with fewer than
+//! 10 positives or negatives gets the slope and shift that are fitted to the pairs of all tags together.
 
 use crate::calibration::{Curve, Knot, LARGEST};
 use crate::csr::Csr;
@@ -34,27 +36,18 @@ named!(Method, "calibrate", "platt or isotonic", {
 pub struct Fitted {
     /// The map of each tag.
     pub curves: Vec<Curve>,
-    /// Tags that have the common map, for want of items.
+    /// Tags that have the common slope and shift, for want of items.
     pub pooled: Vec<usize>,
 }
 
-impl Method {
-    /// Positives, and negatives, from which on a tag has a map of its own.
-    #[must_use]
-    pub const fn needs(self) -> usize {
-        match self {
-            Method::Platt => 10,
-            Method::Isotonic => 50,
-        }
-    }
+/// Positives, and negatives, from which on a tag has a slope and a shift of its own.
+const NEEDS: usize = 10;
 
-    fn fit(self, pairs: &mut Pairs) -> Curve {
-        match self {
-            Method::Platt => platt(pairs),
-            Method::Isotonic => isotonic(pairs),
-        }
-    }
-}
+/// Those from which on it has a shape of its own.
+const NEEDS_FOR_SHAPE: usize = 1000;
+
+/// Positives, and negatives, of a pool at least.
+const POOL: usize = 10;
 
 /// Fits maps to `logits`, samples x tags, row-major: those that the network computes, before any calibration. Row i of `truth` holds
 /// the tags of sample i. The maps depend on nothing but these.
@@ -68,31 +61,48 @@ pub fn fit(method: Method, logits: &[f32], tags: usize, truth: &Csr) -> Result<F
         return Err(Error::Sample { sample: place / tags, expected, found: logits[place].to_string() });
     }
     let positives = truth.transposed(tags);
-    let mut curves: Vec<Option<Curve>> = vec![None; tags];
+    let needs = |tag: usize, count: usize| positives.row(tag).len().min(truth.len() - positives.row(tag).len()) >= count;
+    let every = logits.len().div_ceil(POOLED).max(1);
     let mut pairs = Pairs::default();
-    for_each_column(logits, tags, |tag, column| {
-        let of_tag = positives.row(tag);
-        if of_tag.len() >= method.needs() && column.len() - of_tag.len() >= method.needs() {
-            pairs.clear();
-            pairs.extend(column, of_tag, 1);
-            curves[tag] = Some(method.fit(&mut pairs));
-        }
-    });
-    let pooled: Vec<usize> = (0..tags).filter(|&tag| curves[tag].is_none()).collect();
-    let common = if pooled.is_empty() {
-        Curve::identity()
-    } else {
-        pairs.clear();
-        let every = logits.len().div_ceil(POOLED).max(1);
+
+    let pooled: Vec<usize> = (0..tags).filter(|&tag| !needs(tag, NEEDS)).collect();
+    let mut lines = vec![Line { slope: 1.0, shift: 0.0 }; tags];
+    if !pooled.is_empty() {
         for_each_column(logits, tags, |tag, column| pairs.extend(column, positives.row(tag), every));
         // Without a positive, or without a negative, there is nothing to learn about either.
-        if pairs.positives == 0 || pairs.positives == pairs.all.len() { Curve::identity() } else { method.fit(&mut pairs) }
-    };
-    let curves = curves.into_iter().map(|curve| curve.unwrap_or_else(|| common.clone())).collect();
+        if pairs.positives > 0 && pairs.positives < pairs.all.len() {
+            lines.fill(platt(&pairs));
+        }
+    }
+    for_each_column(logits, tags, |tag, column| {
+        if needs(tag, NEEDS) {
+            pairs.clear();
+            pairs.extend(column, positives.row(tag), 1);
+            lines[tag] = platt(&pairs);
+        }
+    });
+    if method == Method::Platt {
+        return Ok(Fitted { curves: lines.into_iter().map(Line::curve).collect(), pooled });
+    }
+
+    pairs.clear();
+    for_each_column(logits, tags, |tag, column| {
+        let mapped: Vec<f64> = column.iter().map(|z| lines[tag].slope * z + lines[tag].shift).collect();
+        pairs.extend(&mapped, positives.row(tag), every);
+    });
+    let shape = isotonic(&mut pairs, POOL);
+    let mut curves: Vec<Curve> = lines.iter().map(|line| shape.after(*line)).collect();
+    for_each_column(logits, tags, |tag, column| {
+        if needs(tag, NEEDS_FOR_SHAPE) {
+            pairs.clear();
+            pairs.extend(column, positives.row(tag), 1);
+            curves[tag] = isotonic(&mut pairs, POOL).after(Line { slope: 1.0, shift: 0.0 });
+        }
+    });
     Ok(Fitted { curves, pooled })
 }
 
-/// About as many pairs as the common map is fitted to: of more, those of every second, third, ... sample are taken.
+/// About as many pairs as common maps are fitted to: of more, those of every second, third, ... sample are taken.
 const POOLED: usize = 1 << 22;
 
 /// Logits, and whether the tag was there.
@@ -128,8 +138,21 @@ impl Pairs {
 /// Slopes are not below this: a tag whose items the network orders wrongly is left almost without order, not turned round.
 const LEAST_SLOPE: f64 = 1e-3;
 
+/// A slope, above 0, and a shift.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    slope: f64,
+    shift: f64,
+}
+
+impl Line {
+    fn curve(self) -> Curve {
+        Curve::linear(number(self.slope), number(self.shift))
+    }
+}
+
 /// Minimises the log-loss of `a·z + b` with the smoothed targets.
-fn platt(pairs: &Pairs) -> Curve {
+fn platt(pairs: &Pairs) -> Line {
     let (yes, no) = pairs.targets();
     let n = pairs.all.len() as f64;
     let loss = |a: f64, b: f64| -> f64 {
@@ -182,7 +205,7 @@ fn platt(pairs: &Pairs) -> Curve {
             break;
         }
     }
-    Curve::linear(number(a), number(b))
+    Line { slope: a, shift: b }
 }
 
 /// As a number of a map: in its range, and 0 without a sign.
@@ -198,12 +221,41 @@ struct Pool {
 }
 
 impl Pool {
+    fn add(&mut self, other: &Pool) {
+        self.logits += other.logits;
+        self.positives += other.positives;
+        self.pairs += other.pairs;
+    }
+
     fn rate(&self) -> f64 {
         self.positives / self.pairs
     }
 }
 
-fn isotonic(pairs: &mut Pairs) -> Curve {
+/// A map through points, ascending; slope 1 before the first and after the last. Without points it changes nothing.
+struct Shape {
+    points: Vec<(f64, f64)>,
+}
+
+impl Shape {
+    /// The map that applies `line` first.
+    fn after(&self, line: Line) -> Curve {
+        let mut knots: Vec<Knot> = Vec::with_capacity(self.points.len());
+        for &(x, y) in &self.points {
+            let knot = Knot { from: number((x - line.shift) / line.slope), to: number(y) };
+            // Two points can be one in `f32`.
+            knots.pop_if(|last| last.from >= knot.from);
+            knots.push(knot);
+        }
+        if knots.is_empty() { line.curve() } else { Curve { slope: number(line.slope), knots } }
+    }
+}
+
+/// Isotonic regression by pooling adjacent violators, then neighbours until each pool has `least` positives and negatives.
+fn isotonic(pairs: &mut Pairs, least: usize) -> Shape {
+    if pairs.positives == 0 || pairs.positives == pairs.all.len() {
+        return Shape { points: Vec::new() };
+    }
     let (yes, no) = pairs.targets();
     // By logit; the order of equals does not matter, they are one pool.
     pairs.all.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
@@ -213,21 +265,29 @@ fn isotonic(pairs: &mut Pairs) -> Curve {
         let positives = equal.iter().filter(|pair| pair.1).count() as f64;
         let mut pool = Pool { logits: equal[0].0 * count, positives, pairs: count };
         while let Some(last) = pools.pop_if(|last| last.rate() >= pool.rate()) {
-            pool.logits += last.logits;
-            pool.positives += last.positives;
-            pool.pairs += last.pairs;
+            pool.add(&last);
         }
         pools.push(pool);
     }
-    let mut knots: Vec<Knot> = Vec::with_capacity(pools.len());
-    for pool in &pools {
-        let rate = pool.rate().clamp(no, yes);
-        let knot = Knot { from: number(pool.logits / pool.pairs), to: number(ln(rate) - ln(1.0 - rate)) };
-        // Two means can be one number in `f32`.
-        knots.pop_if(|last| last.from >= knot.from);
-        knots.push(knot);
+    let is_small = |pool: &Pool| pool.positives.min(pool.pairs - pool.positives) < least as f64;
+    let mut large: Vec<Pool> = Vec::new();
+    for pool in pools {
+        match large.last_mut() {
+            Some(last) if is_small(last) => last.add(&pool),
+            _ => large.push(pool),
+        }
     }
-    Curve { slope: 1.0, knots }
+    if large.len() > 1
+        && let Some(rest) = large.pop_if(|last| is_small(last))
+        && let Some(last) = large.last_mut()
+    {
+        last.add(&rest);
+    }
+    let point = |pool: &Pool| {
+        let rate = pool.rate().clamp(no, yes);
+        (pool.logits / pool.pairs, ln(rate) - ln(1.0 - rate))
+    };
+    Shape { points: large.iter().map(point).collect() }
 }
 
 #[cfg(test)]
@@ -287,7 +347,7 @@ mod tests {
         // Sorted: - + - + +; the second and the third are pooled.
         let mut pairs = Pairs::default();
         pairs.extend(&[3.0, 0.0, 2.0, 1.0, 4.0], &[0, 3, 4], 1);
-        let curve = isotonic(&mut pairs);
+        let curve = isotonic(&mut pairs, 0).after(Line { slope: 1.0, shift: 0.0 });
         let mut third = Pairs::default();
         third.extend(&[3.0, 0.0, 2.0, 1.0, 4.0], &[0, 3, 4], 3);
         assert_eq!((third.all, third.positives), (vec![(3.0, true), (1.0, true)], 2));
@@ -298,6 +358,12 @@ mod tests {
         for (knot, (from, to)) in curve.knots.iter().zip(expected) {
             assert!(knot.from == from && (f64::from(knot.to) - to).abs() < 1e-6, "{knot:?}");
         }
+        // With a positive and a negative a pool at least: - + - and + +, and so all together.
+        assert_eq!(isotonic(&mut pairs, 1).points.len(), 1);
+        // After 2z + 1 the same knots are reached from where that is them.
+        let after = isotonic(&mut pairs, 0).after(Line { slope: 2.0, shift: 1.0 });
+        assert!(after.knots.iter().map(|knot| knot.from).eq([-0.5, 0.25, 1.25]) && after.slope == 2.0, "{after:?}");
+        assert!(after.knots.iter().zip(&curve.knots).all(|(a, b)| a.to == b.to));
     }
 
     #[test]

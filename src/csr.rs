@@ -1,5 +1,6 @@
 //! Many small sets of ids in two flat arrays (compressed sparse rows).
 
+use crate::column::Column;
 use crate::error::{Error, Result};
 use crate::ids::canonicalize;
 
@@ -7,13 +8,13 @@ use crate::ids::canonicalize;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Csr {
     /// Row `i` is `ids[starts[i]..starts[i + 1]]`.
-    starts: Vec<usize>,
-    ids: Vec<u32>,
+    starts: Column<u64>,
+    ids: Column<u32>,
 }
 
 impl Default for Csr {
     fn default() -> Self {
-        Csr { starts: vec![0], ids: Vec::new() }
+        Csr { starts: vec![0].into(), ids: Column::default() }
     }
 }
 
@@ -22,6 +23,12 @@ impl Csr {
     #[must_use]
     pub fn new() -> Self {
         Csr::default()
+    }
+
+    /// Rows that stand in columns: row i is `ids[starts[i]..starts[i + 1]]`.
+    #[cfg(feature = "mmap")]
+    pub(crate) fn from_columns(starts: Column<u64>, ids: Column<u32>) -> Self {
+        Csr { starts, ids }
     }
 
     /// The number of rows.
@@ -39,12 +46,15 @@ impl Csr {
     /// The ids of row `i`, which must exist, as with a slice.
     #[must_use]
     pub fn row(&self, i: usize) -> &[u32] {
-        &self.ids[self.starts[i]..self.starts[i + 1]]
+        self.starts.touch(2);
+        let [start, end] = [self.starts[i] as usize, self.starts[i + 1] as usize];
+        self.ids.touch(end - start);
+        &self.ids[start..end]
     }
 
     /// All rows in order.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[u32]> {
-        self.starts.windows(2).map(|range| &self.ids[range[0]..range[1]])
+        (0..self.len()).map(|i| self.row(i))
     }
 
     /// The ids of all rows, one row after the other.
@@ -61,15 +71,16 @@ impl Csr {
     pub fn push(&mut self, ids: impl IntoIterator<Item = u32>) -> Result<usize> {
         const ROWS: u32 = u32::MAX;
         if u32::try_from(self.len()).is_ok_and(|rows| rows < ROWS) {
-            let start = self.ids.len();
-            self.ids.extend(ids);
+            let all = self.ids.to_mut();
+            let start = all.len();
+            all.extend(ids);
             let mut repeated = 0;
-            if !self.ids[start..].is_sorted_by(|a, b| a < b) {
-                let mut row = self.ids.split_off(start);
+            if !all[start..].is_sorted_by(|a, b| a < b) {
+                let mut row = all.split_off(start);
                 repeated = canonicalize(&mut row);
-                self.ids.append(&mut row);
+                all.append(&mut row);
             }
-            self.starts.push(self.ids.len());
+            self.starts.to_mut().push(all.len() as u64);
             Ok(repeated)
         } else {
             Err(Error::TooLarge { what: "samples of a data set", limit: ROWS.into() })
@@ -80,7 +91,7 @@ impl Csr {
     #[must_use]
     pub fn counts(&self, columns: usize) -> Vec<u64> {
         let mut counts = vec![0; columns];
-        for &id in &self.ids {
+        for &id in self.rows().flatten() {
             if let Some(count) = counts.get_mut(id as usize) {
                 *count += 1;
             }
@@ -91,8 +102,8 @@ impl Csr {
     /// For each id below `columns`, the rows that hold it; larger ids are left out.
     #[must_use]
     pub fn transposed(&self, columns: usize) -> Csr {
-        let mut starts = vec![0; columns + 1];
-        for &id in &self.ids {
+        let mut starts = vec![0_u64; columns + 1];
+        for &id in self.rows().flatten() {
             if let Some(count) = starts.get_mut(id as usize + 1) {
                 *count += 1;
             }
@@ -101,15 +112,15 @@ impl Csr {
             starts[i + 1] += starts[i];
         }
         let mut next = starts.clone();
-        let mut ids = vec![0; starts[columns]];
+        let mut ids = vec![0; starts[columns] as usize];
         for (row, columns_of_row) in (0u32..).zip(self.rows()) {
             for &column in columns_of_row.iter().take_while(|&&column| (column as usize) < columns) {
                 let place = &mut next[column as usize];
-                ids[*place] = row;
+                ids[*place as usize] = row;
                 *place += 1;
             }
         }
-        Csr { starts, ids }
+        Csr { starts: starts.into(), ids: ids.into() }
     }
 }
 

@@ -37,6 +37,24 @@ pub enum Error {
         /// What in it this version does not know.
         what: String,
     },
+    /// The bytes are not a valid checkpoint of a training.
+    Checkpoint {
+        /// The file, when there is one.
+        path: Option<PathBuf>,
+        /// The part at fault.
+        part: &'static str,
+        /// What must stand there.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+    /// A checkpoint is of another training: its data or its configuration differ.
+    OtherTraining {
+        /// The checkpoint, when it is a file.
+        path: Option<PathBuf>,
+        /// All that differs.
+        differences: Vec<Difference>,
+    },
     /// A name that cannot be.
     BadName {
         /// `keyword`, `tag` or `provenance key`.
@@ -69,6 +87,30 @@ pub enum Error {
         expected: String,
         /// What was found.
         found: String,
+    },
+    /// Tag rules contradict themselves, or do not fit the data.
+    Rules {
+        /// The file.
+        source: String,
+        /// The line, counted from 1; 0 for rules that were not read.
+        line: u64,
+        /// What was expected there and what was found.
+        problem: String,
+        /// What to do about it.
+        cure: &'static str,
+    },
+    /// Models cannot be merged.
+    Unmergeable {
+        /// The model that does not go with the first one, counted from 0.
+        model: usize,
+        /// In what it does not.
+        what: &'static str,
+        /// What the first one has.
+        expected: String,
+        /// What it has.
+        found: String,
+        /// What to do about it.
+        cure: &'static str,
     },
     /// A sample in memory breaks a rule.
     Sample {
@@ -143,7 +185,8 @@ pub enum Error {
         /// Items without it.
         negatives: usize,
     },
-    /// A loss, gradient or weight is not finite, or is about to overflow. Nothing was changed by the step that found it.
+    /// A loss, gradient or weight is not finite, or is about to overflow. A step that finds it changes nothing; where weights are found
+    /// so after an epoch, those of the best epoch before are back, if there was validation.
     NonFinite {
         /// What is not finite.
         what: &'static str,
@@ -158,7 +201,23 @@ pub enum Error {
     },
 }
 
+/// Something that two trainings do not have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// What differs, by its key in the provenance of models.
+    pub what: String,
+    /// Its value in the checkpoint; `None` if it has none.
+    pub saved: Option<String>,
+    /// Its value in the training that was to go on; `None` if it has none.
+    pub given: Option<String>,
+}
+
 impl Error {
+    #[cfg(feature = "train")]
+    pub(crate) fn checkpoint(part: &'static str, expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Error::Checkpoint { path: None, part, expected: expected.into(), found: found.into() }
+    }
+
     pub(crate) fn io(path: &Path, doing: &'static str, source: std::io::Error) -> Self {
         Error::Io { path: path.to_owned(), doing, source }
     }
@@ -177,6 +236,12 @@ impl Error {
         match self {
             Error::Model { path: None, section, expected, found } => {
                 Error::Model { path: Some(file.to_owned()), section, expected, found }
+            }
+            Error::Checkpoint { path: None, part, expected, found } => {
+                Error::Checkpoint { path: Some(file.to_owned()), part, expected, found }
+            }
+            Error::OtherTraining { path: None, differences } => {
+                Error::OtherTraining { path: Some(file.to_owned()), differences }
             }
             Error::NewerModel { path: None, what } => Error::NewerModel { path: Some(file.to_owned()), what },
             other => other,
@@ -209,6 +274,24 @@ impl fmt::Display for Error {
                 }
                 write!(f, "the model needs a newer tagomatic: it has {what} (update tagomatic)")
             }
+            Error::Checkpoint { path, part, expected, found } => {
+                if let Some(path) = path {
+                    write!(f, "{}: ", path.display())?;
+                }
+                write!(f, "not a valid checkpoint: {part}: expected {expected}, found {found} (begin the training again)")
+            }
+            Error::OtherTraining { path, differences } => {
+                if let Some(path) = path {
+                    write!(f, "{}: ", path.display())?;
+                }
+                write!(f, "the checkpoint is of another training")?;
+                for (n, Difference { what, saved, given }) in differences.iter().enumerate() {
+                    let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+                    let separator = if n == 0 { ": " } else { "; " };
+                    write!(f, "{separator}{what}: expected {} as in the checkpoint, found {}", value(saved), value(given))?;
+                }
+                write!(f, " (give the same data and options, or begin another training in another folder)")
+            }
             Error::BadName { what, name, problem } => write!(f, "{what} {name:?}: {problem}"),
             Error::BadWeight { tensor, index, value, expected } => {
                 write!(
@@ -222,6 +305,14 @@ impl fmt::Display for Error {
                     write!(f, ":{column}")?;
                 }
                 write!(f, ": expected {expected}, found {found}")
+            }
+            Error::Rules { source, line, problem, cure } => write!(f, "{source}:{line}: {problem} ({cure})"),
+            Error::Unmergeable { model, what, expected, found, cure } => {
+                write!(
+                    f,
+                    "model {} cannot be merged with the first: {what}: expected {expected}, found {found} ({cure})",
+                    model + 1
+                )
             }
             Error::Sample { sample, expected, found } => {
                 write!(f, "sample {sample} (counted from 0): expected {expected}, found {found}")
@@ -253,8 +344,8 @@ impl fmt::Display for Error {
                 }
                 write!(
                     f,
-                    " in epoch {epoch}, step {step}, at learning rate {lr}; the weights are those before this step (lower the \
-                     learning rate, or check the initial weights)"
+                    " in epoch {epoch}, step {step}, at learning rate {lr}; the last good weights are kept (lower the learning \
+                     rate, or check the initial weights)"
                 )
             }
         }

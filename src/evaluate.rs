@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::ids::Sets;
 use crate::layers::{Forward, Net, Wanted};
 use crate::metrics::{Evaluation, Metric, Options, Predictions, Propensities, Sparsity};
+use crate::network::Network;
 use crate::tagger::Tagger;
 use crate::workers::Workers;
 
@@ -13,41 +14,83 @@ use crate::workers::Workers;
 pub struct Evaluated {
     /// Measures of the scores.
     pub evaluation: Evaluation,
+    /// What the hidden units do.
+    pub hidden: HiddenActivity,
+}
+
+/// What the hidden units do for some samples, without dropout.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HiddenActivity {
     /// Hidden units.
     pub units: usize,
-    /// Share of hidden activations that are zero; `None` without hidden units.
+    /// Share of activations that are zero; `None` without any.
     pub zeros: Option<f64>,
-    /// Mean of |h| over all hidden activations; `None` without hidden units.
-    pub mean_activity: Option<f64>,
-    /// Hidden units that are zero for every sample.
+    /// Mean of |h| over all activations; `None` without any.
+    pub mean: Option<f64>,
+    /// Units that are zero for every sample.
     pub dead_units: usize,
-    /// Hidden units that are zero for no sample.
+    /// Units that are zero for no sample.
     pub always_on_units: usize,
 }
 
-/// What is kept of an [`Evaluated`] for every epoch of a training.
-#[derive(Clone, Copy, Debug, PartialEq)]
+impl HiddenActivity {
+    /// Samples that a look at a network in training takes at most.
+    const LOOK: usize = 1_000;
+
+    fn new(samples: usize, activity: f64, sparsity: &Sparsity) -> Self {
+        let units = sparsity.units();
+        let activations = samples as f64 * units as f64;
+        HiddenActivity {
+            units,
+            zeros: sparsity.share_of_zeros(),
+            mean: (activations > 0.0).then(|| activity / activations),
+            dead_units: sparsity.dead(),
+            always_on_units: sparsity.always_on(),
+        }
+    }
+
+    /// That of a thousand samples of `dataset` at most, which are spread evenly over it.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::KeywordOutOfRange`] if a sample does not fit the network.
+    pub(crate) fn glance(net: Net<'_>, dataset: &Dataset) -> Result<Self> {
+        let shape = &net.network.shape;
+        let mut forward = Forward::new(shape);
+        let (mut activity, mut sparsity) = (0.0, Sparsity::new(shape.hidden() * shape.groups().len(), 0.0));
+        let samples = dataset.len().min(Self::LOOK);
+        for n in 0..samples {
+            let keywords = dataset.keywords(n * dataset.len() / samples);
+            let starts = [0, keywords.len()];
+            forward.run_hidden(net.kernels, net.network, net.weights, Sets::checked(keywords, &starts)?)?;
+            activity += push_activity(&mut forward, net, &mut sparsity)?;
+        }
+        Ok(HiddenActivity::new(samples, activity, &sparsity))
+    }
+}
+
+/// Counts the units that are not zero for the item that `forward` has run, and sums up their magnitudes.
+fn push_activity(forward: &mut Forward, net: Net<'_>, sparsity: &mut Sparsity) -> Result<f64> {
+    let active = forward.active(net.kernels)?;
+    sparsity.push_active(active.units.iter().map(|unit| net.network.shape.unit_number(*unit) as usize));
+    Ok(active.values.iter().map(|h| f64::from(h.abs())).sum())
+}
+
+/// What is kept of an [`Evaluation`] for every epoch of a training.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct KeyMeasures {
     /// One for each of [`Metric::ALL`].
     pub(crate) values: [Option<f64>; Metric::ALL.len()],
-    /// Hidden units.
-    pub units: usize,
-    /// Share of hidden activations that are zero; `None` without hidden units.
-    pub zeros: Option<f64>,
-    /// Hidden units that are zero for every sample.
-    pub dead_units: usize,
 }
 
 impl KeyMeasures {
-    /// Those of `evaluated`.
+    /// Those of `evaluation`.
     #[must_use]
-    pub fn of(evaluated: &Evaluated) -> Self {
-        let Evaluated { evaluation, units, zeros, dead_units, .. } = evaluated;
+    pub fn of(evaluation: &Evaluation) -> Self {
         let mut values = [None; Metric::ALL.len()];
         for (value, metric) in values.iter_mut().zip(Metric::ALL) {
             *value = metric.of(evaluation);
         }
-        KeyMeasures { values, units: *units, zeros: *zeros, dead_units: *dead_units }
+        KeyMeasures { values }
     }
 
     /// A measure; `None` where it is undefined.
@@ -78,6 +121,20 @@ pub fn evaluate(
 ) -> Result<Evaluated> {
     let thresholds: Vec<f32> = tagger.tags().iter().map(|tag| tag.threshold).collect();
     in_pool(pool, |workers| evaluate_network(tagger.net(), &thresholds, dataset, propensities, workers))
+}
+
+/// [`evaluate`], with what scoring found.
+#[cfg(feature = "report")]
+pub(crate) fn examine(
+    tagger: &Tagger,
+    dataset: &Dataset,
+    propensities: Option<&Propensities>,
+    pool: Option<&rayon::ThreadPool>,
+) -> Result<(Evaluated, Scored)> {
+    let (net, wanted) = (tagger.net(), Wanted::Scores);
+    let thresholds: Vec<f32> = tagger.tags().iter().map(|tag| tag.threshold).collect();
+    let scored = in_pool(pool, |workers| Scorer { net, dataset, workers, wanted }.all())?;
+    Ok((scored.measure(net.network, &thresholds, dataset, propensities)?, scored))
 }
 
 /// The scores of all samples, samples x tags, row-major.
@@ -114,20 +171,7 @@ pub(crate) fn evaluate_network(
     propensities: Option<&Propensities>,
     workers: Workers,
 ) -> Result<Evaluated> {
-    let Scored { output, activity, sparsity } = Scorer { net, dataset, workers, wanted: Wanted::Scores }.all()?;
-    let network = net.network;
-    let units = network.shape.hidden() * network.shape.groups().len();
-    let activations = dataset.len() as f64 * units as f64;
-    let predictions = Predictions::new(&output, network.shape.tags(), dataset.tag_sets())?;
-    let options = Options { eps: f64::from(network.eps), propensities };
-    Ok(Evaluated {
-        evaluation: Evaluation::new(&predictions, thresholds, options)?,
-        units,
-        zeros: sparsity.share_of_zeros(),
-        mean_activity: (activations > 0.0).then(|| activity.iter().sum::<f64>() / activations),
-        dead_units: sparsity.dead(),
-        always_on_units: sparsity.always_on(),
-    })
+    Scorer { net, dataset, workers, wanted: Wanted::Scores }.all()?.measure(net.network, thresholds, dataset, propensities)
 }
 
 #[derive(Clone, Copy)]
@@ -139,12 +183,30 @@ struct Scorer<'a> {
 }
 
 /// What scoring finds.
-struct Scored {
+pub(crate) struct Scored {
     /// Samples x tags.
-    output: Vec<f32>,
+    pub(crate) output: Vec<f32>,
     /// Sum of |h| of each sample.
     activity: Vec<f64>,
-    sparsity: Sparsity,
+    pub(crate) sparsity: Sparsity,
+}
+
+impl Scored {
+    /// Measures the output, which is scores.
+    fn measure(
+        &self,
+        network: &Network,
+        thresholds: &[f32],
+        dataset: &Dataset,
+        propensities: Option<&Propensities>,
+    ) -> Result<Evaluated> {
+        let predictions = Predictions::new(&self.output, network.shape.tags(), dataset.tag_sets())?;
+        let options = Options { eps: f64::from(network.eps), propensities };
+        Ok(Evaluated {
+            evaluation: Evaluation::new(&predictions, thresholds, options)?,
+            hidden: HiddenActivity::new(dataset.len(), self.activity.iter().sum(), &self.sparsity),
+        })
+    }
 }
 
 impl Scorer<'_> {
@@ -181,9 +243,7 @@ impl Scorer<'_> {
             let starts = [0, keywords.len()];
             let sets = Sets::checked(keywords, &starts)?;
             self.net.run(sets, self.wanted, &mut forward, output)?;
-            let active = forward.active(self.net.kernels)?;
-            sparsity.push_active(active.units.iter().map(|unit| shape.unit_number(*unit) as usize));
-            activity[sample - from] = active.values.iter().map(|h| f64::from(h.abs())).sum();
+            activity[sample - from] = push_activity(&mut forward, self.net, &mut sparsity)?;
         }
         Ok(sparsity)
     }

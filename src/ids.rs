@@ -35,6 +35,13 @@ impl<'a> Sets<'a> {
         Some(Sets { ids, starts, end })
     }
 
+    /// [`Sets::new`] for ids below `end` of which the caller knows that they are such sets.
+    #[cfg(feature = "train")]
+    pub(crate) fn known(ids: &'a [u32], starts: &'a [usize], end: u64) -> Self {
+        debug_assert!(Sets::new(ids, starts).is_some_and(|sets| sets.end <= end), "sets of ids below {end}");
+        Sets { ids, starts, end }
+    }
+
     /// [`Sets::new`], as a result.
     ///
     /// # Errors

@@ -11,33 +11,46 @@
 //! | [`aligned`] | the unit of storage, a block of 16 floats |
 //! | `named` | enums whose variants have names that people type and files store |
 //! | [`rng`], `ln` | random numbers that depend on what they decide; the natural logarithm |
+//! | [`weights`] | matrices of weights of four types: `f32`, `f16`, `bf16`, `i8` |
 //! | [`kernels`] | all arithmetic on slices, at a level chosen once |
-//! | [`ids`], `csr` | a set of ids; many sets |
+//! | [`ids`], `column`, `csr` | a set of ids; numbers in memory or in a file; many sets |
 //! | [`network`], [`layers`] | sizes and layout of the one network; its layers, forward and backward |
 //! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`calibration`] | maps from a network's logits to calibrated ones |
 //! | [`format`](mod@format) | the model file |
+//! | [`average`](mod@average) | several models as one |
 //! | [`tagger`], [`accumulator`] | serving; sets of keywords that change one by one |
+//! | [`speed`] | how fast a model serves on this machine |
 //! | [`explain`], [`neighbors`] | what each keyword adds to a score; tags that a model sees alike |
+//! | [`convert`] | weights rounded to narrower types, pruning |
+//! | [`edit`] | models made of models: tags removed, renamed, merged |
 //! | `live`, `capi` | serving while the model is replaced; serving from C |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
+//! | `rules` | what a tag is, in terms of the themes and keywords of items |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
+//! | `teach` | a tag from a few examples, on the hidden units of a model |
 //! | `calibrate`, `tune` | calibration and thresholds from validation data |
-//! | `features`, `taxonomy` | a model as a feature space; groups of tags that are alike |
+//! | `features`, `taxonomy`, `hierarchy` | a model as a feature space; groups of tags that are alike; parents and children |
+//! | `report` | measures, curves and mistakes of a model, as a page of HTML |
 
 pub mod accumulator;
 mod activation;
 pub mod aligned;
 pub mod atomic;
+pub mod average;
 #[cfg(feature = "train")]
 pub mod calibrate;
 pub mod calibration;
 #[cfg(feature = "capi")]
 pub mod capi;
 #[cfg(feature = "train")]
+mod column;
+pub mod convert;
+#[cfg(feature = "train")]
 pub mod csr;
 #[cfg(feature = "train")]
 pub mod data;
+pub mod edit;
 pub mod error;
 #[cfg(feature = "train")]
 pub mod evaluate;
@@ -45,6 +58,8 @@ pub mod explain;
 #[cfg(feature = "train")]
 pub mod features;
 pub mod format;
+#[cfg(feature = "train")]
+pub mod hierarchy;
 pub mod ids;
 pub mod kernels;
 pub mod layers;
@@ -56,17 +71,25 @@ pub mod metrics;
 mod named;
 pub mod neighbors;
 pub mod network;
+#[cfg(feature = "report")]
+pub mod report;
 pub mod rng;
+#[cfg(feature = "train")]
+pub mod rules;
 pub mod selection;
+pub mod speed;
 pub mod tagger;
 pub mod tags;
 #[cfg(feature = "train")]
 pub mod taxonomy;
 #[cfg(feature = "train")]
+pub mod teach;
+#[cfg(feature = "train")]
 pub mod train;
 #[cfg(feature = "train")]
 pub mod tune;
 pub mod vocab;
+pub mod weights;
 #[cfg(feature = "train")]
 mod workers;
 

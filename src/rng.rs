@@ -18,7 +18,10 @@ enum Stream {
     HiddenDropout = 2,
     Negatives = 3,
     Shuffle = 4,
+    DrawnTags = 5,
+    DrawnKeywords = 6,
     Split = 7,
+    Search = 8,
 }
 
 /// The parameter whose initial values are drawn; part of the counter.
@@ -42,6 +45,15 @@ pub enum DropoutLayer {
     Input,
     /// Hidden units.
     Hidden,
+}
+
+/// What is drawn, with replacement, as negatives of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drawn {
+    /// Tags that it does not have.
+    Tags,
+    /// Keywords that it does not have.
+    Keywords,
 }
 
 impl Philox {
@@ -111,12 +123,48 @@ impl Philox {
         self.key64([item, tag, epoch, Stream::Negatives as u32])
     }
 
+    /// The 64-bit key of the `attempt`-th draw of a negative for `sample` in `step`.
+    #[must_use]
+    pub fn draw_key(self, drawn: Drawn, attempt: u32, sample: u32, step: u32) -> u64 {
+        let stream = match drawn {
+            Drawn::Tags => Stream::DrawnTags,
+            Drawn::Keywords => Stream::DrawnKeywords,
+        };
+        self.key64([attempt, sample, step, stream as u32])
+    }
+
     /// A permutation of `0..n` for `epoch`: items by ascending key.
     #[must_use]
     pub fn permutation(self, n: u32, epoch: u32) -> Vec<u32> {
-        let mut keyed: Vec<(u64, u32)> =
-            (0..n).map(|item| (self.key64([item, 0, epoch, Stream::Shuffle as u32]), item)).collect();
-        keyed.sort_unstable();
+        self.shuffled(n, epoch, 0, 1)
+    }
+
+    /// Part `part` of `parts` of [`Philox::permutation`]: the items whose keys are in that part of all keys. Parts are about as long
+    /// as each other; in order they are the whole.
+    #[must_use]
+    pub fn shuffled(self, n: u32, epoch: u32, part: u64, parts: u64) -> Vec<u32> {
+        let keys = (0..n).map(|item| (self.key64([item, 0, epoch, Stream::Shuffle as u32]), item));
+        let keys: Vec<(u64, u32)> = keys.filter(|(key, _)| bounded(*key, parts) == part).collect();
+        // Keys are uniform, so how far they are in their part divides them into buckets of about 8, each sorted by itself.
+        let bits = (keys.len() / 8).checked_ilog2().unwrap_or(0) + 1;
+        let bucket = |key: u64| (key.wrapping_mul(parts) >> (64 - bits)) as usize;
+        let mut ends = vec![0_usize; 1 << bits];
+        keys.iter().for_each(|(key, _)| ends[bucket(*key)] += 1);
+        let mut end = 0;
+        for place in &mut ends {
+            end += std::mem::replace(place, end);
+        }
+        let mut keyed = vec![(0, 0); keys.len()];
+        for (key, item) in keys {
+            let end = &mut ends[bucket(key)];
+            keyed[*end] = (key, item);
+            *end += 1;
+        }
+        let mut start = 0;
+        for end in ends {
+            keyed[start..end].sort_unstable();
+            start = end;
+        }
         keyed.into_iter().map(|(_, item)| item).collect()
     }
 
@@ -124,6 +172,12 @@ impl Philox {
     #[must_use]
     pub fn split(self, sample: u32) -> f32 {
         unit(self.block([sample, 0, 0, Stream::Split as u32])[0])
+    }
+
+    /// The 64-bit key of choice number `choice` of trial number `trial` of a search.
+    #[must_use]
+    pub fn search_key(self, trial: u32, choice: u32) -> u64 {
+        self.key64([trial, choice, 0, Stream::Search as u32])
     }
 
     fn key64(self, counter: [u32; 4]) -> u64 {
@@ -169,4 +223,20 @@ const fn low(x: u64) -> u32 {
 
 const fn high(x: u64) -> u32 {
     (x >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permutation_is_in_the_order_of_its_keys() {
+        for n in [0, 1, 2, 7, 8, 9, 1000] {
+            let mut keyed: Vec<(u64, u32)> =
+                (0..n).map(|item| (Philox::new(3).key64([item, 0, 5, Stream::Shuffle as u32]), item)).collect();
+            keyed.sort_unstable();
+            let expected: Vec<u32> = keyed.into_iter().map(|(_, item)| item).collect();
+            assert_eq!(Philox::new(3).permutation(n, 5), expected);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Which tags an item is given, from its scores.
 
+use crate::kernels::{ActiveUnits, Bounds, Kernels};
 use crate::tags::Tags;
 
 /// The rule by which an item is given tags.
@@ -37,30 +38,57 @@ impl Selection {
     }
 
     /// Writes the indices of the tags that are given to `selected`: by descending score, ties in the order of the tags. `scores`
-    /// holds one score a tag; `known` is how many different keywords of the item the model knows. `selected` keeps its room, so calls
-    /// after the first allocate nothing.
+    /// holds one score a tag; a score that is NaN gives nothing. `known` is how many different keywords of the item the model knows.
+    /// `selected` keeps its room, so calls after the first allocate nothing.
+    ///
+    /// Scores are compared with thresholds, and with the worst of the best so far, some at a time; only those that pass are sorted.
     pub fn select(&self, tags: &Tags, scores: &[f32], known: usize, selected: &mut Vec<usize>) {
+        self.select_at(Kernels::best(), tags, scores, known, selected);
+    }
+
+    /// [`Selection::select`] with kernels that are at hand; the answer is the same.
+    pub fn select_at(&self, kernels: Kernels, tags: &Tags, scores: &[f32], known: usize, selected: &mut Vec<usize>) {
         selected.clear();
         if self.abstains(known) {
             return;
         }
-        selected.extend(tags.iter().zip(scores).enumerate().filter_map(|(index, (tag, &score))| {
-            let min_score = match self.min_score {
-                MinScore::PerTag => tag.threshold,
-                MinScore::Fixed(min_score) => min_score,
-            };
-            (score >= min_score).then_some(index)
-        }));
+        let thresholds = tags.thresholds();
+        let count = scores.len().min(thresholds.len());
+        let bounds = match self.min_score {
+            MinScore::PerTag => Bounds::Each(&thresholds[..count]),
+            MinScore::Fixed(min_score) => Bounds::Same(min_score),
+        };
+        selected.reserve(count);
+        let k = self.top_k.unwrap_or(count);
+        if k == 0 {
+            return;
+        }
         let order = |a: &usize, b: &usize| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b));
-        if let Some(k) = self.top_k {
-            if 0 < k && k < selected.len() {
-                selected.select_nth_unstable_by(k - 1, order);
+        let (mut units, mut values) = ([0; PORTION], [0.0; PORTION]);
+        // Once there are k candidates a later tag needs more than the worst of them: of equal ones the first goes before.
+        let mut above = f32::NEG_INFINITY;
+        // The first portions are small, so that there is a good bound early.
+        let (mut first, mut portion) = (0, if k < count { PORTION / 16 } else { PORTION });
+        while first < count {
+            let end = count.min(first + portion);
+            let list = ActiveUnits { units: &mut units, values: &mut values };
+            // Lengths fit, so there is no error.
+            let Ok(found) = kernels.list_reaching(&scores[first..end], bounds.slice(first..end), above, list) else { return };
+            selected.extend(units[..found].iter().map(|index| first + *index as usize));
+            if k < count && selected.len() >= k {
+                let (_, worst, _) = selected.select_nth_unstable_by(k - 1, order);
+                above = scores[*worst];
+                selected.truncate(k);
             }
-            selected.truncate(k);
+            first = end;
+            portion = PORTION.min(portion * 2);
         }
         selected.sort_unstable_by(order);
     }
 }
+
+/// Scores that are compared at once.
+const PORTION: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -91,5 +119,34 @@ mod tests {
         assert!(few.is_empty() && careful.abstains(2) && !careful.abstains(3));
         careful.select(&tags, &scores, 3, &mut few);
         assert_eq!(few, [2, 1]);
+    }
+
+    #[test]
+    fn the_best_are_those_that_a_full_sort_puts_first() {
+        for count in [1, 20, 100, 1500] {
+            let mut tags = Tags::from_names((0..count).map(|tag| tag.to_string())).unwrap();
+            // Few different scores, so that many are equal.
+            let word = |i: usize| crate::rng::Philox::new(5).block([i as u32, 0, 0, 0])[0];
+            let scores: Vec<f32> = (0..count).map(|i| if i == 7 { f32::NAN } else { (word(i) % 40) as f32 / 40.0 }).collect();
+            for tag in 0..count {
+                tags.set_threshold(tag, [0.0, 0.2, 0.8, f32::INFINITY][tag % 4]).unwrap();
+            }
+            for min_score in [MinScore::PerTag, MinScore::Fixed(0.0), MinScore::Fixed(0.5)] {
+                let reaches = |i: &usize| match min_score {
+                    MinScore::PerTag => scores[*i] >= tags[*i].threshold,
+                    MinScore::Fixed(bound) => scores[*i] >= bound,
+                };
+                let mut sorted: Vec<usize> = (0..count).filter(reaches).collect();
+                sorted.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+                for k in [1, 3, 40, 600, 5000] {
+                    let mut selected = Vec::new();
+                    Selection { min_score, top_k: Some(k), ..Selection::default() }.select(&tags, &scores, 1, &mut selected);
+                    assert_eq!(selected, sorted[..k.min(sorted.len())], "{k} of {count}");
+                }
+                let mut selected = Vec::new();
+                Selection { min_score, ..Selection::default() }.select(&tags, &scores, 1, &mut selected);
+                assert_eq!(selected, sorted);
+            }
+        }
     }
 }

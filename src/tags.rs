@@ -22,6 +22,8 @@ pub struct Tags {
     next_id: u32,
     /// Indices of the tags, ascending by name.
     by_name: Vec<usize>,
+    /// The tags' thresholds, side by side.
+    thresholds: Vec<f32>,
 }
 
 impl Tags {
@@ -68,7 +70,8 @@ impl Tags {
         if let Some(pair) = order.windows(2).find(|pair| tags[pair[0]].name == tags[pair[1]].name) {
             return Err(bad(&tags[pair[1]], TWICE));
         }
-        Ok(Tags { tags, next_id, by_name: order })
+        let thresholds = tags.iter().map(|tag| tag.threshold).collect();
+        Ok(Tags { tags, next_id, by_name: order, thresholds })
     }
 
     /// Adds a tag at the end, with the next free id and the default threshold; returns its id.
@@ -82,6 +85,7 @@ impl Tags {
         let limit = Error::TooLarge { what: "ids of tags", limit: u32::MAX.into() };
         self.next_id = self.next_id.checked_add(1).ok_or(limit)?;
         self.by_name.insert(place, self.tags.len());
+        self.thresholds.push(tag.threshold);
         self.tags.push(tag);
         Ok(self.next_id - 1)
     }
@@ -95,6 +99,7 @@ impl Tags {
         let tags = self.tags.len();
         let tag = self.tags.get_mut(index).ok_or(Error::Length { what: "tags", expected: index + 1, found: tags })?;
         tag.threshold = threshold;
+        self.thresholds[index] = threshold;
         Ok(())
     }
 
@@ -107,6 +112,12 @@ impl Tags {
     /// The tags in the order of the scores.
     pub fn iter(&self) -> std::slice::Iter<'_, Tag> {
         self.tags.iter()
+    }
+
+    /// Their thresholds.
+    #[must_use]
+    pub fn thresholds(&self) -> &[f32] {
+        &self.thresholds
     }
 
     /// The number of tags.

@@ -11,7 +11,9 @@ use crate::evaluate::scores;
 use crate::format::Model;
 use crate::metrics::for_each_column;
 use crate::neighbors::OutputRows;
+use crate::rules::{Others, Rule, Rules, Term};
 use crate::tagger::Tagger;
+use crate::tags::{Tag, Tags};
 
 /// How alike each two of some tags are, in [-1, 1].
 #[derive(Clone, Debug, PartialEq)]
@@ -116,6 +118,23 @@ impl Similarities {
     }
 }
 
+/// Rules that give the tags of each group a parent of their own, called `group/` and the name of the group's medoid. All other tags
+/// stay as they are, and all keep their ids.
+///
+/// # Errors
+/// As [`Rules::new`], for instance if a tag has that name already.
+pub fn propose(similarities: &Similarities, groups: &[Vec<usize>], tags: &Tags) -> Result<Rules> {
+    let rule = |tag: &Tag| Rule { name: tag.name.clone(), id: Some(tag.id), ..Rule::default() };
+    let mut rules: Vec<Rule> = tags.iter().map(rule).collect();
+    for group in groups {
+        let Some(medoid) = similarities.medoid(group) else { continue };
+        let parent = format!("group/{}", tags[medoid].name);
+        group.iter().for_each(|&tag| rules[tag].parents.push(Term::from(parent.as_str())));
+        rules.push(Rule { name: parent, ..Rule::default() });
+    }
+    Rules::new("taxonomy", rules, Others::Keep, tags.next_id())
+}
+
 impl Dendrogram {
     /// The merges, the most alike first: one less than there are tags.
     #[must_use]
@@ -195,6 +214,31 @@ mod tests {
         let tree = "-0.500\n├ c\n└ 0.200\n  ├ 0.900\n  │ ├ a\n  │ └ d\n  └ 0.800\n    ├ b\n    └ e\n";
         assert_eq!(dendrogram.tree(|tag| ["a", "b", "c", "d", "e"][tag].to_owned()), tree);
         assert_eq!((similarities.get(4, 1), similarities.medoid(&[1, 2, 4])), (0.8, Some(1)));
+    }
+
+    #[test]
+    fn groups_become_parents() {
+        let similarities = similarities();
+        let mut tags = Tags::from_names(["a", "b", "c", "d"]).unwrap();
+        tags.push("e").unwrap();
+        let rules = propose(&similarities, &similarities.cluster().groups(0.5), &tags).unwrap();
+        let told: Vec<_> = rules
+            .rules()
+            .iter()
+            .map(|rule| (&rule.name[..], rule.id, rule.parents.iter().map(|parent| &parent.name[..]).collect::<Vec<_>>()))
+            .collect();
+        let expected = [
+            ("a", Some(0), vec!["group/a"]),
+            ("b", Some(1), vec!["group/b"]),
+            ("c", Some(2), vec![]),
+            ("d", Some(3), vec!["group/a"]),
+            ("e", Some(4), vec!["group/b"]),
+            ("group/a", Some(5), vec![]),
+            ("group/b", Some(6), vec![]),
+        ];
+        assert_eq!(told, expected);
+        let taken = Tags::from_names(["a", "b", "c", "d", "group/a"]).unwrap();
+        assert!(matches!(propose(&similarities, &[vec![0, 3]], &taken), Err(Error::Rules { .. })));
     }
 
     #[test]

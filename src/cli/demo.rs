@@ -13,6 +13,7 @@ use tagomatic::train::TrainConfig;
 use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::{Error, Model};
 
+use super::course::Course;
 use super::eval::{self, Measures};
 use super::failure::{Failure, Result};
 use super::load::ReadCounts;
@@ -82,7 +83,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     items(TRAIN).try_for_each(|item| corpus.push(&item?))?;
     let set = TrainingSet::new(corpus, MIN_COUNT)?;
     let validation = Validation::Split { fraction: VALID_FRACTION, refit: true };
-    let training = training::train(session, &set, config, validation)?;
+    let training = training::train(session, &set, config, validation, &Course::default())?;
     training.model().save(&file).map_err(Failure::saving)?;
     let trained = training.document(&set, ReadCounts::default(), None);
 

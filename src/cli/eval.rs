@@ -1,13 +1,14 @@
 //! `eval`: measures of a model on tagged items.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tagomatic::data::Counts;
 use tagomatic::evaluate::{Evaluated, evaluate};
+use tagomatic::report::{self, About, Report};
 use tagomatic::{Tagger, Tags};
 
-use super::failure::Result;
+use super::failure::{Failure, Result};
 use super::load::{Encoded, ReadCounts, Reading};
 use super::{Session, load, output};
 
@@ -18,6 +19,12 @@ pub(super) struct Arguments {
     /// Tagged items
     #[arg(required = true)]
     file: Vec<PathBuf>,
+    /// Rules that make tags out of the tags and keywords of the items, those that the model was trained with
+    #[arg(long = "tags", value_name = "RULES.toml")]
+    rules: Option<PathBuf>,
+    /// A page of HTML with curves, mistakes and a table of the tags, in one file
+    #[arg(long, value_name = "R.html")]
+    report: Option<PathBuf>,
     #[command(flatten)]
     reading: Reading,
 }
@@ -78,17 +85,50 @@ struct Document<'a> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let model = load::model(&arguments.model)?;
-    let encoded = load::encode(&arguments.file, arguments.reading, |keyword| model.vocabulary().get(keyword), model.tags())?;
+    let Arguments { model, file, rules, report: page, reading } = arguments;
+    let page_to_stdout = page.as_deref() == Some(Path::new("-"));
+    if let Some(page) = page.as_ref().filter(|_| !page_to_stdout) {
+        load::check_apart("--report", page, file.iter().chain(rules).chain([model]))?;
+        report::check_save(page).map_err(Failure::saving)?;
+    }
+    let model = load::model(model)?;
+    let rules = rules.as_deref().map(load::rules).transpose()?;
+    let keyword = |keyword: &str| model.vocabulary().get(keyword);
+    let encoded = load::encode(file, *reading, rules.as_ref(), keyword, model.tags())?;
     let skipped = Skipped::of(&encoded);
     let tagger = session.tagger(model)?;
-    let evaluated = measure(session, &tagger, &encoded)?;
+    let (evaluated, html) = match page {
+        Some(_) => examine(session, &tagger, &encoded, arguments).map(|(evaluated, html)| (evaluated, Some(html)))?,
+        None => (measure(session, &tagger, &encoded)?, None),
+    };
     let measures = Measures::new(&evaluated, tagger.tags());
-    output::print(if session.json {
+    let results = if session.json {
         output::json(&Document { measures, skipped })?
     } else {
         format!("{}{}\n{}", measures.summary(), output::list(&skipped.rows()), measures.table())
-    })
+    };
+    match (html, page) {
+        (Some(html), _) if page_to_stdout => {
+            output::print(html)?;
+            output::print_aside(&results);
+            return Ok(());
+        }
+        (Some(html), Some(page)) => report::save(&html, page).map_err(Failure::saving)?,
+        _ => (),
+    }
+    output::print(results)
+}
+
+/// Measures, and a page about them.
+fn examine(session: &Session, tagger: &Tagger, encoded: &Encoded, arguments: &Arguments) -> Result<(Evaluated, String)> {
+    let propensities = Counts::of_model(tagger.model())?.and_then(|counts| counts.propensities());
+    let report = Report::new(tagger, &encoded.dataset, propensities.as_ref(), session.pool.as_deref())?;
+    let name = |path: &PathBuf| path.file_name().map_or_else(|| "-".to_owned(), |name| name.to_string_lossy().into_owned());
+    let item = |sample: usize| encoded.ids[sample].clone().unwrap_or_else(|| format!("item {}", sample + 1));
+    let files: Vec<String> = arguments.file.iter().map(name).collect();
+    let about = About { model: &name(&arguments.model), data: &files.join(", "), sample: &item };
+    let page = report.html(tagger, &about)?;
+    Ok((report.evaluated, page))
 }
 
 /// Measures with the propensities of the model's training data, if it remembers them.
@@ -125,10 +165,10 @@ impl<'a> Measures<'a> {
             macro_ap: evaluation.macro_ap.value,
             brier: summary.brier,
             ece: summary.ece,
-            zeros: evaluated.zeros,
-            mean_activity: evaluated.mean_activity,
-            dead_units: evaluated.dead_units,
-            always_on_units: evaluated.always_on_units,
+            zeros: evaluated.hidden.zeros,
+            mean_activity: evaluated.hidden.mean,
+            dead_units: evaluated.hidden.dead_units,
+            always_on_units: evaluated.hidden.always_on_units,
             tags: tags.iter().zip(&evaluation.tags).map(tag).collect(),
         }
     }

@@ -64,7 +64,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
             "--out: expected a file, found -: a NumPy file starts with its number of rows, which is known at the end";
         return Err(Failure::Usage(expected.to_owned()));
     }
-    load::check_apart(out, file.iter().chain([model]))?;
+    load::check_apart("--out", out, file.iter().chain([model]))?;
     let tagger = session.tagger(load::model(model)?)?;
     let mut items = Items::new(file, *reading)?;
     let (rows, columns) = match kind {

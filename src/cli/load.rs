@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 use tagomatic::data::{Corpus, Dataset, Encoder, EncoderStats, Format, Item, MAX_LINE, Reader, input};
+use tagomatic::rules::{Labeller, Rules, Withhold};
 use tagomatic::{Error, Model, Tags};
 
 use super::failure::{Failure, Result};
@@ -75,6 +76,7 @@ pub(super) struct Items<'a> {
     reader: Option<Reader<Box<dyn BufRead + Send>>>,
     format: Format,
     reading: Reading,
+    labeller: Option<Labeller<'a>>,
     counts: ReadCounts,
 }
 
@@ -97,7 +99,14 @@ impl ReadCounts {
 impl<'a> Items<'a> {
     pub(super) fn new(files: &'a [PathBuf], reading: Reading) -> Result<Self> {
         let format = reading.format()?;
-        Ok(Items { files: files.iter(), reader: None, format, reading, counts: ReadCounts::default() })
+        let counts = ReadCounts::default();
+        Ok(Items { files: files.iter(), reader: None, format, reading, labeller: None, counts })
+    }
+
+    /// The same items, tagged by rules.
+    pub(super) fn labelled(mut self, rules: &'a Rules, withhold: Withhold) -> Self {
+        self.labeller = Some(Labeller::new(rules, withhold));
+        self
     }
 
     /// What was passed over so far.
@@ -141,17 +150,26 @@ impl Iterator for Items<'_> {
                     self.reader = None;
                 }
                 Some(Err(error @ Error::Data { .. })) if self.reading.on_error == OnError::Skip => self.skip(&error),
-                Some(result) => return Some(result),
+                Some(mut result) => {
+                    if let (Ok(item), Some(labeller)) = (&mut result, &mut self.labeller) {
+                        labeller.label(item);
+                    }
+                    return Some(result);
+                }
             }
         }
     }
 }
 
-/// All items of `items`, and what was passed over.
-pub(super) fn corpus(mut items: Items<'_>) -> Result<(Corpus, ReadCounts)> {
-    let mut corpus = Corpus::new();
+/// All items of `items`, in memory or in files of the folder `cache`, and what was passed over. Fails if they are tagged by rules that
+/// do not fit them.
+pub(super) fn corpus(mut items: Items<'_>, cache: Option<&Path>) -> Result<(Corpus, ReadCounts)> {
+    let mut corpus = cache.map_or_else(|| Ok(Corpus::new()), Corpus::in_files)?;
     for item in &mut items {
         corpus.push(&item?)?;
+    }
+    if let Some(labeller) = &items.labeller {
+        labeller.check_used()?;
     }
     Ok((corpus, items.counts()))
 }
@@ -159,18 +177,25 @@ pub(super) fn corpus(mut items: Items<'_>) -> Result<(Corpus, ReadCounts)> {
 /// Items in the ids of a model, with what was left out.
 pub(super) struct Encoded {
     pub(super) dataset: Dataset,
+    /// Of each item its id, if it has one.
+    pub(super) ids: Vec<Option<String>>,
     pub(super) stats: EncoderStats,
     pub(super) read: ReadCounts,
 }
 
-/// Reads `files`, which must hold an item at least.
+/// Reads `files`, which must hold an item at least; their items are tagged by the rules, if there are some.
 pub(super) fn encode(
     files: &[PathBuf],
     reading: Reading,
+    rules: Option<&Rules>,
     keyword: impl Fn(&str) -> Option<u32>,
     tags: &Tags,
 ) -> Result<Encoded> {
     let mut items = Items::new(files, reading)?;
+    if let Some(rules) = rules {
+        // Models without a keyword do not know it, and those that have it need it.
+        items = items.labelled(rules, Withhold::FromTag);
+    }
     let encoded = encode_items(&mut items, keyword, tags)?;
     if encoded.dataset.is_empty() {
         let cure = "give at least one, each on a line";
@@ -187,20 +212,30 @@ pub(super) fn encode_items(
 ) -> Result<Encoded> {
     let tag = |name: &str| tags.get(name).and_then(|index| u32::try_from(index).ok());
     let mut encoder = Encoder::new(keyword, tag);
+    let mut ids = Vec::new();
     for item in items {
-        encoder.push(&item?)?;
+        let item = item?;
+        encoder.push(&item)?;
+        ids.push(item.id);
     }
     let (dataset, stats) = encoder.finish();
-    Ok(Encoded { dataset, stats, read: ReadCounts::default() })
+    Ok(Encoded { dataset, ids, stats, read: ReadCounts::default() })
 }
 
-/// Fails if a file to read is the one to write: it would be gone.
-pub(super) fn check_apart(out: &Path, inputs: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<()> {
+/// Reads tag rules.
+pub(super) fn rules(path: &Path) -> Result<Rules> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|source| Error::Io { path: path.to_owned(), doing: "read the rules", source })?;
+    Ok(Rules::parse(&text, &path.display().to_string())?)
+}
+
+/// Fails if a file to read is the one to write, the argument of `option`: it would be gone.
+pub(super) fn check_apart(option: &str, out: &Path, inputs: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<()> {
     let Ok(out) = out.canonicalize() else { return Ok(()) };
     match inputs.into_iter().find(|input| input.as_ref().canonicalize().is_ok_and(|input| input == out)) {
         Some(input) => {
             let input = input.as_ref().display();
-            Err(Failure::Usage(format!("--out: expected a file of its own, found {input}, which is to be read too")))
+            Err(Failure::Usage(format!("{option}: expected a file of its own, found {input}, which is to be read too")))
         }
         None => Ok(()),
     }

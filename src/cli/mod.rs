@@ -1,7 +1,10 @@
 //! The command line: arguments, dispatch and exit status. What the commands do is the library's; here it is put into words.
 
+mod bench;
 mod check;
 mod config;
+mod convert;
+mod course;
 mod demo;
 mod eval;
 mod explain;
@@ -11,6 +14,7 @@ mod info;
 mod load;
 mod output;
 mod progress;
+mod search;
 mod tag;
 mod tags;
 mod train;
@@ -76,10 +80,14 @@ enum Command {
     Features(features::Arguments),
     /// Look at the tags of a model
     Tags(tags::Arguments),
+    /// Round a model's weights to a narrower type, or prune what changes no score
+    Convert(convert::Arguments),
     /// Show what a model file holds
     Info(info::Arguments),
     /// Check every byte of a model file
     Verify(verify::Arguments),
+    /// Measures latency and throughput on this machine
+    Bench(bench::Arguments),
     /// Look for faults, duplicates and leaks in data, and split them
     Check(check::Arguments),
 }
@@ -125,8 +133,10 @@ fn run(arguments: &Arguments) -> Result<()> {
         Command::Explain(arguments) => explain::run(&session, arguments),
         Command::Features(arguments) => features::run(&session, arguments),
         Command::Tags(arguments) => tags::run(&session, arguments),
+        Command::Convert(arguments) => convert::run(&session, arguments),
         Command::Info(arguments) => info::run(&session, arguments),
         Command::Verify(arguments) => verify::run(&session, arguments),
+        Command::Bench(arguments) => bench::run(&session, arguments),
         Command::Check(arguments) => check::run(&session, arguments),
     }
 }

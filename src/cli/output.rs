@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 use tagomatic::Tagger;
@@ -27,9 +27,28 @@ pub(super) fn json(document: &impl Serialize) -> Result<String> {
         .map_err(|error| Failure::Work(format!("cannot write JSON: {error}")))
 }
 
+/// Whether messages are seen on a terminal as they come.
+pub(super) fn is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
 /// A message for people. If nobody can read it, nothing can be done about it.
 pub(super) fn message(text: impl Display) {
     let _ = writeln!(io::stderr(), "tagomatic: {text}");
+}
+
+/// Values as a row of bars, at most 60: of longer rows a part is shown, evenly spaced, the first and the last value among it.
+pub(super) fn sparkline(values: &[f64]) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    const WIDTH: usize = 60;
+    let (low, high) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(*x), high.max(*x)));
+    let bar = |value: f64| {
+        let height = if high > low { (value - low) / (high - low) } else { 0.0 };
+        BARS[((height * BARS.len() as f64) as usize).min(BARS.len() - 1)]
+    };
+    let width = values.len().min(WIDTH);
+    let place = |column: usize| if width > 1 { column * (values.len() - 1) / (width - 1) } else { 0 };
+    (0..width).map(|column| bar(values[place(column)])).collect()
 }
 
 /// Lines with a name and a value each, the values in a column.
@@ -117,6 +136,12 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
+/// The types of a model's weights.
+pub(super) fn weights(model: &tagomatic::Model) -> String {
+    let [first, output] = [model.weights().w1, model.weights().w2].map(|matrix| matrix.weight_type());
+    if first == output { first.to_string() } else { format!("{first} (first layer), {output} (output layer)") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +151,14 @@ mod tests {
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([9_999, 12_300, 2_540_000].map(size), ["9,999 bytes", "12 kB", "2.5 MB"]);
         assert_eq!((measure(None), measure(Some(0.12345))), ("-".to_owned(), "0.1235".to_owned()));
+    }
+
+    #[test]
+    fn rows_of_bars() {
+        assert_eq!(sparkline(&[0.0, 0.5, 1.0]), "▁▅█");
+        assert_eq!((sparkline(&[]), sparkline(&[2.0, 2.0])), (String::new(), "▁▁".to_owned()));
+        let long: Vec<f64> = (0..1000).map(f64::from).collect();
+        assert_eq!((sparkline(&long).chars().count(), sparkline(&long).chars().last()), (60, Some('█')));
     }
 
     #[test]

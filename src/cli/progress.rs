@@ -1,89 +1,142 @@
-//! How far a training is: a bar on a terminal, else a line an epoch.
+//! How far a training is: a bar on a terminal, and nothing elsewhere.
 
 use std::io::{self, IsTerminal};
+use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tagomatic::metrics::Metric;
-use tagomatic::train::Event;
 use tagomatic::train::recipe::Phase;
+use tagomatic::train::{Event, TagDone};
 
 use super::output;
 
 /// What is shown of a training.
-#[derive(Default)]
 pub(super) struct Progress {
-    phase: Option<Phase>,
-    /// Absent before the first mini-batch, and where standard error is no terminal.
-    bar: Option<ProgressBar>,
-    /// The best epoch so far, in words.
-    best: String,
+    metric: Metric,
+    bar: Option<Bar>,
+}
+
+/// What is shown of the training of a bank: a bar on a terminal, and nothing elsewhere.
+pub(super) struct TagProgress {
+    metric: Metric,
+    bar: ProgressBar,
+}
+
+impl TagProgress {
+    /// Of `tags` tags.
+    pub(super) fn new(tags: usize, metric: Metric) -> Self {
+        let target = if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(tags as u64), target);
+        // Without colours, as NO_COLOR asks.
+        let style = ProgressStyle::with_template("[{bar:30}] {pos}/{len} tags{msg}, at most {eta} left");
+        TagProgress {
+            metric,
+            bar: bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")),
+        }
+    }
+
+    /// Shows that a tag is done.
+    pub(super) fn show(&self, done: TagDone<'_>) {
+        let fit = &done.report.fit;
+        let best = fit.epochs.iter().find(|epoch| epoch.epoch == fit.best_epoch);
+        let score = best.and_then(|best| best.valid?.get(self.metric));
+        let score = score.map_or_else(String::new, |score| format!(", validation {} {score:.4}", self.metric));
+        self.bar.set_message(format!(", {}: {} epochs{score}", output::plain(done.tag), fit.epochs.len()));
+        self.bar.inc(1);
+    }
+}
+
+impl Drop for TagProgress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// The bar of a phase.
+struct Bar {
+    phase: Phase,
+    bar: ProgressBar,
+    /// When the phase began or was gone on with, and the samples that were done.
+    start: (Instant, u64),
+    /// Measures of the last epoch and the best one, in words.
+    measures: String,
 }
 
 impl Progress {
+    pub(super) fn new(metric: Metric) -> Self {
+        Progress { metric, bar: None }
+    }
+
     /// Shows what happened in a phase.
     pub(super) fn show(&mut self, phase: Phase, event: Event<'_>) {
-        let (what, epochs) = match phase {
-            Phase::Fit { epochs } => ("", epochs),
-            Phase::Refit { epochs } => ("all items, ", epochs),
-        };
+        let is_terminal = io::stderr().is_terminal();
         match event {
-            Event::Batch { epoch, done, samples, log_loss, .. } => {
-                if self.phase != Some(phase) {
-                    *self = Progress { phase: Some(phase), bar: bar(epochs, samples), best: String::new() };
-                }
-                if let Some(bar) = &self.bar {
-                    bar.set_message(format!("{what}epoch {epoch}/{epochs}: log-loss {log_loss:.4}{}", self.best));
-                    bar.set_position((u64::from(epoch) - 1) * samples as u64 + done as u64);
-                }
+            Event::Batch { epoch, done, samples, log_loss, .. } if is_terminal => {
+                let (what, epochs) = match phase {
+                    Phase::Pretrain { epochs } => ("autoencoder, ", epochs),
+                    Phase::Fit { epochs } => ("", epochs),
+                    Phase::Refit { epochs } => ("all items, ", epochs),
+                };
+                let all = u64::from(epochs) * samples as u64;
+                let done = (u64::from(epoch) - 1) * samples as u64 + done as u64;
+                let bar = match &mut self.bar {
+                    Some(bar) if bar.phase == phase => bar,
+                    bar => bar.insert(Bar::new(phase, all, done)),
+                };
+                let rate = bar.rate(done);
+                let left = HumanDuration(std::time::Duration::from_secs_f64((all - done) as f64 / rate.max(1.0)));
+                bar.bar.set_message(format!(
+                    "{what}epoch {epoch}/{epochs}: log-loss {log_loss:.4}{}, {} items/s, at most {left:#} left",
+                    bar.measures,
+                    output::count(rate as u64)
+                ));
+                bar.bar.set_position(done);
             }
+            Event::Batch { .. } => {}
             Event::Epoch(report) => {
-                let ap = report.valid.as_ref().map(|valid| output::measure(valid.get(Metric::MacroAp)));
-                if let (Some(ap), true) = (&ap, report.best) {
-                    self.best = format!(", best validation macro-AP {ap} in epoch {}", report.epoch);
+                let hidden = &report.hidden;
+                if let Some(bar) = &mut self.bar {
+                    let score = report.valid.as_ref().map_or_else(String::new, |valid| {
+                        let best = if report.best { " (best)" } else { "" };
+                        format!(", {} {}{best}", self.metric, output::measure(valid.get(self.metric)))
+                    });
+                    let zeros = hidden.zeros.map_or_else(String::new, |zeros| format!(", {:.0} % zeros", zeros * 100.0));
+                    bar.measures = score + &zeros;
                 }
-                let hidden = report.valid.as_ref().and_then(|valid| valid.zeros);
-                let hidden = hidden.map_or_else(String::new, |zeros| format!(", {:.0} % of units zero", zeros * 100.0));
-                let penalty = if report.penalty > 0.0 { format!(", penalty {:.4}", report.penalty) } else { String::new() };
-                if let Some(valid) = report.valid.as_ref().filter(|valid| valid.units > 0 && valid.dead_units == valid.units) {
+                if hidden.units > 0 && hidden.dead_units == hidden.units {
                     let warning = format!(
-                        "warning: all {} hidden units are zero for every validation item, so nothing is learnt; lower the threshold \
+                        "warning: all {} hidden units are zero for every item looked at, so nothing is learnt; lower the threshold \
                          of the units or the weight of the penalty, or raise --initial-scale",
-                        valid.units
+                        hidden.units
                     );
                     match &self.bar {
-                        Some(bar) => bar.println(warning),
+                        Some(bar) => bar.bar.println(warning),
                         None => output::message(format_args!("{warning}")),
                     }
-                }
-                if self.bar.is_none() {
-                    let ap = ap.map(|ap| format!(", validation macro-AP {ap}{}", if report.best { " (best)" } else { "" }));
-                    output::message(format_args!(
-                        "{what}epoch {}/{epochs}: log-loss {:.4}{penalty}{}{hidden}",
-                        report.epoch,
-                        report.log_loss,
-                        ap.unwrap_or_default()
-                    ));
                 }
             }
         }
     }
 }
 
-/// A bar for `epochs` epochs of `samples` samples, on a terminal.
-fn bar(epochs: u32, samples: usize) -> Option<ProgressBar> {
-    io::stderr().is_terminal().then(|| {
-        let all = u64::from(epochs) * samples as u64;
+impl Bar {
+    fn new(phase: Phase, all: u64, done: u64) -> Self {
         let bar = ProgressBar::with_draw_target(Some(all), ProgressDrawTarget::stderr());
         // Without colours, as NO_COLOR asks.
-        let style = ProgressStyle::with_template("[{bar:30}] {msg}");
-        bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
-    })
+        let style = ProgressStyle::with_template("[{bar:20}] {msg}");
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ");
+        Bar { phase, bar: bar.with_style(style), start: (Instant::now(), done), measures: String::new() }
+    }
+
+    /// Items a second since the start.
+    fn rate(&self, done: u64) -> f64 {
+        let (start, before) = self.start;
+        (done - before) as f64 / start.elapsed().as_secs_f64().max(1e-9)
+    }
 }
 
-impl Drop for Progress {
+impl Drop for Bar {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.bar.finish_and_clear();
     }
 }

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 use tagomatic::data::Item;
+use tagomatic::hierarchy::Hierarchy;
 use tagomatic::selection::{MinScore, Selection};
 use tagomatic::{Scratch, Tagger};
 
-use super::failure::Result;
+use super::failure::{Failure, Result};
 use super::load::{Items, Reading};
 use super::{Session, load, output};
 
@@ -38,6 +39,9 @@ pub(super) struct Arguments {
     /// No tags for an item of which the model knows fewer different keywords
     #[arg(long, value_name = "N", default_value_t = 0)]
     min_known: u32,
+    /// Raise the score of each parent to those of its children, by the rules that the model was trained with
+    #[arg(long)]
+    consistent: bool,
     #[command(flatten)]
     reading: Reading,
 }
@@ -82,6 +86,7 @@ pub(super) struct Given<'a> {
 pub(super) struct Worker<'a> {
     tagger: &'a Tagger,
     selection: Selection,
+    hierarchy: Option<&'a Hierarchy>,
     scratch: Scratch,
     scores: Vec<f32>,
     selected: Vec<usize>,
@@ -90,7 +95,7 @@ pub(super) struct Worker<'a> {
 impl<'a> Worker<'a> {
     pub(super) fn new(tagger: &'a Tagger, selection: Selection) -> Self {
         let scores = vec![0.0; tagger.tags().len()];
-        Worker { tagger, selection, scratch: tagger.scratch(), scores, selected: Vec::new() }
+        Worker { tagger, selection, hierarchy: None, scratch: tagger.scratch(), scores, selected: Vec::new() }
     }
 
     pub(super) fn tag<'i: 'o, 'o>(&mut self, item: &'i Item) -> Result<Tagged<'o>>
@@ -104,6 +109,9 @@ impl<'a> Worker<'a> {
                 unknown.push(keyword);
             }
         })?;
+        if let Some(hierarchy) = self.hierarchy {
+            hierarchy.raise(&mut self.scores);
+        }
         let tags = self.tagger.tags();
         self.selection.select(tags, &self.scores, counts.known, &mut self.selected);
         let given = |&tag: &usize| Given { tag: &tags[tag].name, score: self.scores[tag] };
@@ -127,7 +135,8 @@ impl Tagged<'_> {
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let tagger = session.tagger(load::model(&arguments.model)?)?;
-    let stream = Stream { session, tagger: &tagger, selection: arguments.selection() };
+    let hierarchy = arguments.consistent.then(|| hierarchy(&tagger)).transpose()?;
+    let stream = Stream { session, tagger: &tagger, selection: arguments.selection(), hierarchy: hierarchy.as_ref() };
     let stdin = [PathBuf::from("-")];
     let files = if arguments.file.is_empty() { &stdin[..] } else { &arguments.file };
     // Who types items wants each one's tags at once.
@@ -159,16 +168,26 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     }
 }
 
+fn hierarchy(tagger: &Tagger) -> Result<Hierarchy> {
+    let hierarchy = Hierarchy::of_model(tagger.model())?;
+    if hierarchy.is_empty() {
+        let problem = "--consistent: expected a model whose tags have parents, found one without (train it with --tags)";
+        return Err(Failure::Usage(problem.to_owned()));
+    }
+    Ok(hierarchy)
+}
+
 struct Stream<'a> {
     session: &'a Session,
     tagger: &'a Tagger,
     selection: Selection,
+    hierarchy: Option<&'a Hierarchy>,
 }
 
 impl Stream<'_> {
     /// The lines for `items`, the first of which is number `first` of the stream, counted from 0.
     fn lines(&self, first: u64, items: &[Item]) -> Result<Vec<u8>> {
-        let worker = || Worker::new(self.tagger, self.selection);
+        let worker = || Worker { hierarchy: self.hierarchy, ..Worker::new(self.tagger, self.selection) };
         let part = |worker: &mut Worker<'_>, (n, items): (usize, &[Item])| {
             let mut lines = String::new();
             for (number, item) in (first + (n * GRAIN) as u64 + 1..).zip(items) {

@@ -1,6 +1,7 @@
 //! `train`: tagged items become a model.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use tagomatic::Model;
@@ -8,14 +9,18 @@ use tagomatic::kernels::LossKind;
 use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::metrics::Metric;
 use tagomatic::network::Activation;
+use tagomatic::rules::Withhold;
 use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::train::{
-    Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Penalty, PenaltyKind, Rowwise, TrainConfig,
+    Anchor, AnchorKind, Autoencoder, Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, Objective, OptimizerKind,
+    Penalty, PenaltyKind, Pretrain, Rowwise, TrainConfig,
 };
+use tagomatic::weights::WeightType;
 
+use super::course::Course;
 use super::failure::{Failure, Result};
 use super::load::{Items, Reading};
-use super::{Session, load, output, training};
+use super::{Session, load, output, search, training};
 
 /// The share of items to validate on, and the number of items that a keyword needs, unless told otherwise.
 pub(super) const VALID_FRACTION: f64 = 0.1;
@@ -33,6 +38,13 @@ pub(super) struct Arguments {
     /// Items to validate on, which decide when training stops and which epoch is kept
     #[arg(long, value_name = "FILE", conflicts_with = "valid_fraction")]
     valid: Option<PathBuf>,
+    /// Rules that make tags out of the tags and keywords of the items, of those in --valid too
+    #[arg(long, value_name = "RULES.toml")]
+    tags: Option<PathBuf>,
+    /// Of --objective per-tag: only the nets of these tags, apart by commas; `tags merge` makes one bank of several, with the same bytes
+    /// as if all had been trained together
+    #[arg(long, value_name = "TAG,...", value_delimiter = ',')]
+    only: Vec<String>,
     /// The share of DATA to validate on instead; 0 for none, then the last epoch is kept
     #[arg(long, value_name = "X", default_value_t = VALID_FRACTION, value_parser = fraction)]
     valid_fraction: f64,
@@ -43,13 +55,28 @@ pub(super) struct Arguments {
     /// Leave out keywords that fewer items have
     #[arg(long, value_name = "N", default_value_t = MIN_COUNT)]
     min_count: u64,
+    /// Round the trained weights to this type; measures are those before
+    #[arg(long, value_name = "f32|f16|bf16|i8", default_value_t = WeightType::F32)]
+    weights: WeightType,
     #[command(flatten)]
     reading: Reading,
     /// Options in TOML, by their names below, as in: lr = 0.1; what is typed wins
     #[arg(long, value_name = "C.toml")]
     config: Option<PathBuf>,
+    /// Go on from this model: its weights, keywords and tags are kept, new ones are added. It must not be changed in place meanwhile
+    #[arg(long, value_name = "M.tagm", conflicts_with = "tags")]
+    init: Option<PathBuf>,
+    /// Keep items in files in this folder, not in memory: for data that are larger. The files have no names and go with the program
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Try N configurations first, drawn from sensible values of the options that are at their default, and
+    /// train the best
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    search: Option<u32>,
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    course: Course,
 }
 
 /// The command's name.
@@ -65,17 +92,52 @@ pub(super) fn options() -> clap::Command {
     Options::augment_args(clap::Command::new(NAME).no_binary_name(true).disable_help_flag(true))
 }
 
+/// [`TrainConfig::per_tag`] in words: what options are by default for a bank.
+mod per_tag {
+    pub(super) const HIDDEN: &str = "32";
+    pub(super) const EPOCHS: &str = "80";
+    pub(super) const LR: &str = "0.1";
+    pub(super) const DROPOUT_IN: &str = "0.2";
+    pub(super) const DROPOUT_HIDDEN: &str = "0.5";
+    pub(super) const NEGATIVES: &str = "20";
+    pub(super) const METRIC: &str = "log_loss";
+    pub(super) const INITIAL_SCALE: &str = "0.05";
+    pub(super) const INITIAL_SQUARE: &str = "1";
+}
+
 /// The options that change what is learnt from given items.
 #[derive(Args)]
 struct Options {
+    /// What is learnt: tagger, one net that all tags share; per-tag, a bank with a small net for each; anchor, vectors of keywords and
+    /// tags whose products are the logits
+    #[arg(long, value_name = "NAME", default_value = "tagger", value_parser = ["tagger", "per-tag", "anchor"])]
+    objective: String,
+    /// What the anchor of an item is: the sum or mean of its keywords' vectors, or hidden units on their sum
+    #[arg(long, value_name = "NAME", default_value_t = Anchor::default().kind)]
+    anchor: AnchorKind,
+    /// Train an autoencoder of the keywords first, for so many epochs; the tagger begins with its first layer
+    #[arg(long, value_name = "EPOCHS", default_value_t = 0)]
+    pretrain: u32,
+    /// The autoencoder's output weights: tied to those of its first layer, or untied
+    #[arg(long, value_name = "tied|untied", default_value = "untied", value_parser = ["tied", "untied"])]
+    decoder: String,
+    /// Keywords that an item lacks and the autoencoder is told so of: all, or so many, drawn anew in each step
+    #[arg(long, value_name = "all|N", default_value = "20", value_parser = decoder_negatives)]
+    decoder_negatives: DecoderNegatives,
     /// Hidden units
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().hidden)]
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().hidden, default_value_if("objective", "per-tag", per_tag::HIDDEN))]
     hidden: usize,
+    /// Networks to train from seeds SEED, SEED + 1 and so on, and to average on the logits: one network of N times the hidden units
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().average)]
+    average: u32,
     /// Nonlinearity of the hidden units: relu, leaky_relu[:slope], elu[:alpha], sigmoid, trec[:theta], tlin[:theta], identity
     #[arg(long, value_name = "NAME[:PARAM]", default_value_t = TrainConfig::default().activation)]
     activation: Activation,
+    /// Whether hidden units have biases
+    #[arg(long, value_name = "true|false", default_value_t = true, action = clap::ArgAction::Set)]
+    hidden_bias: bool,
     /// Epochs at most
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().epochs)]
+    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().epochs, default_value_if("objective", "per-tag", per_tag::EPOCHS))]
     epochs: u32,
     /// Items in a mini-batch
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().batch)]
@@ -84,7 +146,7 @@ struct Options {
     #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().optimizer)]
     optimizer: OptimizerKind,
     /// Learning rate
-    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().lr)]
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().lr, default_value_if("objective", "per-tag", per_tag::LR))]
     lr: f64,
     /// Fall of the learning rate: in step n it is LR / (1 + (n - 1) X)
     #[arg(long, value_name = "X", default_value_t = TrainConfig::default().lr_decay)]
@@ -120,10 +182,10 @@ struct Options {
     #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().reduction)]
     reduction: Reduction,
     /// Rate at which keywords are dropped
-    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().dropout_in)]
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().dropout_in, default_value_if("objective", "per-tag", per_tag::DROPOUT_IN))]
     dropout_in: f64,
     /// Rate at which hidden units are dropped
-    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().dropout_hidden)]
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().dropout_hidden, default_value_if("objective", "per-tag", per_tag::DROPOUT_HIDDEN))]
     dropout_hidden: f64,
     /// Penalty on hidden activity: l1, student_t, mean_square[:p], or with sigmoid units kl_mean:p, ce_mean:p, kl_elem:p
     #[arg(long, value_name = "KIND[:P]")]
@@ -131,23 +193,24 @@ struct Options {
     /// Weight of the penalty
     #[arg(long, value_name = "X")]
     penalty_weight: Option<f64>,
-    /// Items that each tag is told apart from: all, or so many for each item with the tag, drawn anew in each epoch
-    #[arg(long, value_name = "all|RATIO", default_value = "all", value_parser = negatives)]
+    /// Items that each tag is told apart from: all, or so many for each item with the tag, drawn anew in each epoch. Of the anchor
+    /// model: tags that each item lacks, all, or so many for each that it has, drawn anew in each step
+    #[arg(long, value_name = "all|RATIO", default_value = "all", default_value_if("objective", "per-tag", per_tag::NEGATIVES), value_parser = negatives)]
     negatives: Negatives,
     /// How scores are corrected for sampled negatives: offset, shift or importance
     #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().correction)]
     correction: Correction,
     /// The validation score: macro_ap, macro_auc, micro_f1, macro_f1, p_at_1, p_at_3, p_at_5, ndcg_at_5, log_loss, brier or ece
-    #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().metric)]
+    #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().metric, default_value_if("objective", "per-tag", per_tag::METRIC))]
     metric: Metric,
     /// Epochs without a better validation score before training stops; 0 to run all
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().patience)]
     patience: u32,
     /// Factor on the initial weights of the first layer
-    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().initial_scale)]
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().initial_scale, default_value_if("objective", "per-tag", per_tag::INITIAL_SCALE))]
     initial_scale: f64,
     /// Where AdaGrad's sums of squares start
-    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().initial_square)]
+    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().initial_square, default_value_if("objective", "per-tag", per_tag::INITIAL_SQUARE))]
     initial_square: f64,
     /// Seed of all that is random
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().seed)]
@@ -165,11 +228,32 @@ fn negatives(text: &str) -> Result<Negatives, String> {
     }
 }
 
+/// What `--decoder-negatives` says.
+#[derive(Clone, Copy)]
+struct DecoderNegatives(Option<usize>);
+
+fn decoder_negatives(text: &str) -> Result<DecoderNegatives, String> {
+    match text {
+        "all" => Ok(DecoderNegatives(None)),
+        _ => match text.parse() {
+            Ok(n) if n > 0 => Ok(DecoderNegatives(Some(n))),
+            _ => Err("expected \"all\" or a number, at least 1".to_owned()),
+        },
+    }
+}
+
 impl Options {
     fn config(&self) -> TrainConfig {
+        let DecoderNegatives(negatives) = self.decoder_negatives;
+        let autoencoder = Autoencoder { tied: self.decoder == "tied", negatives, ..Autoencoder::default() };
+        let anchor = Anchor { kind: self.anchor, ..Anchor::default() };
         TrainConfig {
+            objective: if self.objective == "anchor" { Objective::Anchor(anchor) } else { Objective::Tagger },
+            pretrain: (self.pretrain > 0).then_some(Pretrain { epochs: self.pretrain, autoencoder }),
             hidden: self.hidden,
+            average: self.average,
             activation: self.activation,
+            hidden_bias: self.hidden_bias,
             epochs: self.epochs,
             batch: self.batch,
             optimizer: self.optimizer,
@@ -200,36 +284,87 @@ impl Options {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { data, out, valid, reading, .. } = arguments;
+    let Arguments { data, out, valid, tags, reading, .. } = arguments;
     // What can be known to fail fails before the work.
     let Options { penalty, penalty_weight, .. } = arguments.options;
     if penalty.is_some() != penalty_weight.is_some() {
         return Err(Failure::Usage("--penalty, --penalty-weight: expected both, found one".to_owned()));
     }
-    let config = arguments.options.config();
+    let mut config = arguments.options.config();
+    let init = arguments.init.as_ref().map(|model| load::model(model)).transpose()?;
+    if let Some(model) = &init {
+        // What was not asked for is as in the model.
+        let (network, default) = (model.network(), TrainConfig::default());
+        if config.hidden == default.hidden {
+            config.hidden = network.shape.hidden();
+        }
+        if config.activation == default.activation {
+            config.activation = network.activation;
+        }
+    }
     config.validate()?;
+    let is_bank = arguments.options.objective == "per-tag";
+    if !is_bank && !arguments.only.is_empty() {
+        return Err(Failure::Usage("--only: expected --objective per-tag beside it".to_owned()));
+    }
+    if is_bank && arguments.course.is_of_one_network() {
+        let message = "--checkpoint, --resume, --curve: expected --objective tagger; of a bank, train some tags at a time (--only) and merge them";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let not_of_banks = [
+        ("--init", arguments.init.is_some()),
+        ("--cache", arguments.cache.is_some()),
+        ("--search", arguments.search.is_some()),
+    ];
+    if let Some((option, _)) = not_of_banks.iter().find(|(_, is_given)| is_bank && *is_given) {
+        return Err(Failure::Usage(format!("{option}: expected --objective tagger, found per-tag, which is not built for it")));
+    }
     let to_stdout = out == Path::new("-");
+    if let Some(curve) = arguments.course.curve() {
+        load::check_apart("--curve", curve, data.iter().chain(valid))?;
+    }
     if !to_stdout {
-        load::check_apart(out, data.iter().chain(valid))?;
+        load::check_apart("--out", out, data.iter().chain(valid).chain(tags))?;
         Model::check_save(out).map_err(Failure::saving)?;
     }
 
-    let (corpus, read) = load::corpus(Items::new(data, *reading)?)?;
-    let set = TrainingSet::new(corpus, arguments.min_count).map_err(|error| Failure::in_files(error, data))?;
+    let rules = tags.as_deref().map(load::rules).transpose()?;
+    let mut items = Items::new(data, *reading)?;
+    if let Some(rules) = &rules {
+        items = items.labelled(rules, if is_bank { Withhold::FromTag } else { Withhold::FromAll });
+    }
+    let (corpus, read) = load::corpus(items, arguments.cache.as_deref())?;
+    let set = match (&rules, init) {
+        (None, None) => TrainingSet::new(corpus, arguments.min_count),
+        (Some(rules), _) => TrainingSet::with_rules(corpus, arguments.min_count, rules),
+        (None, Some(model)) => TrainingSet::extending(Arc::new(model), corpus, arguments.min_count),
+    };
+    let set = set.map_err(|error| Failure::in_files(error, data))?;
     let keyword = |keyword: &str| set.vocabulary().get(keyword);
-    let encode = |file| load::encode(std::slice::from_ref(file), *reading, keyword, set.tags());
+    let encode = |file| load::encode(std::slice::from_ref(file), *reading, rules.as_ref(), keyword, set.tags());
     let valid = valid.as_ref().map(encode).transpose()?;
     let validation = match &valid {
         Some(valid) => Validation::On(&valid.dataset),
         None => Validation::Split { fraction: arguments.valid_fraction, refit: !arguments.no_refit },
     };
-    let training = training::train(session, &set, config, validation)?;
-    let document = training.document(&set, read, valid.as_ref());
+    let found = match arguments.search {
+        Some(trials) => Some(search::run(session, &set, &mut config, validation, trials)?),
+        None => None,
+    };
+    let training = if is_bank {
+        training::train_bank(session, &set, &config, validation, &wanted(&set, &arguments.only)?)?
+    } else {
+        training::train(session, &set, config, validation, &arguments.course)?
+    };
+    let training = training.with_weights(session, &set, arguments.weights)?;
+    let mut document = training.document(&set, read, valid.as_ref());
+    document.search = found;
 
     let results = if session.json {
         output::json(&document)?
     } else {
-        format!("{}\nsaved {}: {}\n", document.text(), out.display(), document.file())
+        let found = document.search.as_ref().map(search::Search::text).unwrap_or_default();
+        format!("{found}{}\nsaved {}: {}\n", document.text(), out.display(), document.file())
     };
     if to_stdout {
         output::print(training.model().bytes())?;
@@ -238,6 +373,15 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     }
     training.model().save(out).map_err(Failure::saving)?;
     output::print(results)
+}
+
+/// The indices of the tags called `only`, or of all.
+fn wanted(set: &TrainingSet, only: &[String]) -> Result<Vec<usize>> {
+    let index = |name: &String| {
+        let unknown = || Failure::Usage(format!("--only: expected tags of the data, found {name:?}"));
+        set.tags().get(name).ok_or_else(unknown)
+    };
+    if only.is_empty() { Ok((0..set.tags().len()).collect()) } else { only.iter().map(index).collect() }
 }
 
 #[cfg(test)]
@@ -255,5 +399,7 @@ mod tests {
     fn defaults_are_those_of_the_library() {
         let program = Program::parse_from(["train", "data", "--out", "m.tagm"]);
         assert_eq!(program.arguments.options.config(), TrainConfig::default());
+        let program = Program::parse_from(["train", "data", "--out", "m.tagm", "--objective", "per-tag"]);
+        assert_eq!(program.arguments.options.config(), TrainConfig::per_tag());
     }
 }

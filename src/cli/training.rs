@@ -1,46 +1,115 @@
 //! A training from items to a model, as `train` and `demo` run it, in words.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use serde::Serialize;
-use tagomatic::train::TrainConfig;
+use tagomatic::convert::{Conversion, convert};
+use tagomatic::evaluate::Evaluated;
+use tagomatic::metrics::Metric;
 use tagomatic::train::recipe::{TrainingReport, TrainingSet, Validation};
+use tagomatic::train::{BankReport, FitReport, TrainConfig};
+use tagomatic::weights::WeightType;
 use tagomatic::{Model, Tagger};
 
+use super::course::Course;
 use super::eval::{Measures, Skipped};
-use super::failure::Result;
+use super::failure::{Failure, Result};
 use super::load::{Encoded, ReadCounts};
-use super::progress::Progress;
+use super::progress::TagProgress;
+use super::search::Search;
 use super::{Session, output};
 
 /// A training that is done.
 pub(super) struct Training {
-    report: TrainingReport,
+    /// One, or of a bank one for each tag.
+    fits: Vec<FitReport>,
+    measured: Evaluated,
+    samples: usize,
+    valid_samples: usize,
+    refit_samples: usize,
+    /// Samples that autoencoders saw, all epochs together.
+    pretrained: u64,
+    duration: Duration,
     tagger: Tagger,
     signature: String,
+    metric: Metric,
+}
+
+impl Training {
+    /// The same with weights rounded to this type; the error is measured on the items of `set` too.
+    pub(super) fn with_weights(self, session: &Session, set: &TrainingSet, weights: WeightType) -> Result<Self> {
+        if weights == WeightType::F32 {
+            return Ok(self);
+        }
+        let how = Conversion { weights: Some(weights), ..Conversion::default() };
+        let dataset = set.dataset();
+        let items = (0..dataset.len()).map(|item| dataset.keywords(item));
+        let tagger = session.tagger(convert(self.tagger.model(), how, items)?.model)?;
+        Ok(Training { signature: output::signature(&tagger)?, tagger, ..self })
+    }
 }
 
 /// Trains a model, and shows how far it is.
-pub(super) fn train(session: &Session, set: &TrainingSet, config: TrainConfig, validation: Validation<'_>) -> Result<Training> {
-    let mut progress = Progress::default();
-    let (model, report) = set.train(config, validation, session.level, session.pool.clone(), &mut |phase, event| {
-        progress.show(phase, event);
+pub(super) fn train(
+    session: &Session,
+    set: &TrainingSet,
+    config: TrainConfig,
+    validation: Validation<'_>,
+    course: &Course,
+) -> Result<Training> {
+    let metric = config.metric;
+    if config.average > 1 && course.is_of_one_network() {
+        let expected = "1 with --checkpoint, --resume or --curve, which are about one network";
+        return Err(Failure::Usage(format!("--average: expected {expected}, found {}", config.average)));
+    }
+    let (model, report) = set
+        .train_by(config, validation, session.level, session.pool.clone(), |run| course.run(run).map(ControlFlow::Continue))?;
+    let TrainingReport { fit, measured, samples, valid_samples, refit_samples, pretrained, duration } = report;
+    let tagger = session.tagger(model)?;
+    let signature = output::signature(&tagger)?;
+    let fits = vec![fit];
+    Ok(Training { fits, measured, samples, valid_samples, refit_samples, pretrained, duration, tagger, signature, metric })
+}
+
+/// Trains a net for each of the tags at the indices `tags`, and shows how many are done.
+pub(super) fn train_bank(
+    session: &Session,
+    set: &TrainingSet,
+    config: &TrainConfig,
+    validation: Validation<'_>,
+    tags: &[usize],
+) -> Result<Training> {
+    let metric = config.metric;
+    let progress = TagProgress::new(tags.len(), metric);
+    let (model, report) = set.train_bank(config, validation, tags, session.level, session.pool.as_deref(), &|done| {
+        progress.show(done);
         ControlFlow::Continue(())
     })?;
     drop(progress);
+    let BankReport { tags, measured, samples, valid_samples, refit_samples, duration, .. } = report;
     let tagger = session.tagger(model)?;
     let signature = output::signature(&tagger)?;
-    Ok(Training { report, tagger, signature })
+    let pretrained = tags.iter().map(|report| report.pretrained).sum();
+    let fits = tags.into_iter().map(|report| report.fit).collect();
+    Ok(Training { fits, measured, samples, valid_samples, refit_samples, pretrained, duration, tagger, signature, metric })
+}
+
+/// The loss of the best epoch.
+fn best_loss(fit: &FitReport) -> Option<f64> {
+    fit.epochs.iter().find(|epoch| epoch.epoch == fit.best_epoch).map(|epoch| epoch.log_loss)
 }
 
 /// A training, as it stands in a JSON document.
 #[derive(Serialize)]
 pub(super) struct Document<'a> {
+    /// Of several nets the most.
     epochs: usize,
+    /// Of several nets the median.
     best_epoch: u32,
     seconds: f64,
     samples_per_second: f64,
-    /// Of the training items in the best epoch; null without any epoch.
+    /// Of the training items in the best epoch, a mean over the nets; null without any epoch.
     log_loss: Option<f64>,
     valid: Option<Measures<'a>>,
     zeros: Option<f64>,
@@ -62,6 +131,11 @@ pub(super) struct Document<'a> {
     read: ReadCounts,
     /// What of a validation file was left out.
     valid_left: Option<Skipped>,
+    /// How the configuration was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) search: Option<Search>,
+    #[serde(skip)]
+    curve: Vec<(String, String)>,
 }
 
 impl Training {
@@ -71,28 +145,30 @@ impl Training {
 
     /// `read` was counted in the training files; `valid` was read from files of its own.
     pub(super) fn document<'a>(&'a self, set: &'a TrainingSet, read: ReadCounts, valid: Option<&Encoded>) -> Document<'a> {
-        let TrainingReport { fit, measured, samples, valid_samples, refit_samples, duration } = &self.report;
-        let epochs = fit.epochs.len();
-        let best = fit.epochs.iter().find(|epoch| epoch.epoch == fit.best_epoch);
+        let Training { fits, measured, samples, valid_samples, refit_samples, pretrained, duration, .. } = self;
         let seconds = duration.as_secs_f64();
-        let trained = (samples * epochs + refit_samples * fit.best_epoch as usize) as f64;
+        let of_fit = |fit: &FitReport| samples * fit.epochs.len() + refit_samples * fit.best_epoch as usize;
+        let trained = fits.iter().map(of_fit).sum::<usize>() as f64 + *pretrained as f64;
+        let mut best_epochs: Vec<u32> = fits.iter().map(|fit| fit.best_epoch).collect();
+        best_epochs.sort_unstable();
+        let losses: Option<Vec<f64>> = fits.iter().map(best_loss).collect();
         let stats = set.stats();
         Document {
-            epochs,
-            best_epoch: fit.best_epoch,
+            epochs: fits.iter().map(|fit| fit.epochs.len()).max().unwrap_or(0),
+            best_epoch: best_epochs.get(best_epochs.len() / 2).copied().unwrap_or(0),
             seconds,
             samples_per_second: if seconds > 0.0 { trained / seconds } else { 0.0 },
-            log_loss: best.map(|epoch| epoch.log_loss),
-            valid: (*valid_samples > 0).then(|| Measures::new(measured, set.tags())),
-            zeros: measured.zeros,
-            dead_units: measured.dead_units,
+            log_loss: losses.map(|losses| losses.iter().sum::<f64>() / losses.len() as f64),
+            valid: (*valid_samples > 0).then(|| Measures::new(measured, self.tagger.tags())),
+            zeros: measured.hidden.zeros,
+            dead_units: measured.hidden.dead_units,
             model_bytes: self.model().byte_len(),
             signature: &self.signature,
             samples: *samples,
             refit_samples: *refit_samples,
             valid_samples: *valid_samples,
             keywords: set.vocabulary().len(),
-            tags: set.tags().len(),
+            tags: self.tagger.tags().len(),
             untagged: stats.untagged,
             rare_keywords: stats.rare_keywords,
             without_keywords: stats.without_keywords,
@@ -100,8 +176,23 @@ impl Training {
             repeated_tags: stats.repeated_tags,
             read,
             valid_left: valid.map(Skipped::of),
+            search: None,
+            curve: if let [fit] = &fits[..] { curve(fit, self.metric) } else { Vec::new() },
         }
     }
+}
+
+/// The learning curves of a fit, for people.
+fn curve(fit: &FitReport, metric: Metric) -> Vec<(String, String)> {
+    let losses: Vec<f64> = fit.epochs.iter().map(|epoch| epoch.log_loss).collect();
+    let scores: Vec<f64> = fit.epochs.iter().filter_map(|epoch| epoch.valid?.get(metric)).collect();
+    let row = |name: String, values: &[f64]| {
+        let (first, last) = (values.first()?, values.last()?);
+        let of = format!("{}  {first:.4} to {last:.4}", output::sparkline(values));
+        (values.len() > 1).then_some((name, of))
+    };
+    let rows = [row("log-loss".to_owned(), &losses), row(format!("validation {metric}"), &scores)];
+    rows.into_iter().flatten().collect()
 }
 
 impl Document<'_> {
@@ -141,6 +232,10 @@ impl Document<'_> {
             rows.push(("final model", format!("trained anew on all {items} items for {} epochs", self.best_epoch)));
         }
         let mut text = output::list(&rows);
+        if !self.curve.is_empty() {
+            text += "\nepochs\n";
+            text += &output::list(&self.curve);
+        }
         if let Some(valid) = &self.valid {
             text += "\nvalidation\n";
             text += &valid.summary();

@@ -33,6 +33,9 @@ pub(super) struct Arguments {
     /// Only this tag; may be repeated
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
+    /// Rules that make tags out of the tags and keywords of the items, those that the model was trained with
+    #[arg(long = "tags", value_name = "RULES.toml")]
+    rules: Option<PathBuf>,
     #[command(flatten)]
     reading: Reading,
 }
@@ -71,15 +74,17 @@ struct TagDocument<'a> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { model: path, valid, out, threshold, calibrate, tags, reading } = arguments;
+    let Arguments { model: path, valid, out, threshold, calibrate, tags, rules, reading } = arguments;
     let to_stdout = out == Path::new("-");
     if !to_stdout {
-        load::check_apart(out, valid)?;
+        load::check_apart("--out", out, valid)?;
         Model::check_save(out).map_err(Failure::saving)?;
     }
     let model = load::model(path)?;
     let tags = (!tags.is_empty()).then(|| indices(model.tags(), tags)).transpose()?;
-    let encoded = load::encode(valid, *reading, |keyword| model.vocabulary().get(keyword), model.tags())?;
+    let rules = rules.as_deref().map(load::rules).transpose()?;
+    let keyword = |keyword: &str| model.vocabulary().get(keyword);
+    let encoded = load::encode(valid, *reading, rules.as_ref(), keyword, model.tags())?;
     let tagger = session.tagger(model)?;
     let wishes = Wishes { threshold: *threshold, calibrate: *calibrate, tags: tags.as_deref() };
     let tuned = tune(&tagger, &encoded.dataset, wishes, session.pool.as_deref())?;

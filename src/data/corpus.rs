@@ -1,19 +1,24 @@
 //! From items to a vocabulary, tag names and a data set, in one pass over the items: standard input can't be read twice.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::{Dataset, Item, Pushed};
+use super::builder::DatasetBuilder;
+use super::{Dataset, Item};
 use crate::error::{Error, Result};
+use crate::ids::canonicalize;
 
 /// Items whose strings are still to be given their ids. Each distinct string is held once.
-#[derive(Debug, Default)]
 pub struct Corpus {
     keywords: Interner,
     tags: Interner,
     /// With ids in order of first appearance.
-    samples: Dataset,
+    samples: DatasetBuilder,
+    folder: Option<Arc<Path>>,
     stats: CorpusStats,
     scratch: Scratch,
 }
@@ -53,6 +58,30 @@ pub struct CorpusStats {
 struct Scratch {
     keywords: Vec<u32>,
     tags: Vec<u32>,
+    excluded: Vec<u32>,
+}
+
+impl fmt::Debug for Corpus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Corpus").field("len", &self.len()).field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl Default for Corpus {
+    fn default() -> Self {
+        let (keywords, tags) = Default::default();
+        let (stats, scratch) = Default::default();
+        Corpus { keywords, tags, samples: DatasetBuilder::in_memory(), folder: None, stats, scratch }
+    }
+}
+
+/// Keywords and tags that have the first ids, whether items have them or not: those of a model that training begins from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FirstNames {
+    /// Keywords by id.
+    pub keywords: Vec<String>,
+    /// Tags by id.
+    pub tags: Vec<String>,
 }
 
 impl Corpus {
@@ -60,6 +89,20 @@ impl Corpus {
     #[must_use]
     pub fn new() -> Self {
         Corpus::default()
+    }
+
+    /// No items, and room for more than memory holds: they are kept in files without names in `folder`. In memory are the
+    /// distinct strings, and at most 160 MiB of the items. The data set that is made of them is in files as well, and so are its
+    /// subsets.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if there can be no files in the folder.
+    #[cfg(feature = "mmap")]
+    pub fn in_files(folder: &Path) -> Result<Self> {
+        let folder: Arc<Path> = folder.into();
+        let samples = DatasetBuilder::in_folder(Some(folder.clone()))?;
+        Ok(Corpus { samples, folder: Some(folder), ..Corpus::default() })
     }
 
     /// The number of items.
@@ -71,7 +114,7 @@ impl Corpus {
     /// Whether there are no items.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.samples.is_empty()
+        self.len() == 0
     }
 
     /// Adds an item.
@@ -82,11 +125,12 @@ impl Corpus {
     pub fn push(&mut self, item: &Item) -> Result<()> {
         self.keywords.ids(&item.keywords, &mut self.scratch.keywords)?;
         self.tags.ids(&item.tags, &mut self.scratch.tags)?;
-        let Pushed { repeated_keywords, repeated_tags } =
-            self.samples.push(&self.scratch.keywords, &self.scratch.tags, item.weight)?;
-        let last = self.samples.len() - 1;
-        self.keywords.count(self.samples.keywords(last));
-        self.tags.count(self.samples.tags(last));
+        self.tags.ids(&item.excluded, &mut self.scratch.excluded)?;
+        let Scratch { keywords, tags, excluded } = &mut self.scratch;
+        let (repeated_keywords, repeated_tags) = (canonicalize(keywords), canonicalize(tags));
+        self.samples.push_excluding(keywords, tags, excluded, item.weight)?;
+        self.keywords.count(keywords);
+        self.tags.count(tags);
         self.stats.repeated_keywords += repeated_keywords as u64;
         self.stats.repeated_tags += repeated_tags as u64;
         self.stats.untagged += u64::from(item.tags.is_empty());
@@ -97,29 +141,70 @@ impl Corpus {
     ///
     /// # Errors
     ///
-    /// None with items that [`push`](Self::push) accepted.
+    /// [`Error::Io`] with items in files; else none with items that [`push`](Self::push) accepted.
     pub fn finish(self, min_count: u64) -> Result<Prepared> {
-        let Corpus { keywords, tags, samples, mut stats, .. } = self;
+        self.finish_after(FirstNames::default(), min_count)
+    }
+
+    /// As [`finish`](Self::finish), with `first` before all others: of these, rare keywords stay.
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Self::finish).
+    pub fn finish_after(self, first: FirstNames, min_count: u64) -> Result<Prepared> {
+        let Corpus { keywords, tags, samples, folder, mut stats, .. } = self;
         let mut keywords = keywords.into_words();
         keywords.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
-        let rare = keywords.split_off(keywords.partition_point(|word| word.count >= min_count));
-        stats.rare_keywords = rare.len() as u64;
-        stats.rare_occurrences = rare.iter().map(|word| word.count).sum();
-        let keyword_ids = new_ids(&keywords, keywords.len() + rare.len());
         let mut tags = tags.into_words();
         tags.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        let tag_ids = new_ids(&tags, tags.len());
+        let keywords = Names::new(first.keywords, keywords, min_count);
+        let tags = Names::new(first.tags, tags, 0);
+        stats.rare_keywords = keywords.rare;
+        stats.rare_occurrences = keywords.rare_occurrences;
 
-        let mut dataset = Dataset::new();
-        let (mut keywords_of_item, mut tags_of_item) = (Vec::new(), Vec::new());
+        let samples = samples.finish()?;
+        let mut dataset = DatasetBuilder::in_folder(folder)?;
+        let (mut keywords_of_item, mut tags_of_item, mut excluded_of_item) = (Vec::new(), Vec::new(), Vec::new());
         for i in 0..samples.len() {
-            renumber(samples.keywords(i), &keyword_ids, &mut keywords_of_item);
-            renumber(samples.tags(i), &tag_ids, &mut tags_of_item);
+            renumber(samples.keywords(i), &keywords.ids, &mut keywords_of_item);
+            renumber(samples.tags(i), &tags.ids, &mut tags_of_item);
+            renumber(samples.excluded(i), &tags.ids, &mut excluded_of_item);
             stats.without_keywords += u64::from(keywords_of_item.is_empty());
-            dataset.push(&keywords_of_item, &tags_of_item, samples.weight(i))?;
+            dataset.push_excluding(&keywords_of_item, &tags_of_item, &excluded_of_item, samples.weight(i))?;
         }
-        let names = |words: Vec<Word>| words.into_iter().map(|word| word.name).collect();
-        Ok(Prepared { keywords: names(keywords), tags: names(tags), dataset, stats })
+        Ok(Prepared { keywords: keywords.names, tags: tags.names, dataset: dataset.finish()?, stats })
+    }
+}
+
+/// Strings by their final ids.
+struct Names {
+    names: Vec<String>,
+    /// For each old id the final one, if there is one.
+    ids: Vec<Option<u32>>,
+    /// Strings without one, and how often they occurred.
+    rare: u64,
+    rare_occurrences: u64,
+}
+
+impl Names {
+    /// `first`, then those of `words` that are counted `min_count` times, in their order.
+    fn new(first: Vec<String>, words: Vec<Word>, min_count: u64) -> Self {
+        let known: HashMap<String, u32> = first.iter().cloned().zip(0..).collect();
+        let mut names = Names { names: first, ids: vec![None; words.len()], rare: 0, rare_occurrences: 0 };
+        for word in words {
+            let id = &mut names.ids[word.id as usize];
+            if let Some(known) = known.get(&word.name) {
+                *id = Some(*known);
+            } else if word.count >= min_count {
+                // There are no more than there can be distinct strings.
+                *id = Some(names.names.len() as u32);
+                names.names.push(word.name);
+            } else {
+                names.rare += 1;
+                names.rare_occurrences += word.count;
+            }
+        }
+        names
     }
 }
 
@@ -210,15 +295,6 @@ impl Interner {
     }
 }
 
-/// For each old id its place among `kept`, if it is there.
-fn new_ids(kept: &[Word], old_ids: usize) -> Vec<Option<u32>> {
-    let mut ids = vec![None; old_ids];
-    for (new, word) in (0..).zip(kept) {
-        ids[word.id as usize] = Some(new);
-    }
-    ids
-}
-
 fn renumber(old: &[u32], ids: &[Option<u32>], new: &mut Vec<u32>) {
     new.clear();
     new.extend(old.iter().filter_map(|&id| ids[id as usize]));
@@ -226,6 +302,9 @@ fn renumber(old: &[u32], ids: &[Option<u32>], new: &mut Vec<u32>) {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "mmap")]
+    use std::fs;
+
     use super::*;
 
     fn corpus() -> Corpus {
@@ -289,6 +368,52 @@ mod tests {
             Err(Error::UntrainableTag { tag, positives: 2, negatives: 0 }) => assert_eq!(tag, "a"),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn the_names_of_a_model_come_first_and_stay() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let first = FirstNames { keywords: words("sea moon"), tags: words("q a") };
+        let prepared = corpus().finish_after(first, 2).unwrap();
+        assert_eq!(prepared.keywords, ["sea", "moon", "ant", "love"]);
+        assert_eq!(prepared.tags, ["q", "a", "Z", "b"]);
+        assert_eq!((prepared.dataset.keywords(1), prepared.dataset.tags(0)), (&[0, 3][..], &[1, 2][..]));
+        assert_eq!((prepared.stats.rare_keywords, prepared.stats.rare_occurrences), (2, 2));
+    }
+
+    #[cfg(feature = "mmap")]
+    #[test]
+    fn in_files_all_is_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let fill = |mut corpus: Corpus| {
+            for i in 0..3000u32 {
+                let item = Item {
+                    weight: (i % 3) as f32,
+                    ..Item::of(&format!("k{} k{}", i % 7, i % 1031), if i % 5 == 0 { "t u" } else { "" })
+                };
+                corpus.push(&item).unwrap();
+            }
+            assert!(matches!(
+                corpus.push(&Item { weight: -1.0, ..Item::of("x", "y") }),
+                Err(Error::Sample { sample: 3000, .. })
+            ));
+            corpus.finish(3).unwrap()
+        };
+        let (memory, files) = (fill(Corpus::new()), fill(Corpus::in_files(folder.path()).unwrap()));
+        assert_eq!(memory, files);
+        assert_eq!(memory.fingerprint(), files.fingerprint());
+        let chosen = || (0..3000).rev().step_by(7);
+        let (memory, mut files) = (memory.dataset.subset(chosen()).unwrap(), files.dataset.subset(chosen()).unwrap());
+        assert_eq!(memory, files);
+        assert!(files.folder.is_some());
+        assert_eq!(memory.tag_sets().transposed(2), files.tag_sets().transposed(2));
+        assert_eq!((memory.tag_counts(2), memory.mean_keywords()), (files.tag_counts(2), files.mean_keywords()));
+        // Changing one leaves the files.
+        files.push(&[1], &[0], 1.0).unwrap();
+        assert_eq!((files.len(), files.keywords(0)), (memory.len() + 1, memory.keywords(0)));
+        assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "a file with a name");
+        assert!(matches!(Corpus::in_files(&folder.path().join("none")), Err(Error::Io { .. })));
+        assert!(Corpus::in_files(folder.path()).unwrap().finish(1).unwrap().dataset.is_empty());
     }
 
     #[test]

@@ -1,17 +1,35 @@
-//! Samples in memory: sets of keyword ids and tag ids.
+//! Samples: sets of keyword ids and tag ids.
+
+use std::path::Path;
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
+use super::builder::DatasetBuilder;
+use crate::column::Column;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
 use crate::rng::Philox;
 
-/// Samples, each a set of keywords, a set of tags and a weight.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Samples, each a set of keywords, a set of tags and a weight. Clones share their keywords and weights until one of them grows.
+/// Samples are in memory, or in files of which little is in memory at a time, see [`Corpus::in_files`](super::Corpus); all is the same
+/// of both.
+#[derive(Clone, Debug, Default)]
 pub struct Dataset {
-    keywords: Csr,
-    tags: Csr,
-    weights: Vec<f32>,
+    pub(super) keywords: Arc<Csr>,
+    pub(super) tags: Csr,
+    /// Tags that a sample lacks without being a negative of them. Without rows if no sample has any.
+    pub(super) excluded: Csr,
+    pub(super) weights: Arc<Column<f32>>,
+    /// The folder of the files.
+    pub(super) folder: Option<Arc<Path>>,
+}
+
+impl PartialEq for Dataset {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.keywords, &self.tags, &self.excluded, &self.weights)
+            == (&other.keywords, &other.tags, &other.excluded, &other.weights)
+    }
 }
 
 /// What [`Dataset::push`] dropped.
@@ -48,16 +66,27 @@ impl Dataset {
     ///
     /// [`Error::Sample`] for a weight that is negative or not finite, [`Error::TooLarge`] after 2^32 - 1 samples.
     pub fn push(&mut self, keywords: &[u32], tags: &[u32], weight: f32) -> Result<Pushed> {
-        if !(weight.is_finite() && weight >= 0.0) {
-            return Err(Error::Sample {
-                sample: self.len(),
-                expected: "a finite weight of 0 or more".to_owned(),
-                found: weight.to_string(),
-            });
-        }
-        let repeated_keywords = self.keywords.push(keywords.iter().copied())?;
+        self.push_excluding(keywords, tags, &[], weight)
+    }
+
+    /// As [`push`](Self::push), for a sample that is no negative of the tags `excluded`.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    pub fn push_excluding(&mut self, keywords: &[u32], tags: &[u32], excluded: &[u32], weight: f32) -> Result<Pushed> {
+        check_weight(self.len(), weight)?;
+        let repeated_keywords = Arc::make_mut(&mut self.keywords).push(keywords.iter().copied())?;
         let repeated_tags = self.tags.push(tags.iter().copied())?;
-        self.weights.push(weight);
+        let has_tag = |tag: &u32| self.tags.row(self.weights.len()).binary_search(tag).is_ok();
+        let mut excluded = excluded.iter().copied().filter(|tag| !has_tag(tag)).peekable();
+        if excluded.peek().is_some() || !self.excluded.is_empty() {
+            while self.excluded.len() < self.weights.len() {
+                self.excluded.push([])?;
+            }
+            self.excluded.push(excluded)?;
+        }
+        Arc::make_mut(&mut self.weights).to_mut().push(weight);
         Ok(Pushed { repeated_keywords, repeated_tags })
     }
 
@@ -73,9 +102,22 @@ impl Dataset {
         self.tags.row(i)
     }
 
+    /// The tags that sample `i` lacks without being a negative of them, ascending and unique. The sample must exist.
+    #[must_use]
+    pub fn excluded(&self, i: usize) -> &[u32] {
+        if self.excluded.is_empty() { &[] } else { self.excluded.row(i) }
+    }
+
+    /// [`excluded`](Self::excluded) of all samples, or no rows if that is empty for every one.
+    #[must_use]
+    pub fn exclusions(&self) -> &Csr {
+        &self.excluded
+    }
+
     /// The weight of sample `i`, which must exist, as with a slice.
     #[must_use]
     pub fn weight(&self, i: usize) -> f32 {
+        self.weights.touch(1);
         self.weights[i]
     }
 
@@ -97,17 +139,53 @@ impl Dataset {
         self.tags.counts(tags)
     }
 
-    /// The given samples, which must exist, in the given order.
+    /// How many samples have each of the keywords below `keywords`; larger ones are not counted.
+    #[must_use]
+    pub fn keyword_counts(&self, keywords: usize) -> Vec<u64> {
+        self.keywords.counts(keywords)
+    }
+
+    /// The same samples, whose keywords and weights are shared, with the tags `tags` alone: the first of these as tag 0, and so on.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] for more than 2^32 - 1 samples.
+    /// None.
+    pub fn of_tags(&self, tags: &[u32]) -> Result<Dataset> {
+        let only = |sets: &Csr| {
+            let mut only = Csr::new();
+            let places = |row: &[u32]| {
+                (0..).zip(tags).filter(|(_, tag)| row.binary_search(tag).is_ok()).map(|(place, _)| place).collect::<Vec<u32>>()
+            };
+            sets.rows().try_for_each(|row| only.push(places(row)).map(drop))?;
+            Ok(only)
+        };
+        Ok(Dataset { tags: only(&self.tags)?, excluded: only(&self.excluded)?, ..self.clone() })
+    }
+
+    /// The same samples without some keywords.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn without_keywords(&self, keywords: &[u32]) -> Result<Dataset> {
+        let mut kept = Csr::new();
+        self.keywords
+            .rows()
+            .try_for_each(|row| kept.push(row.iter().copied().filter(|id| !keywords.contains(id))).map(drop))?;
+        Ok(Dataset { keywords: Arc::new(kept), ..self.clone() })
+    }
+
+    /// The given samples, which must exist, in the given order; in files if these are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] for more than 2^32 - 1 samples; [`Error::Io`].
     pub fn subset(&self, samples: impl IntoIterator<Item = usize>) -> Result<Dataset> {
-        let mut subset = Dataset::new();
+        let mut subset = DatasetBuilder::like(self)?;
         for i in samples {
-            subset.push(self.keywords(i), self.tags(i), self.weight(i))?;
+            subset.push_excluding(self.keywords(i), self.tags(i), self.excluded(i), self.weight(i))?;
         }
-        Ok(subset)
+        subset.finish()
     }
 
     /// Splits the indices of the samples into (training, validation), each ascending: sample `i` goes to validation with
@@ -169,17 +247,27 @@ impl Dataset {
     pub fn fingerprint(&self) -> u64 {
         let mut hash = Xxh3Default::new();
         let mut bytes = Vec::new();
-        for (i, weight) in self.weights.iter().enumerate() {
+        for i in 0..self.len() {
             bytes.clear();
-            for ids in [self.keywords(i), self.tags(i)] {
+            // What nothing is excluded from has the hash that it had before there were exclusions.
+            let excluded = (!self.excluded.is_empty()).then(|| self.excluded(i));
+            for ids in [self.keywords(i), self.tags(i)].into_iter().chain(excluded) {
                 bytes.extend_from_slice(&(ids.len() as u64).to_le_bytes());
                 bytes.extend(ids.iter().flat_map(|id| id.to_le_bytes()));
             }
-            bytes.extend_from_slice(&weight.to_bits().to_le_bytes());
+            bytes.extend_from_slice(&self.weight(i).to_bits().to_le_bytes());
             hash.update(&bytes);
         }
         hash.digest()
     }
+}
+
+/// Fails for a weight that no sample can have.
+pub(super) fn check_weight(sample: usize, weight: f32) -> Result<()> {
+    if weight.is_finite() && weight >= 0.0 {
+        return Ok(());
+    }
+    Err(Error::Sample { sample, expected: "a finite weight of 0 or more".to_owned(), found: weight.to_string() })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub struct Encoder<K, T> {
     stats: EncoderStats,
     keywords: Vec<u32>,
     tags: Vec<u32>,
+    excluded: Vec<u32>,
 }
 
 /// Counts of an [`Encoder`].
@@ -40,6 +41,7 @@ impl<K: Fn(&str) -> Option<u32>, T: Fn(&str) -> Option<u32>> Encoder<K, T> {
             stats: EncoderStats::default(),
             keywords: Vec::new(),
             tags: Vec::new(),
+            excluded: Vec::new(),
         }
     }
 
@@ -51,7 +53,9 @@ impl<K: Fn(&str) -> Option<u32>, T: Fn(&str) -> Option<u32>> Encoder<K, T> {
     pub fn push(&mut self, item: &Item) -> Result<()> {
         let unknown_keywords = look_up(&item.keywords, &self.keyword, &mut self.keywords);
         let unknown_tags = look_up(&item.tags, &self.tag, &mut self.tags);
-        let Pushed { repeated_keywords, repeated_tags } = self.dataset.push(&self.keywords, &self.tags, item.weight)?;
+        look_up(&item.excluded, &self.tag, &mut self.excluded);
+        let Pushed { repeated_keywords, repeated_tags } =
+            self.dataset.push_excluding(&self.keywords, &self.tags, &self.excluded, item.weight)?;
         self.stats.unknown_keywords += unknown_keywords as u64;
         self.stats.unknown_tags += unknown_tags as u64;
         self.stats.repeated_keywords += repeated_keywords as u64;

@@ -9,13 +9,15 @@ pub struct Item {
     pub keywords: Vec<String>,
     /// The tags.
     pub tags: Vec<String>,
+    /// Tags that the item lacks without being a negative of them: such pairs are left out of training.
+    pub excluded: Vec<String>,
     /// How much the item counts in training: finite, not negative, normally 1.
     pub weight: f32,
 }
 
 impl Default for Item {
     fn default() -> Self {
-        Item { id: None, keywords: Vec::new(), tags: Vec::new(), weight: 1.0 }
+        Item { id: None, keywords: Vec::new(), tags: Vec::new(), excluded: Vec::new(), weight: 1.0 }
     }
 }
 

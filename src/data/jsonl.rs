@@ -25,7 +25,9 @@ pub(super) fn parse(line: &[u8]) -> Result<Item, Fault> {
         return Err(Fault { column: indent as u64 + 1, expected, found: token(text, indent) });
     }
     match serde_json::from_str(text) {
-        Ok(Fields { id: Id(id), keywords, tags, weight: Weight(weight) }) => Ok(Item { id, keywords, tags, weight }),
+        Ok(Fields { id: Id(id), keywords, tags, weight: Weight(weight) }) => {
+            Ok(Item { id, keywords, tags, weight, ..Item::default() })
+        }
         Err(error) => Err(explain(text, &error)),
     }
 }

@@ -8,10 +8,12 @@
 //! A [`Reader`] knows the formats of others; JSON Lines and `input`, which decompresses, come with the feature `jsonl`. An [`Item`] can
 //! be made of anything.
 
+mod builder;
 pub mod check;
 mod corpus;
 mod counts;
 mod dataset;
+mod draws;
 mod encoder;
 mod fasttext;
 #[cfg(feature = "jsonl")]
@@ -26,9 +28,10 @@ mod reader;
 mod split;
 mod writer;
 
-pub use corpus::{Corpus, CorpusStats, Prepared};
+pub use corpus::{Corpus, CorpusStats, FirstNames, Prepared};
 pub use counts::Counts;
 pub use dataset::{Dataset, Pushed};
+pub use draws::WeightedDraws;
 pub use encoder::{Encoder, EncoderStats};
 pub use item::Item;
 pub use negatives::{NegativeSampler, Quota, ScoredPairs, logit_correction};

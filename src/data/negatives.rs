@@ -3,6 +3,7 @@
 //! A network so trained sees odds that are too high by the inverse of the share of negatives that it sees, the *rate* ρ; training
 //! on `z - ln ρ` makes up for it (King and Zeng, *Logistic regression in rare events data*, 2001).
 
+use super::Dataset;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
 use crate::ln::ln;
@@ -59,30 +60,34 @@ pub fn logit_correction(negative_rate: f64, positive_rate: f64, positive_weight:
     ln(negative_rate) - ln(positive_rate) - ln(positive_weight)
 }
 
-/// The negatives of all tags of a data set, where the pool of a tag is every sample without it.
+/// The negatives of all tags of a data set, where the pool of a tag is every sample without it that is not excluded.
 #[derive(Clone, Debug)]
 pub struct NegativeSampler {
     rng: Philox,
     samples: u32,
     /// The samples that have each tag.
     positives: Csr,
+    /// The samples that are no negatives of each tag either.
+    excluded: Csr,
     quotas: Vec<Quota>,
 }
 
 impl NegativeSampler {
-    /// Prepares to draw `ratio` negatives a positive for the tags called `names`, that the samples have as `tags` says (see
-    /// [`Dataset::tag_sets`](super::Dataset::tag_sets)).
+    /// Prepares to draw `ratio` negatives a positive for the tags of `dataset`, which are called `names`.
     ///
     /// # Errors
     ///
     /// As [`Quota::new`].
-    pub fn new<N: AsRef<str>>(rng: Philox, tags: &Csr, names: &[N], ratio: f64) -> Result<Self> {
-        let positives = tags.transposed(names.len());
+    pub fn new<N: AsRef<str>>(rng: Philox, dataset: &Dataset, names: &[N], ratio: f64) -> Result<Self> {
+        let tags = dataset.tag_sets();
+        let [positives, excluded] = [tags, dataset.exclusions()].map(|sets| sets.transposed(names.len()));
         let samples =
             u32::try_from(tags.len()).map_err(|_| Error::TooLarge { what: "samples of a data set", limit: u32::MAX.into() })?;
-        let quota = |(name, having): (&N, &[u32])| Quota::new(name.as_ref(), having.len(), tags.len() - having.len(), ratio);
-        let quotas = names.iter().zip(positives.rows()).map(quota).collect::<Result<_>>()?;
-        Ok(NegativeSampler { rng, samples, positives, quotas })
+        let quota = |(name, (having, excluded)): (&N, (&[u32], &[u32]))| {
+            Quota::new(name.as_ref(), having.len(), tags.len() - having.len() - excluded.len(), ratio)
+        };
+        let quotas = names.iter().zip(positives.rows().zip(excluded.rows())).map(quota).collect::<Result<_>>()?;
+        Ok(NegativeSampler { rng, samples, positives, excluded, quotas })
     }
 
     /// The number of tags.
@@ -102,9 +107,11 @@ impl NegativeSampler {
     #[must_use]
     pub fn draw(&self, tag: u32, epoch: u32) -> Vec<u32> {
         let quota = self.quotas[tag as usize];
-        let mut having = self.positives.row(tag as usize).iter().copied().peekable();
-        let without = (0..self.samples).filter(|&sample| having.next_if_eq(&sample).is_none());
-        if quota.negatives == self.samples as usize - self.positives.row(tag as usize).len() {
+        let [having, excluded] = [&self.positives, &self.excluded].map(|samples| samples.row(tag as usize));
+        let [mut no_more, mut never] = [having, excluded].map(|samples| samples.iter().copied().peekable());
+        let without =
+            (0..self.samples).filter(|&sample| no_more.next_if_eq(&sample).is_none() && never.next_if_eq(&sample).is_none());
+        if quota.negatives == self.samples as usize - having.len() - excluded.len() {
             return without.collect();
         }
         quota.draw(self.rng, tag, epoch, without)
@@ -141,6 +148,20 @@ pub struct ScoredPairs {
 }
 
 impl ScoredPairs {
+    /// All pairs of `samples` samples and `tags` tags but those that are excluded: row i of `exclusions` holds the tags of sample i.
+    #[must_use]
+    pub fn all_but(exclusions: &Csr, samples: usize, tags: usize) -> Self {
+        let words = tags.div_ceil(64);
+        let row = |word: usize| if word + 1 < words || tags.is_multiple_of(64) { u64::MAX } else { (1 << (tags % 64)) - 1 };
+        let mut scored = ScoredPairs { words, bits: (0..words * samples).map(|at| row(at % words)).collect() };
+        for (sample, excluded) in exclusions.rows().enumerate() {
+            for &tag in excluded.iter().take_while(|tag| (**tag as usize) < tags) {
+                scored.bits[sample * words + tag as usize / 64] &= !(1 << (tag % 64));
+            }
+        }
+        scored
+    }
+
     fn mark(&mut self, tag: usize, samples: &[u32]) {
         for &sample in samples {
             self.bits[sample as usize * self.words + tag / 64] |= 1 << (tag % 64);
@@ -168,19 +189,21 @@ mod tests {
         scored.bits.iter().map(|word| u64::from(word.count_ones())).sum()
     }
 
-    /// Sample i has tag t < 70 iff t + 2 divides i.
-    fn tags() -> (Csr, Vec<String>) {
-        let mut tags = Csr::new();
+    /// Sample i has tag t < 70 iff t + 2 divides i, and is no negative of it either if t + 2 divides i + 1 and i mod 4 is 1.
+    fn dataset() -> (Dataset, Vec<String>) {
+        let mut dataset = Dataset::new();
         for i in 0..300u32 {
-            tags.push((0..70).filter(|t| i % (t + 2) == 0)).unwrap();
+            let dividing = |n: u32| (0..70).filter(|t| n.is_multiple_of(t + 2)).collect::<Vec<_>>();
+            let excluded = if i % 4 == 1 { dividing(i + 1) } else { Vec::new() };
+            dataset.push_excluding(&[], &dividing(i), &excluded, 1.0).unwrap();
         }
-        (tags, (0..70).map(|t| format!("multiples of {}", t + 2)).collect())
+        (dataset, (0..70).map(|t| format!("multiples of {}", t + 2)).collect())
     }
 
     #[test]
     fn an_epoch_scores_all_positives_and_the_drawn_negatives() {
-        let (tags, names) = tags();
-        let negatives = NegativeSampler::new(Philox::new(5), &tags, &names, 1.5).unwrap();
+        let (dataset, names) = dataset();
+        let negatives = NegativeSampler::new(Philox::new(5), &dataset, &names, 1.5).unwrap();
         let scored = negatives.epoch(3);
         let mut count = 0;
         for tag in 0..70 {
@@ -188,9 +211,9 @@ mod tests {
             assert!(drawn.is_sorted_by(|a, b| a < b));
             assert_eq!(drawn.len(), negatives.quotas()[tag as usize].negatives);
             for sample in 0..300 {
-                let positive = tags.row(sample).contains(&tag);
+                let positive = dataset.tags(sample).contains(&tag);
                 let negative = drawn.contains(&(sample as u32));
-                assert!(!(positive && negative));
+                assert!(!(negative && (positive || dataset.excluded(sample).contains(&tag))));
                 assert_eq!(contains(&scored, sample, tag as usize), positive || negative);
                 count += u64::from(positive || negative);
             }
@@ -202,10 +225,14 @@ mod tests {
 
     #[test]
     fn a_large_ratio_takes_the_whole_pool() {
-        let (tags, names) = tags();
-        let negatives = NegativeSampler::new(Philox::new(5), &tags, &names, 1e300).unwrap();
+        let (dataset, names) = dataset();
+        let negatives = NegativeSampler::new(Philox::new(5), &dataset, &names, 1e300).unwrap();
         assert!(negatives.quotas().iter().all(|quota| quota.rate == 1.0));
-        assert_eq!(count_of(&negatives.epoch(0)), 300 * 70);
+        let excluded = dataset.exclusions().ids().len() as u64;
+        assert_eq!(count_of(&negatives.epoch(0)), 300 * 70 - excluded);
+        assert_eq!(negatives.epoch(0), ScoredPairs::all_but(dataset.exclusions(), 300, 70));
+        let beyond = ScoredPairs::all_but(dataset.exclusions(), 300, 64);
+        assert!((0..300).all(|sample| beyond.row(sample) == &negatives.epoch(0).row(sample)[..1]));
     }
 
     #[test]

@@ -3,12 +3,45 @@
 #![allow(unsafe_code, reason = "mapping a file, with its contract")]
 
 use std::path::Path;
+#[cfg(feature = "train")]
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use memmap2::Mmap;
+#[cfg(feature = "train")]
+use {crate::atomic::Scratch, crate::column::Backing, std::io};
 
 use super::Model;
 use super::storage::{self, Storage};
 use crate::error::{Error, Result};
+
+/// What to tell the system about a mapped model, see [`Model::map_with`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MapAdvice {
+    /// Rows are read at random: do not read ahead. Of use where the file is larger than what is free of memory.
+    Random,
+    /// Read all of it now, so that no request waits for the disk.
+    Populate,
+    /// Use large pages if the file system has them: fewer of them, so fewer are looked up.
+    HugePages,
+}
+
+impl MapAdvice {
+    fn give(self, map: &Mmap) {
+        #[cfg(target_os = "linux")]
+        {
+            let advice = match self {
+                MapAdvice::Random => memmap2::Advice::Random,
+                MapAdvice::Populate => memmap2::Advice::PopulateRead,
+                MapAdvice::HugePages => memmap2::Advice::HugePage,
+            };
+            // An older system refuses: then it goes on as without.
+            let _ = map.advise(advice);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (self, map);
+    }
+}
 
 impl Model {
     /// Maps a model file into memory, in a time that does not depend on the number of keywords and weights.
@@ -26,11 +59,78 @@ impl Model {
     /// # Errors
     /// [`Error::Io`] if the file cannot be read or mapped; [`Error::Model`] and [`Error::NewerModel`] if a check fails.
     pub unsafe fn map(path: impl AsRef<Path>) -> Result<Self> {
+        // SAFETY: the caller's promise.
+        unsafe { Self::map_with(path, &[]) }
+    }
+
+    /// [`Model::map`], with advice to the system about the use of the map. Advice that the system knows not or takes not is no
+    /// error: it changes speed, never answers.
+    ///
+    /// # Safety
+    /// As [`Model::map`].
+    ///
+    /// # Errors
+    /// As [`Model::map`].
+    pub unsafe fn map_with(path: impl AsRef<Path>, advice: &[MapAdvice]) -> Result<Self> {
         let path = path.as_ref();
         let (file, _, _) = storage::open(path)?;
         // SAFETY: the mapping is read-only, and the caller promises that nobody changes the file while it lives; `Mmap` asks for
         // nothing else. A change between the length's check and here does no harm: only the mapping's own length counts below.
         let map = unsafe { Mmap::map(&file) }.map_err(|error| Error::io(path, "map the model", error))?;
+        for &advice in advice {
+            advice.give(&map);
+        }
         Model::new(Storage::Mapped(map)).map_err(|error| error.in_file(path))
+    }
+}
+
+/// A scratch file, mapped. Of what was read of it, little stays in memory.
+#[cfg(feature = "train")]
+pub(crate) struct MappedScratch {
+    map: Mmap,
+    /// Bytes that may have come into memory since they were let go of.
+    resident: AtomicUsize,
+    /// Where the file has a name, it goes with this.
+    _file: Scratch,
+}
+
+#[cfg(feature = "train")]
+impl MappedScratch {
+    /// When this much may be in memory, it is let go of.
+    pub(crate) const BUDGET: usize = 32 << 20;
+    /// What comes with the first byte of a place, at most: systems map pages that they have at hand around the one that is asked for.
+    const AROUND: usize = 64 << 10;
+
+    /// Maps a file that is written. It must not be empty.
+    pub(crate) fn new(scratch: Scratch) -> io::Result<Self> {
+        // SAFETY: the mapping is read-only, and nobody changes the file while it lives: this process has made it and has it in
+        // `scratch`, which is not written from here on; others know no name of it, since it has none or one that nobody was told.
+        let map = unsafe { Mmap::map(scratch.file()) }?;
+        #[cfg(unix)]
+        map.advise(memmap2::Advice::Random)?;
+        Ok(MappedScratch { map, resident: AtomicUsize::new(0), _file: scratch })
+    }
+
+    /// Lets go of all pages.
+    fn release(&self) {
+        self.resident.store(0, Ordering::Relaxed);
+        // SAFETY: the mapping is shared, read-only, and of a file. So pages that are let go of, in whole or only in part if this fails,
+        // have lost nothing: they are read from the file again.
+        #[cfg(unix)]
+        let _ = unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+    }
+}
+
+#[cfg(feature = "train")]
+impl Backing for MappedScratch {
+    fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+
+    fn touch(&self, bytes: usize) {
+        let coming = bytes.next_multiple_of(Self::AROUND);
+        if self.resident.fetch_add(coming, Ordering::Relaxed) + coming > Self::BUDGET {
+            self.release();
+        }
     }
 }

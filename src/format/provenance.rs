@@ -20,6 +20,12 @@ impl Provenance {
         Self::default()
     }
 
+    /// The key of the training loss of each epoch, numbers separated by spaces.
+    pub const CURVE_LOG_LOSS: &'static str = "fit.curve_log_loss";
+
+    /// The key of the macro average precision on the validation items after each epoch, numbers separated by spaces.
+    pub const CURVE_VALID_MACRO_AP: &'static str = "fit.curve_valid_macro_ap";
+
     /// Sets the value of a key.
     ///
     /// # Errors

@@ -68,6 +68,20 @@ pub enum Squares<'a> {
     Same(f32),
 }
 
+/// Rows of a table that take a step, see [`super::Kernels::adagrad_rows`].
+#[derive(Clone, Copy, Debug)]
+pub struct SteppedRows<'a> {
+    /// Their numbers. More than there are gradients are asked for ahead of their own step.
+    pub ids: &'a [u32],
+    /// The number of the table's first row.
+    pub first: u32,
+    /// Blocks in a row.
+    pub width: usize,
+}
+
+/// Rows ahead at which [`super::Kernels::adagrad_rows`] asks for a row.
+pub const STEPS_AHEAD: usize = 8;
+
 /// Proximal steps without a gradient, see [`super::Kernels::proximal`].
 #[derive(Clone, Copy, Debug)]
 pub struct ProximalSteps<'a> {
@@ -113,6 +127,38 @@ pub(super) fn adagrad<S: Simd>(s: S, step: &AdaGradStep, gradients: &[Block], we
                 s.store(stepped(s, step, s.load(gradient), s.load(weight), s.splat(sum)), weight);
             }
         }
+    }
+}
+
+/// See [`super::Kernels::adagrad_rows`]. Rows with a gradient lie in the table.
+#[inline(always)]
+pub(super) fn adagrad_rows<S: Simd>(
+    s: S,
+    step: &AdaGradStep,
+    rows: SteppedRows<'_>,
+    gradients: &[Block],
+    weights: &mut [Block],
+    squares: &mut [Block],
+) {
+    let SteppedRows { ids, width, .. } = rows;
+    for (n, gradient) in gradients.chunks_exact(width.max(1)).enumerate() {
+        if let Some(range) = ids.get(n + STEPS_AHEAD).map(|id| rows.range(*id)) {
+            for block in range {
+                s.prefetch(weights, block);
+                s.prefetch(squares, block);
+            }
+        }
+        let range = rows.range(ids[n]);
+        adagrad(s, step, gradient, &mut weights[range.clone()], Squares::Grow(&mut squares[range]));
+    }
+}
+
+impl SteppedRows<'_> {
+    /// Where row `id` lies in the table.
+    #[inline(always)]
+    pub(super) fn range(&self, id: u32) -> std::ops::Range<usize> {
+        let start = id.wrapping_sub(self.first) as usize * self.width;
+        start..start + self.width
     }
 }
 

@@ -16,22 +16,30 @@ mod adagrad;
 mod level;
 mod magnitude;
 mod output;
+mod product;
 mod rows;
 mod scalar;
+mod select;
 mod sigmoid;
 mod simd;
+mod training;
 
 pub use activation::ActiveUnits;
-pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shrink, Squares};
+pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, STEPS_AHEAD, Shrink, Squares, SteppedRows};
 pub use level::Level;
+#[cfg(feature = "train")]
+pub(crate) use output::DENSE_FROM;
 pub use output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor};
+pub use product::{Product, RowsMut};
 pub use rows::{Rows, tree_sum};
+pub use select::Bounds;
 pub use sigmoid::{LogLoss, LossInputs, LossKind};
 
 use crate::activation::Activation;
 use crate::aligned::{Block, LANES, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
+use crate::weights::Matrix;
 
 /// The kernels of one level that this machine has.
 #[derive(Clone, Copy, Debug)]
@@ -48,20 +56,25 @@ type Start<'a> = Option<&'a [Block]>;
 struct Table {
     level: Level,
     ascends: unsafe fn(&[u32]) -> bool,
-    sum_bags: unsafe fn(Rows<'_>, &[Block], Activation, Sets<'_>, bool, &mut [Block]),
+    sum_bags: unsafe fn(Matrix<'_>, &[Block], Activation, Sets<'_>, bool, &mut [Block]),
+    sum_scaled_bags: unsafe fn(Rows<'_>, &[Block], Sets<'_>, f32, bool, &mut [Block]),
     sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &mut [Block]),
     weighted_sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &[f32], &mut [Block]),
     dot_rows: unsafe fn(Rows<'_>, &[u32], &[Block], &mut [Block]),
-    panels: unsafe fn(Panels<'_>, HiddenRows<'_>, ListBuffers<'_>, &[Block], &mut Answers<'_>),
-    panels_sparse: unsafe fn(Panels<'_>, ActiveLists<'_>, &[Block], &mut Answers<'_>),
-    panels_dense: unsafe fn(Panels<'_>, HiddenRows<'_>, &[Block], &mut Answers<'_>),
+    panels: unsafe fn(Panels<Matrix<'_>>, HiddenRows<'_>, ListBuffers<'_>, &[Block], &mut Answers<'_>),
+    panels_sparse: unsafe fn(Panels<Matrix<'_>>, ActiveLists<'_>, &[Block], &mut Answers<'_>),
+    panels_dense: unsafe fn(Panels<Matrix<'_>>, HiddenRows<'_>, &[Block], &mut Answers<'_>),
     tag_major: unsafe fn(TagMajor<'_>, HiddenRows<'_>, &mut Answers<'_>),
+    product: unsafe fn(Product<'_>, &mut RowsMut<'_>),
+    panels_backward: unsafe fn(Panels<&[Block]>, HiddenRows<'_>, &mut RowsMut<'_>),
     activate: unsafe fn(Activation, &[Block], &mut [Block]),
     activate_backward: unsafe fn(Activation, &[Block], &[Block], &mut [Block]),
     list_active: unsafe fn(&[Block], ActiveUnits<'_>) -> usize,
+    list_reaching: unsafe fn(&[f32], Bounds<'_>, f32, ActiveUnits<'_>) -> usize,
     sigmoid: unsafe fn(f32, &mut [f32]),
     log_loss: unsafe fn(&LogLoss, LossInputs<'_>, &mut [Block]) -> f64,
     adagrad: unsafe fn(&AdaGradStep, &[Block], &mut [Block], Squares<'_>),
+    adagrad_rows: unsafe fn(&AdaGradStep, SteppedRows<'_>, &[Block], &mut [Block], &mut [Block]),
     couple: unsafe fn(f32, f32, &[Block], &mut [Block]),
     shrink: unsafe fn(&Shrink, &mut [Block]),
     proximal: unsafe fn(&ProximalSteps<'_>, &mut [Block], &Squares<'_>),
@@ -72,6 +85,7 @@ static SCALAR: Table = Table {
     level: Level::Scalar,
     ascends: scalar::ascends,
     sum_bags: scalar::sum_bags,
+    sum_scaled_bags: scalar::sum_scaled_bags,
     sum_rows: scalar::sum_rows,
     weighted_sum_rows: scalar::weighted_sum_rows,
     dot_rows: scalar::dot_rows,
@@ -79,12 +93,16 @@ static SCALAR: Table = Table {
     panels_sparse: scalar::panels_sparse,
     panels_dense: scalar::panels_dense,
     tag_major: scalar::tag_major,
+    product: scalar::product,
+    panels_backward: scalar::panels_backward,
     activate: scalar::activate,
     activate_backward: scalar::activate_backward,
     list_active: scalar::list_active,
+    list_reaching: scalar::list_reaching,
     sigmoid: scalar::sigmoid,
     log_loss: scalar::log_loss,
     adagrad: scalar::adagrad,
+    adagrad_rows: scalar::adagrad_rows,
     couple: scalar::couple,
     shrink: scalar::shrink,
     proximal: scalar::proximal,
@@ -100,15 +118,26 @@ macro_rules! level {
                 crate::ids::ascends(ids)
             }
             $(#[$features])?
-            fn sum_bags(
+            fn sum_scaled_bags(
                 rows: Rows<'_>,
+                init: &[Block],
+                sets: Sets<'_>,
+                factor: f32,
+                prefetch: bool,
+                out: &mut [Block],
+            ) {
+                rows::sum_bags($token, rows, init, sets, rows::Same(factor), prefetch, out);
+            }
+            $(#[$features])?
+            fn sum_bags(
+                table: Matrix<'_>,
                 init: &[Block],
                 activation: Activation,
                 sets: Sets<'_>,
                 prefetch: bool,
                 out: &mut [Block],
             ) {
-                rows::sum_bags($token, rows, init, sets, prefetch, out);
+                rows::sum_table_bags($token, table, init, sets, prefetch, out);
                 activation::activate_in_place($token, activation, out);
             }
             $(#[$features])?
@@ -125,7 +154,7 @@ macro_rules! level {
             }
             $(#[$features])?
             fn panels(
-                panels: Panels<'_>,
+                panels: Panels<Matrix<'_>>,
                 hidden: HiddenRows<'_>,
                 lists: ListBuffers<'_>,
                 bias: &[Block],
@@ -134,16 +163,24 @@ macro_rules! level {
                 output::panels($token, panels, hidden, lists, bias, answers);
             }
             $(#[$features])?
-            fn panels_sparse(panels: Panels<'_>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
+            fn panels_sparse(panels: Panels<Matrix<'_>>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
                 output::sparse($token, panels, active, bias, answers);
             }
             $(#[$features])?
-            fn panels_dense(panels: Panels<'_>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
+            fn panels_dense(panels: Panels<Matrix<'_>>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
                 output::dense($token, panels, hidden, bias, answers);
             }
             $(#[$features])?
             fn tag_major(tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
                 output::tag_major($token, tags, hidden, answers);
+            }
+            $(#[$features])?
+            fn product(product: Product<'_>, out: &mut RowsMut<'_>) {
+                product::product($token, product, out);
+            }
+            $(#[$features])?
+            fn panels_backward(panels: Panels<&[Block]>, delta: HiddenRows<'_>, out: &mut RowsMut<'_>) {
+                product::panels_backward($token, panels, delta, out);
             }
             $(#[$features])?
             fn activate(activation: Activation, a: &[Block], h: &mut [Block]) {
@@ -158,6 +195,10 @@ macro_rules! level {
                 activation::list_active($token, h, active)
             }
             $(#[$features])?
+            fn list_reaching(scores: &[f32], bounds: Bounds<'_>, above: f32, list: ActiveUnits<'_>) -> usize {
+                select::list_reaching($token, scores, bounds, above, list)
+            }
+            $(#[$features])?
             fn sigmoid(eps: f32, x: &mut [f32]) {
                 sigmoid::sigmoid($token, eps, x);
             }
@@ -168,6 +209,16 @@ macro_rules! level {
             $(#[$features])?
             fn adagrad(step: &AdaGradStep, gradients: &[Block], weights: &mut [Block], squares: Squares<'_>) {
                 adagrad::adagrad($token, step, gradients, weights, squares);
+            }
+            $(#[$features])?
+            fn adagrad_rows(
+                step: &AdaGradStep,
+                rows: SteppedRows<'_>,
+                gradients: &[Block],
+                weights: &mut [Block],
+                squares: &mut [Block],
+            ) {
+                adagrad::adagrad_rows($token, step, rows, gradients, weights, squares);
             }
             $(#[$features])?
             fn couple(l1: f32, l2: f32, weights: &[Block], gradients: &mut [Block]) {
@@ -189,6 +240,7 @@ macro_rules! level {
                 level: $level,
                 ascends,
                 sum_bags,
+                sum_scaled_bags,
                 sum_rows,
                 weighted_sum_rows,
                 dot_rows,
@@ -196,12 +248,16 @@ macro_rules! level {
                 panels_sparse,
                 panels_dense,
                 tag_major,
+                product,
+                panels_backward,
                 activate,
                 activate_backward,
                 list_active,
+                list_reaching,
                 sigmoid,
                 log_loss,
                 adagrad,
+                adagrad_rows,
                 couple,
                 shrink,
                 proximal,
@@ -213,7 +269,7 @@ macro_rules! level {
 
 level!(PORTABLE, Level::Portable, simd::portable::Portable);
 #[cfg(target_arch = "x86_64")]
-level!(AVX2, Level::Avx2, simd::avx2::Avx2::new(), #[target_feature(enable = "avx2,popcnt")]);
+level!(AVX2, Level::Avx2, simd::avx2::Avx2::new(), #[target_feature(enable = "avx2,f16c,popcnt")]);
 #[cfg(target_arch = "x86_64")]
 level!(
     AVX512,
@@ -263,14 +319,16 @@ impl Kernels {
         Sets::new_with(ids, starts, |set| unsafe { (self.table.ascends)(set) })
     }
 
-    /// Embedding bags: for each set `out = act(init + Σ_k rows[k])`, added in ascending order. `prefetch` asks for rows before they
-    /// are added, across sets: it pays where the table is not in the caches near to the core.
+    /// Embedding bags: for each set `out = act(init + Σ_k table[k])`, rows of as many blocks as `init`, added in ascending order.
+    /// Integers are added exactly, and their sum is multiplied with its column's scale before `init` is added. `prefetch` asks for
+    /// rows before they are added, across sets: it pays where the table is not in the caches near to the core.
     ///
     /// # Errors
-    /// [`Error::Length`] unless `out` has as many blocks for each set as `init`; [`Error::KeywordOutOfRange`] if an id has no row.
+    /// [`Error::Length`] unless `out` has as many blocks for each set as `init`, and the table, if it has scales, as many of them;
+    /// [`Error::KeywordOutOfRange`] if an id has no row; [`Error::TooLarge`] if more than 2^24 integers are to be added.
     pub fn sum_bags(
         self,
-        rows: Rows<'_>,
+        table: Matrix<'_>,
         init: &[Block],
         activation: Activation,
         sets: Sets<'_>,
@@ -278,9 +336,16 @@ impl Kernels {
         out: &mut [Block],
     ) -> Result<()> {
         Error::check_length("sums of bags", init.len().saturating_mul(sets.len()), out.len())?;
-        sets.check_below(rows.count(init.len()))?;
+        // Rows without columns are never read.
+        sets.check_below(table.len().checked_div(init.len()).unwrap_or(usize::MAX))?;
+        if let Matrix::I8 { scales, .. } = table {
+            Error::check_length("scales", init.len(), scales.len())?;
+            if sets.iter().any(|(set, _)| set.len() > rows::MAX_INTEGERS) {
+                return Err(Error::TooLarge { what: "set of keywords for i8 weights", limit: rows::MAX_INTEGERS as u64 });
+            }
+        }
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.sum_bags)(rows, init, activation, sets, prefetch, out) };
+        unsafe { (self.table.sum_bags)(table, init, activation, sets, prefetch, out) };
         Ok(())
     }
 
@@ -340,7 +405,7 @@ impl Kernels {
     /// [`Error::Length`] if weights, bias, hidden vectors, lists or answers do not fit.
     pub fn panels(
         self,
-        panels: Panels<'_>,
+        panels: Panels<Matrix<'_>>,
         hidden: HiddenRows<'_>,
         lists: ListBuffers<'_>,
         bias: &[Block],
@@ -372,7 +437,7 @@ impl Kernels {
     /// [`Error::Length`] if weights, bias, lists or answers do not fit; [`Error::KeywordOutOfRange`] if there is no such unit.
     pub fn panels_sparse(
         self,
-        panels: Panels<'_>,
+        panels: Panels<Matrix<'_>>,
         active: ActiveLists<'_>,
         bias: &[Block],
         answers: &mut Answers<'_>,
@@ -394,7 +459,7 @@ impl Kernels {
     /// [`Error::Length`] if weights, bias, hidden vectors or answers do not fit.
     pub fn panels_dense(
         self,
-        panels: Panels<'_>,
+        panels: Panels<Matrix<'_>>,
         hidden: HiddenRows<'_>,
         bias: &[Block],
         answers: &mut Answers<'_>,
@@ -414,7 +479,7 @@ impl Kernels {
     /// [`Error::Length`] if weights, groups, hidden vectors or answers do not fit.
     pub fn tag_major(self, tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) -> Result<()> {
         let TagMajor { weights, width, groups, bias } = tags;
-        Error::check_length("output weights", width.saturating_mul(bias.len()), weights.len())?;
+        weights.check("output weights", width.saturating_mul(bias.len()), blocks_for(bias.len()))?;
         Error::check_length("tags of all groups", bias.len(), groups.iter().fold(0, |sum, tags| tags.saturating_add(sum)))?;
         hidden.check(width.saturating_mul(groups.len()))?;
         Error::check_length("tags", bias.len(), answers.tags)?;
@@ -435,18 +500,6 @@ impl Kernels {
         Ok(())
     }
 
-    /// `d = d ⊙ act'(a)`, given `h = act(a)`: turns the gradient by h into the gradient by a. NaN where h is NaN.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if the slices differ in length.
-    pub fn activate_backward(self, activation: Activation, a: &[Block], h: &[Block], d: &mut [Block]) -> Result<()> {
-        Error::check_length("hidden units", a.len(), h.len())?;
-        Error::check_length("gradients by hidden units", a.len(), d.len())?;
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.activate_backward)(activation, a, h, d) };
-        Ok(())
-    }
-
     /// Lists the units that are not zero, NaN included, and returns how many there are.
     ///
     /// # Errors
@@ -458,98 +511,28 @@ impl Kernels {
         Ok(unsafe { (self.table.list_active)(h, active) })
     }
 
+    /// Lists the scores that are at least their bound and more than `above`, by ascending index, and returns how many there are.
+    /// NaN is never listed. A list longer than that may be written to behind them.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there are as many bounds as scores, and `list` has a place for each.
+    pub fn list_reaching(self, scores: &[f32], bounds: Bounds<'_>, above: f32, list: ActiveUnits<'_>) -> Result<usize> {
+        if let Bounds::Each(bounds) = bounds {
+            Error::check_length("bounds of scores", scores.len(), bounds.len())?;
+        }
+        for found in [list.units.len(), list.values.len()] {
+            if found < scores.len() {
+                return Err(Error::Length { what: "list of scores", expected: scores.len(), found });
+            }
+        }
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        Ok(unsafe { (self.table.list_reaching)(scores, bounds, above, list) })
+    }
+
     /// `x = clamp(σ(x), eps, 1 − eps)`; NaN stays NaN.
     pub fn sigmoid(self, eps: f32, x: &mut [f32]) {
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         unsafe { (self.table.sigmoid)(eps, x) };
-    }
-
-    /// Log-loss of the pairs of one sample, and its gradient by the logits.
-    ///
-    /// With u = z − ln π, target y, positive weight w, pair weight m, and softplus(x) = ln(1 + eˣ) in a form that does not overflow:
-    ///
-    /// ```text
-    /// value    Σ m · (w·y·C(softplus(−u)) + (1−y)·C(softplus(u)))     C clamps to `bounds`, or not (`Logit`)
-    /// gradient m · scale · ((1−y)·σ(u) − w·y·σ(−u))                   0 outside (eps, 1−eps) for `ClampTorch`
-    /// ```
-    ///
-    /// The value is summed in f64, 16 partial sums. A pair with m = 0 contributes exactly 0 to both.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if the slices differ in length.
-    pub fn log_loss(self, loss: &LogLoss, inputs: LossInputs<'_>, gradient: &mut [Block]) -> Result<f64> {
-        let LossInputs { logits, targets, weights, positive_weights, offsets } = inputs;
-        for (what, slice) in [
-            ("logits", logits),
-            ("targets", targets),
-            ("pair weights", weights),
-            ("positive weights", positive_weights),
-            ("logit offsets", offsets),
-        ] {
-            Error::check_length(what, gradient.len(), slice.len())?;
-        }
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        Ok(unsafe { (self.table.log_loss)(loss, inputs, gradient) })
-    }
-
-    /// One AdaGrad step on each float: `G += g²` if [`Squares`] says so, then `w ← w − γ·(g / D)` with the step's [`Decay`]. With
-    /// g = 0 and no decay nothing changes.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if the slices differ in length.
-    pub fn adagrad(self, step: &AdaGradStep, gradients: &[Block], weights: &mut [Block], squares: Squares<'_>) -> Result<()> {
-        Error::check_length("gradients", weights.len(), gradients.len())?;
-        squares.check_length(weights.len())?;
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.adagrad)(step, gradients, weights, squares) };
-        Ok(())
-    }
-
-    /// Adds the gradient of decay: `g ← g + l2·w + l1·sgn(w)`, held to the largest finite float. NaN stays NaN.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if the slices differ in length.
-    pub fn couple(self, l1: f32, l2: f32, weights: &[Block], gradients: &mut [Block]) -> Result<()> {
-        Error::check_length("gradients", weights.len(), gradients.len())?;
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.couple)(l1, l2, weights, gradients) };
-        Ok(())
-    }
-
-    /// Decays weights, see [`Shrink`].
-    pub fn shrink(self, shrink: &Shrink, weights: &mut [Block]) {
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.shrink)(shrink, weights) };
-    }
-
-    /// Takes proximal steps without a gradient, any number of steps of one rate at once:
-    /// `|w| ← max(0, |w| − γ·l1/D) / (1 + γ·l2/D)` in each, G as it is; where G = 0 nothing changes. Computed in f64 with `+ - * /`
-    /// and the root; the result is 0 where it would be subnormal.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if there are not as many sums as weights.
-    pub fn proximal(self, steps: &ProximalSteps<'_>, weights: &mut [Block], squares: &Squares<'_>) -> Result<()> {
-        squares.check_length(weights.len())?;
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.proximal)(steps, weights, squares) };
-        Ok(())
-    }
-
-    /// The largest |x|; NaN if any is not finite, 0 for an empty slice.
-    #[must_use]
-    pub fn magnitude(self, x: &[Block]) -> f32 {
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.magnitude)(x) }
-    }
-}
-
-impl Squares<'_> {
-    fn check_length(&self, weights: usize) -> Result<()> {
-        match self {
-            Squares::Grow(sums) => Error::check_length("squared-gradient sums", weights, sums.len()),
-            Squares::Each(sums) => Error::check_length("squared-gradient sums", weights, sums.len()),
-            Squares::Same(_) => Ok(()),
-        }
     }
 }
 
@@ -567,9 +550,9 @@ fn check_starts(starts: &[usize], ids: usize) -> Result<()> {
     }
 }
 
-fn check_panels(panels: Panels<'_>, bias: &[Block]) -> Result<()> {
+fn check_panels(panels: Panels<Matrix<'_>>, bias: &[Block]) -> Result<()> {
     Error::check_length("output biases", panels.width, bias.len())?;
-    Error::check_length("output weights", panels.width.saturating_mul(panels.units), panels.blocks.len())
+    panels.weights.check("output weights", panels.width.saturating_mul(panels.units), panels.width)
 }
 
 fn check_ids(rows: usize, ids: &[u32]) -> Result<()> {

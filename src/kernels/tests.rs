@@ -1,13 +1,17 @@
 //! Every level against the scalar one, bit for bit; and the scalar one against f64.
 
+mod stored;
+
 use super::*;
-use crate::aligned::{as_floats, as_floats_mut, zeroed};
+use crate::aligned::{Bf16Block, F16Block, I8Block, as_floats, as_floats_mut, zeroed};
 use crate::rng::{Philox, unit};
+use crate::weights::MatrixBuf;
+use stored::matrices;
 
 const WIDTHS: [usize; 11] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13];
 
 /// Deterministic noise with the extremes that arithmetic trips over sprinkled in.
-fn noise(seed: u64, blocks: usize, extremes: bool) -> Vec<Block> {
+pub(super) fn noise(seed: u64, blocks: usize, extremes: bool) -> Vec<Block> {
     let specials = [0.0, -0.0, 1e-40, -1e-45, f32::MIN_POSITIVE, 1e30, -1e30, 3e38, 88.8, -88.8, -87.0, 16.64, 1.0, -1.0];
     let mut out = zeroed(blocks * LANES);
     for (i, x) in as_floats_mut(&mut out).iter_mut().enumerate() {
@@ -21,7 +25,7 @@ fn noise(seed: u64, blocks: usize, extremes: bool) -> Vec<Block> {
     out
 }
 
-fn bits(blocks: &[Block]) -> Vec<u32> {
+pub(super) fn bits(blocks: &[Block]) -> Vec<u32> {
     // All NaN are one NaN: their payload is nobody's promise.
     as_floats(blocks).iter().map(|x| if x.is_nan() { 0x7FC0_0000 } else { x.to_bits() }).collect()
 }
@@ -81,32 +85,6 @@ fn sums_and_dots_of_rows_are_the_same_bits_on_every_level() {
     }
 }
 
-#[test]
-fn bags_are_sums_of_rows_on_every_level() {
-    for width in WIDTHS {
-        let (stride, first, count) = (width + 2, 1, 90_u32);
-        let table = noise(1, stride * count as usize, true);
-        let rows = Rows { blocks: &table, stride, first };
-        let init = noise(2, width, true);
-        let ids: Vec<u32> = (0..count).collect();
-        let starts = [2, 2, 5, 60, 61, 90];
-        let sets = Sets::new(&ids, &starts).unwrap();
-        for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
-            for (prefetch, activation) in [false, true].into_iter().cycle().zip(ACTIVATIONS) {
-                let mut out = noise(3, width * sets.len(), false);
-                kernels.sum_bags(rows, &init, activation, sets, prefetch, &mut out).unwrap();
-                for (i, (ids, _)) in sets.iter().enumerate() {
-                    let (mut sum, mut expected) = (noise(4, width, false), noise(5, width, false));
-                    scalar().sum_rows(rows, Some(&init), ids, &mut sum).unwrap();
-                    scalar().activate(activation, &sum, &mut expected).unwrap();
-                    let found = bits(&out[i * width..(i + 1) * width]);
-                    assert_eq!(found, bits(&expected), "{activation} at {}, {width} blocks", kernels.level());
-                }
-            }
-        }
-    }
-}
-
 /// Hidden vectors of `items` items with about half of the units off, and the list of the others.
 fn half_off(items: usize, width: usize, units: usize) -> (Vec<Block>, Vec<usize>, Vec<u32>, Vec<f32>) {
     let mut hidden = noise(7, items * width, false);
@@ -131,13 +109,13 @@ fn output_layers_are_the_same_bits_on_every_level_sparse_and_dense() {
     for units in [0, 1, 16, 37] {
         let stride = blocks_for(units);
         for width in WIDTHS {
-            let table = noise(1, units * width, false);
             let mut bias = noise(2, width, false);
             if let Some(block) = bias.first_mut() {
                 block.0[0] = -0.0;
             }
-            let panels = Panels { blocks: &table, units, width };
-            for items in [0, 1, 2, 5, 6, 13] {
+            let matrices = matrices(1, units * width, width);
+            for (matrix, items) in matrices.iter().flat_map(|matrix| [0, 1, 2, 5, 6, 13].map(|items| (matrix, items))) {
+                let panels = Panels { weights: matrix.view(), units, width };
                 let (hidden, starts, numbers, values) = half_off(items, stride, units);
                 let hidden = HiddenRows { blocks: &hidden, stride, first: 0, items };
                 let active = ActiveLists { starts: &starts, units: &numbers, values: &values };
@@ -181,9 +159,10 @@ fn tag_major_output_layers_are_the_same_bits_on_every_level() {
     for width in [0, 1, 3] {
         for groups in [&[][..], &[0], &[1], &[7], &[16], &[33], &[1; 20], &[0, 3, 0, 0, 20, 1, 0]] {
             let tags: usize = groups.iter().sum();
-            let (table, bias) = (noise(1, tags * width, false), noise(2, tags, false));
-            let rows = TagMajor { weights: &table, width, groups, bias: &as_floats(&bias)[..tags] };
-            for items in [0, 1, 3] {
+            let bias = noise(2, tags, false);
+            let matrices = matrices(1, tags * width, blocks_for(tags));
+            for (matrix, items) in matrices.iter().flat_map(|matrix| [0, 1, 3].map(|items| (matrix, items))) {
+                let rows = TagMajor { weights: matrix.view(), width, groups, bias: &as_floats(&bias)[..tags] };
                 let stride = width * groups.len() + 1;
                 let vectors = noise(7, items * stride + 2, false);
                 let hidden = HiddenRows { blocks: &vectors, stride, first: 1, items };
@@ -253,6 +232,29 @@ fn activations_are_the_same_bits_on_every_level() {
                 let active = list_active(kernels, &h);
                 assert_eq!(active, expected_active, "{activation} at {}", kernels.level());
                 assert!(active.iter().all(|&(unit, value)| as_floats(&h)[unit as usize].to_bits() == value && value << 1 != 0));
+            }
+        }
+    }
+}
+
+#[test]
+fn scores_that_reach_a_bound_are_listed_on_every_level() {
+    for length in [0, 1, 15, 16, 17, 100] {
+        let (mut scores, bounds) = (noise(1, 7, true), noise(2, 7, false));
+        as_floats_mut(&mut scores)[3] = f32::NAN;
+        let (scores, bounds) = (&as_floats(&scores)[..length], &as_floats(&bounds)[..length]);
+        for bounds in [Bounds::Each(bounds), Bounds::Same(0.0), Bounds::Same(f32::INFINITY), Bounds::Same(-1e30)] {
+            for above in [f32::NEG_INFINITY, 0.0, 0.3] {
+                let run = |kernels: Kernels| {
+                    let (mut units, mut values) = (vec![0; length], vec![0.0; length]);
+                    let list = ActiveUnits { units: &mut units, values: &mut values };
+                    let count = kernels.list_reaching(scores, bounds, above, list).unwrap();
+                    (units[..count].to_vec(), values[..count].to_vec())
+                };
+                let expected = run(scalar());
+                let reaches = |i: usize| scores[i] >= bounds.at(i) && scores[i] > above;
+                assert!(expected.0.iter().map(|i| *i as usize).eq((0..length).filter(|i| reaches(*i))));
+                others().for_each(|kernels| assert_eq!(run(kernels), expected, "{}", kernels.level()));
             }
         }
     }
@@ -367,6 +369,32 @@ fn steps_and_decay_are_the_same_bits_on_every_level() {
 }
 
 #[test]
+fn steps_on_rows_are_steps_on_each_of_them() {
+    let step = steps().next().unwrap();
+    for width in [1, 3, 4] {
+        let (gradients, weights, squares) = (noise(1, 2 * width, true), noise(2, 12 * width, true), sums(3, 12 * width));
+        let take = |kernels: Kernels, ids: &[u32]| {
+            let (mut w, mut grown) = (weights.clone(), squares.clone());
+            let rows = SteppedRows { ids, first: 5, width };
+            kernels.adagrad_rows(&step, rows, &gradients, &mut w, &mut grown).map(|()| [bits(&w), bits(&grown)])
+        };
+        for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+            let (mut w, mut grown) = (weights.clone(), squares.clone());
+            for (row, gradient) in [2, 11].into_iter().zip(gradients.chunks_exact(width)) {
+                let range = row * width..(row + 1) * width;
+                kernels.adagrad(&step, gradient, &mut w[range.clone()], Squares::Grow(&mut grown[range])).unwrap();
+            }
+            // The ids behind the second are only asked for, whether there are such rows or not.
+            let ids = [7, 16, 6, 5, 9, 17, 4, 0, u32::MAX, 8];
+            assert_eq!(take(kernels, &ids).unwrap(), [bits(&w), bits(&grown)], "{}", kernels.level());
+            for wrong in [&[7][..], &[7, 17], &[4, 7], &[u32::MAX, 7]] {
+                assert!(take(kernels, wrong).is_err(), "{wrong:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn coupled_gradients_and_skipped_proximal_steps_are_the_same_bits_on_every_level() {
     let rates = [0.1, 0.05, 0.01, 0.009];
     for width in WIDTHS {
@@ -428,10 +456,15 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         assert!(kernels.sum_rows(rows, Some(block), &[0], &mut out).is_err());
         let sets = |ids| Sets::new(ids, &[0, 2]).unwrap();
         let relu = Activation::Relu;
-        assert!(kernels.sum_bags(rows, &init, relu, sets(&[0, 1]), true, &mut out).is_ok());
-        assert!(kernels.sum_bags(rows, &init, relu, sets(&[0, 2]), true, &mut out).is_err());
-        assert!(kernels.sum_bags(rows, block, relu, sets(&[0, 1]), false, &mut out).is_err());
-        let panels = Panels { blocks: &table, units: 2, width: 2 };
+        let matrix = Matrix::F32(&table);
+        assert!(kernels.sum_bags(matrix, &init, relu, sets(&[0, 1]), true, &mut out).is_ok());
+        assert!(kernels.sum_bags(matrix, &init, relu, sets(&[0, 2]), true, &mut out).is_err());
+        assert!(kernels.sum_bags(matrix, block, relu, sets(&[0, 1]), false, &mut out).is_err());
+        let integers = [I8Block::default(); 4];
+        let scaled = |scales: usize| Matrix::I8 { weights: &integers, scales: &table[..scales] };
+        assert!(kernels.sum_bags(scaled(2), &init, relu, sets(&[0, 1]), true, &mut out).is_ok());
+        assert!(kernels.sum_bags(scaled(1), &init, relu, sets(&[0, 1]), true, &mut out).is_err());
+        let panels = Panels { weights: matrix, units: 2, width: 2 };
         let hidden = HiddenRows { blocks: &table, stride: 1, first: 0, items: 2 };
         let mut floats = [0.0; 64];
         let mut z = Answers { answer: Answer::Logit, floats: &mut floats, stride: 32, first: 0, tags: 32 };
@@ -439,6 +472,8 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         assert!(kernels.panels_sparse(panels, active, &init, &mut z).is_ok());
         assert!(kernels.panels_dense(panels, hidden, &init, &mut z).is_ok());
         assert!(kernels.panels_sparse(panels, active, block, &mut z).is_err());
+        assert!(kernels.panels_sparse(Panels { weights: scaled(2), ..panels }, active, &init, &mut z).is_ok());
+        assert!(kernels.panels_sparse(Panels { weights: scaled(1), ..panels }, active, &init, &mut z).is_err());
         assert!(kernels.panels_sparse(Panels { units: 3, ..panels }, active, &init, &mut z).is_err());
         assert!(kernels.panels_sparse(panels, ActiveLists { units: &[0, 2], ..active }, &init, &mut z).is_err());
         assert!(kernels.panels_sparse(panels, ActiveLists { starts: &[0, 3], ..active }, &init, &mut z).is_err());
@@ -456,7 +491,7 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         (z.first, z.tags) = (0, 33);
         assert!(kernels.panels_dense(panels, hidden, &init, &mut z).is_err());
         z = Answers { answer: Answer::Logit, floats: &mut floats[..8], stride: 4, first: 0, tags: 4 };
-        let rows_of = |groups| TagMajor { weights: &table, width: 1, groups, bias: &[0.0; 4] };
+        let rows_of = |groups| TagMajor { weights: matrix, width: 1, groups, bias: &[0.0; 4] };
         assert!(kernels.tag_major(rows_of(&[4]), hidden, &mut z).is_ok());
         assert!(kernels.tag_major(rows_of(&[3]), hidden, &mut z).is_err());
         assert!(kernels.tag_major(rows_of(&[2, 2]), hidden, &mut z).is_err(), "a group more than hidden vectors");
@@ -469,6 +504,11 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         assert!(kernels.activate(Activation::Relu, block, &mut out).is_err());
         assert!(kernels.activate_backward(Activation::Relu, block, block, &mut out).is_err());
         assert!(kernels.list_active(block, ActiveUnits { units: &mut [0; 15], values: &mut [0.0; 16] }).is_err());
+        for (bounds, units, values) in [(15, 16, 16), (16, 15, 16), (16, 16, 15)] {
+            let bounds = vec![0.0; bounds];
+            let list = ActiveUnits { units: &mut vec![0; units], values: &mut vec![0.0; values] };
+            assert!(kernels.list_reaching(&[0.0; 16], Bounds::Each(&bounds), 0.0, list).is_err());
+        }
         let step = steps().next().unwrap();
         assert!(kernels.adagrad(&step, block, &mut out, Squares::Same(1.0)).is_err());
         assert!(kernels.adagrad(&step, &init, &mut out, Squares::Grow(&mut [])).is_err());

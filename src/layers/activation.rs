@@ -6,7 +6,6 @@
 use crate::aligned::{Block, LANES, as_floats_mut, blocks_for};
 use crate::error::Result;
 use crate::kernels::Kernels;
-use crate::layers::Active;
 use crate::network::{Activation, Network};
 
 /// Writes `act(a)` to `h`, for one hidden vector or some end to end.
@@ -29,26 +28,10 @@ pub(crate) fn clear_padding(network: &Network, h: &mut [Block]) {
     }
 }
 
-/// Writes `da = dh ⊙ act'(a)` to `d_pre_activations`, given dh of the active units, for an [activation that is
-/// sparse](Activation::is_sparse): its derivative is 1 at units that are not zero and 0 at the others.
-pub fn backward_sparse(active: Active<'_>, d_active: &[f32], d_pre_activations: &mut [Block]) {
-    d_pre_activations.fill(Block::ZERO);
-    scatter(active.units, d_active, d_pre_activations);
-}
-
-/// Writes `values` to the places of `units`.
-pub(crate) fn scatter(units: &[u32], values: &[f32], blocks: &mut [Block]) {
-    let floats = as_floats_mut(blocks);
-    for (&unit, &value) in units.iter().zip(values) {
-        floats[unit as usize] = value;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::aligned::as_floats;
-    use crate::kernels::ActiveUnits;
     use crate::layers::tests::random_blocks;
     use crate::network::{OutputLayout, Pooling, Shape};
 
@@ -90,15 +73,6 @@ mod tests {
             }
             for padding in (17..32).chain(49..64) {
                 assert!(activation != Activation::Sigmoid || as_floats(&h)[padding] == 0.0);
-            }
-            if activation.is_sparse() {
-                let (mut units, mut values) = ([0; 64], [0.0; 64]);
-                let count = kernels.list_active(&h, ActiveUnits { units: &mut units, values: &mut values }).unwrap();
-                let active = Active { units: &units[..count], values: &values[..count] };
-                let d_active: Vec<f32> = active.units.iter().map(|unit| as_floats(&d)[*unit as usize]).collect();
-                let mut sparse = d.clone();
-                backward_sparse(active, &d_active, &mut sparse);
-                assert_eq!(sparse, da, "{activation}");
             }
         }
     }

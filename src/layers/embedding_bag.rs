@@ -3,39 +3,58 @@
 
 use crate::aligned::{Block, as_floats, as_floats_mut};
 use crate::error::Result;
+use crate::ids::Sets;
 use crate::kernels::{Kernels, Rows};
-use crate::network::Weights;
+use crate::layers::PREFETCH_FROM;
+use crate::network::{Activation, Weights};
+use crate::weights::Matrix;
 
-/// Rows to be summed: the keywords of a sample, or the samples of a keyword.
+/// The keywords of some samples.
 #[derive(Clone, Copy, Debug)]
-pub struct Bag<'a> {
-    /// Row numbers, in the order of the sum.
-    pub ids: &'a [u32],
-    /// A factor for each row; `None` is 1 for all.
-    pub factors: Option<&'a [f32]>,
+pub struct Bags<'a> {
+    /// A set of keyword ids for each sample.
+    pub sets: Sets<'a>,
+    /// The factor x on every keyword.
+    pub factor: f32,
 }
 
-impl<'a> Bag<'a> {
-    /// The bag with all factors 1.
-    #[must_use]
-    pub fn of(ids: &'a [u32]) -> Self {
-        Bag { ids, factors: None }
-    }
-
-    fn sum(self, kernels: Kernels, rows: Rows<'_>, init: Option<&[Block]>, out: &mut [Block]) -> Result<()> {
-        match self.factors {
-            None => kernels.sum_rows(rows, init, self.ids, out),
-            Some(factors) => kernels.weighted_sum_rows(rows, init, self.ids, factors, out),
-        }
-    }
-}
-
-/// Writes the pre-activations of the sample with keywords `bag` to `out`, [`crate::network::Shape::row_blocks`] long.
+/// Writes the pre-activations of some samples to `out`, a row of [`crate::network::Shape::row_blocks`] blocks for each.
 ///
 /// # Errors
 /// If a keyword has no row in W1, or a length is wrong.
-pub fn forward(kernels: Kernels, weights: Weights<'_>, bag: Bag<'_>, out: &mut [Block]) -> Result<()> {
-    bag.sum(kernels, Rows::new(weights.w1, out.len()), Some(weights.b1), out)
+pub fn forward(kernels: Kernels, weights: Weights<'_>, bags: Bags<'_>, out: &mut [Block]) -> Result<()> {
+    let (rows, prefetch) = (Rows::new(weights.w1, weights.b1.len()), size_of_val(weights.w1) > PREFETCH_FROM);
+    if bags.factor == 1.0 {
+        return kernels.sum_bags(Matrix::F32(weights.w1), weights.b1, Activation::Identity, bags.sets, prefetch, out);
+    }
+    kernels.sum_scaled_bags(rows, weights.b1, bags.sets, bags.factor, prefetch, out)
+}
+
+/// Like [`forward`], for samples whose keywords are pooled by their mean; `keywords` says how many each has, and some may be missing in its
+/// bag.
+///
+/// # Errors
+/// As [`forward`].
+pub fn forward_mean(
+    kernels: Kernels,
+    weights: Weights<'_>,
+    bags: Bags<'_>,
+    keywords: impl IntoIterator<Item = usize>,
+    out: &mut [Block],
+) -> Result<()> {
+    let b1 = vec![Block::ZERO; weights.b1.len()];
+    forward(kernels, Weights { b1: &b1, ..weights }, bags, out)?;
+    for (keywords, sum) in keywords.into_iter().zip(out.chunks_exact_mut(b1.len().max(1))) {
+        mean(weights.b1, keywords, sum);
+    }
+    Ok(())
+}
+
+/// Turns the gradient by the pre-activations of a sample of `keywords` keywords that are pooled by their mean into the gradient by the
+/// sum of their rows.
+pub fn backward_mean(keywords: usize, d_pre_activations: &mut [Block]) {
+    let divisor = keywords.max(1) as f32;
+    as_floats_mut(d_pre_activations).iter_mut().for_each(|d| *d /= divisor);
 }
 
 /// Turns the sum of a sample's rows, without the bias, into its pre-activations where keywords are pooled by their mean:
@@ -47,13 +66,19 @@ pub fn mean(b1: &[Block], keywords: usize, sum: &mut [Block]) {
     }
 }
 
-/// Writes the gradient of one row of W1 to `out`: `Σ_i x_i·da_i` over the samples in `bag`, those that hold its keyword.
-/// `d_pre_activations` has one row a sample, as long as `out`. With every sample in the bag it is the gradient of b1.
+/// Writes the gradients of some rows of W1 to `out`, row after row: `Σ_i da_i` over the samples that hold a row's keyword, a set of
+/// them for each row. `d_pre_activations` has one row a sample, as long as `zero`. Where keywords have a factor, it is in `da` already.
 ///
 /// # Errors
 /// If a sample has no row, or a length is wrong.
-pub fn backward_row(kernels: Kernels, d_pre_activations: &[Block], bag: Bag<'_>, out: &mut [Block]) -> Result<()> {
-    bag.sum(kernels, Rows::new(d_pre_activations, out.len()), None, out)
+pub fn backward_rows(
+    kernels: Kernels,
+    d_pre_activations: &[Block],
+    samples: Sets<'_>,
+    zero: &[Block],
+    out: &mut [Block],
+) -> Result<()> {
+    kernels.sum_bags(Matrix::F32(d_pre_activations), zero, Activation::Identity, samples, false, out)
 }
 
 #[cfg(test)]
@@ -68,7 +93,6 @@ mod tests {
         for (seed, hidden) in [(1, 1), (2, 16), (3, 37), (4, 80)] {
             let blocks = hidden_blocks(hidden);
             let samples: [&[u32]; 4] = [&[0, 2], &[], &[2], &[1, 2]];
-            let factors: [&[f32]; 4] = [&[1.0, 2.0], &[], &[0.5], &[1.0, 1.25]];
             let w1 = random_blocks(seed, 3 * blocks);
             let b1 = random_blocks(seed + 10, blocks);
             let d = random_blocks(seed + 20, 4 * blocks);
@@ -77,8 +101,9 @@ mod tests {
                 let weights = Weights { w1, b1: &b1, w2: &[], b2: &[] };
                 let mut a = vec![Block::ZERO; blocks];
                 let mut sum = 0.0;
-                for (i, (ids, factors)) in samples.iter().zip(factors).enumerate() {
-                    forward(kernels, weights, Bag { ids, factors: Some(factors) }, &mut a).unwrap();
+                for (i, ids) in samples.iter().enumerate() {
+                    forward(kernels, weights, Bags { sets: Sets::new(ids, &[0, ids.len()]).unwrap(), factor: 1.0 }, &mut a)
+                        .unwrap();
                     sum += as_floats(&a)
                         .iter()
                         .zip(as_floats(&d[i * blocks..]))
@@ -87,14 +112,47 @@ mod tests {
                 }
                 sum
             };
-            let mut gradient = zeroed(hidden);
-            backward_row(kernels, &d, Bag { ids: &[0, 2, 3], factors: Some(&[2.0, 0.5, 1.25]) }, &mut gradient).unwrap();
+            let (zero, mut gradient) = (zeroed(hidden), zeroed(hidden));
+            let holders = Sets::new(&[0, 2, 3], &[0, 3]).unwrap();
+            backward_rows(kernels, &d, holders, &zero, &mut gradient).unwrap();
             for unit in [0, hidden / 2, hidden - 1] {
                 let mut moved = w1.clone();
                 as_floats_mut(&mut moved)[2 * blocks * 16 + unit] += 0.5;
                 let difference = (loss(&moved) - loss(&w1)) / 0.5;
                 let exact = f64::from(as_floats(&gradient)[unit]);
                 assert!((difference - exact).abs() < 1e-5 * exact.abs().max(1.0), "{difference} against {exact}");
+            }
+        }
+    }
+
+    /// Linear too; the gradient by a row is shared out between the keywords.
+    #[test]
+    fn gradient_through_a_mean_is_the_finite_difference() {
+        for (seed, hidden, keywords) in [(1, 1, 1), (2, 16, 3), (3, 37, 2), (4, 5, 0)] {
+            let blocks = hidden_blocks(hidden);
+            let (w1, b1) = (random_blocks(seed, 4 * blocks), random_blocks(seed + 10, blocks));
+            let (kernels, d) = (Kernels::best(), random_blocks(seed + 20, blocks));
+            let ids: Vec<u32> = (0..keywords).collect();
+            let loss = |w1: &[Block]| {
+                let mut a = vec![Block::ZERO; blocks];
+                let weights = Weights { w1, b1: &b1, w2: &[], b2: &[] };
+                let starts = [0, ids.len()];
+                let bags = Bags { sets: Sets::new(&ids, &starts).unwrap(), factor: 1.0 };
+                forward_mean(kernels, weights, bags, [ids.len()], &mut a).unwrap();
+                as_floats(&a).iter().zip(as_floats(&d)).map(|(a, d)| f64::from(*a) * f64::from(*d)).sum::<f64>()
+            };
+            let mut shared = d.clone();
+            backward_mean(ids.len(), &mut shared);
+            for id in 0..4 {
+                let samples: &[u32] = if ids.contains(&id) { &[0] } else { &[] };
+                let (mut gradient, zero, starts) = (zeroed(hidden), zeroed(hidden), [0, samples.len()]);
+                backward_rows(kernels, &shared, Sets::new(samples, &starts).unwrap(), &zero, &mut gradient).unwrap();
+                for unit in [0, hidden / 2, hidden - 1] {
+                    let mut moved = w1.clone();
+                    as_floats_mut(&mut moved)[id as usize * blocks * 16 + unit] += 0.5;
+                    let difference = (loss(&moved) - loss(&w1)) / 0.5;
+                    assert!((difference - f64::from(as_floats(&gradient)[unit])).abs() < 1e-5, "{keywords} keywords, {id}");
+                }
             }
         }
     }

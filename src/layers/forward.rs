@@ -1,11 +1,11 @@
 //! Items on their way from keywords to scores, some at a time.
 
-use super::{Net, activation, embedding_bag};
+use super::{Net, PREFETCH_FROM, activation, embedding_bag};
 use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
-use crate::kernels::{Answer, Answers, HiddenRows, Kernels, ListBuffers, Panels, Rows, TagMajor};
-use crate::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
+use crate::kernels::{Answer, Answers, HiddenRows, Kernels, ListBuffers, Panels, TagMajor};
+use crate::network::{Activation, Network, OutputLayout, Pooling, Shape, StoredWeights};
 
 /// The buffers of some items.
 ///
@@ -27,9 +27,6 @@ pub(crate) struct Forward {
 
 /// Buffers are held to about this size, so that they stay in the second-level cache.
 const BUFFERS: usize = 256 << 10;
-
-/// Tables of more bytes than this are read with prefetches.
-const PREFETCH_FROM: usize = 1 << 20;
 
 impl Forward {
     pub(crate) fn new(shape: &Shape) -> Self {
@@ -63,7 +60,7 @@ impl Forward {
         &mut self,
         kernels: Kernels,
         network: &Network,
-        weights: Weights<'_>,
+        weights: StoredWeights<'_>,
         keywords: Sets<'_>,
         answer: Answer,
         answers: &mut [f32],
@@ -98,12 +95,15 @@ impl Forward {
         self.output(kernels, &network.shape, weights, 1, answer, answers)
     }
 
-    /// From hidden units to answers.
-    fn output(
+    /// From the hidden units of the first `items` items to their answers.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there is a place for each answer, or if weights do not fit.
+    pub(crate) fn output(
         &mut self,
         kernels: Kernels,
         shape: &Shape,
-        weights: Weights<'_>,
+        weights: StoredWeights<'_>,
         items: usize,
         answer: Answer,
         answers: &mut [f32],
@@ -119,7 +119,11 @@ impl Forward {
         }
         for group in shape.groups() {
             let slots = group.slot_blocks();
-            let panels = Panels { blocks: &weights.w2[group.w2.clone()], units: shape.hidden(), width: slots.len() };
+            let panels = Panels {
+                weights: weights.w2.slice(group.w2.clone(), slots.clone()),
+                units: shape.hidden(),
+                width: slots.len(),
+            };
             let hidden = HiddenRows { blocks: &self.hidden, stride: self.row, first: group.hidden.start, items };
             let lists = ListBuffers { starts: &mut self.starts, units: &mut self.units, values: &mut self.values };
             let (first, group_tags) = (group.tags.start, group.tags.len());
@@ -137,7 +141,7 @@ impl Forward {
         &mut self,
         kernels: Kernels,
         network: &Network,
-        weights: Weights<'_>,
+        weights: StoredWeights<'_>,
         keywords: Sets<'_>,
     ) -> Result<()> {
         let shape = &network.shape;
@@ -146,14 +150,14 @@ impl Forward {
         // Without hidden units no kernel looks a keyword up.
         keywords.check_below(shape.keywords())?;
         let hidden = &mut self.hidden[..items * self.row];
-        let prefetch = size_of_val(weights.w1) > PREFETCH_FROM;
-        let rows = Rows::new(weights.w1, self.row);
+        let table = weights.w1;
+        let prefetch = table.bytes().len() > PREFETCH_FROM;
         match network.pooling {
-            Pooling::Sum => kernels.sum_bags(rows, weights.b1, network.activation, keywords, prefetch, hidden)?,
+            Pooling::Sum => kernels.sum_bags(table, weights.b1, network.activation, keywords, prefetch, hidden)?,
             Pooling::Mean => {
                 let pooled = &mut self.pooled;
                 pooled.fill(Block::ZERO);
-                kernels.sum_bags(rows, pooled, Activation::Identity, keywords, prefetch, hidden)?;
+                kernels.sum_bags(table, pooled, Activation::Identity, keywords, prefetch, hidden)?;
                 for ((ids, _), h) in keywords.iter().zip(hidden.chunks_exact_mut(self.row.max(1))) {
                     pooled.copy_from_slice(h);
                     embedding_bag::mean(weights.b1, ids.len(), pooled);
@@ -163,6 +167,12 @@ impl Forward {
         }
         activation::clear_padding(network, hidden);
         Ok(())
+    }
+
+    /// The hidden vectors of `items` items, item after item, each [`Shape::row_blocks`] long.
+    #[cfg(feature = "train")]
+    pub(crate) fn hidden_mut(&mut self, items: usize) -> &mut [Block] {
+        &mut self.hidden[..items * self.row]
     }
 
     fn check(&self, shape: &Shape, items: usize) -> Result<()> {

@@ -2,21 +2,69 @@
 
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::error::{Error, Result};
-use crate::kernels::{ActiveLists, Answer, Answers, HiddenRows, Kernels, Panels, Rows, TagMajor, tree_sum};
-use crate::layers::Active;
+use crate::kernels::{
+    ActiveUnits, Answer, Answers, HiddenRows, Kernels, ListBuffers, Panels, Product, Rows, RowsMut, TagMajor, tree_sum,
+};
 use crate::network::{Group, OutputLayout, Shape, Weights};
+use crate::weights::Matrix;
 
-/// The part of `active` that belongs to `group`, and the number of the group's first unit.
-fn of_group<'a>(active: Active<'a>, group: &Group) -> (Active<'a>, u32) {
-    let first = (group.hidden.start * LANES) as u32;
-    let last = (group.hidden.end * LANES) as u32;
-    let range = active.units.partition_point(|&unit| unit < first)..active.units.partition_point(|&unit| unit < last);
-    (Active { units: &active.units[range.clone()], values: &active.values[range] }, first)
+/// Some items' hidden vectors, end to end.
+#[derive(Clone, Copy, Debug)]
+pub struct HiddenItems<'a> {
+    /// How many items; there may be no hidden units.
+    pub items: usize,
+    /// A row each.
+    pub blocks: &'a [Block],
 }
 
-/// Writes the logits of one sample to `logits`, one a tag slot.
-///
-/// `hidden` is the hidden vector and `active` lists its non-zero units; `relative` is scratch with a place for every unit.
+/// Scratch of the products with output weights.
+#[derive(Clone, Debug, Default)]
+pub struct OutputScratch {
+    /// Non-zero units of one group, item after item.
+    starts: Vec<usize>,
+    units: Vec<u32>,
+    values: Vec<f32>,
+    sums: Vec<Block>,
+}
+
+impl OutputScratch {
+    /// Buffers for the lists of `items` items with `blocks` blocks of hidden units in all.
+    fn buffers(&mut self, items: usize, blocks: usize) -> ListBuffers<'_> {
+        let places = blocks * LANES;
+        if self.starts.len() <= items || self.units.len() < places {
+            self.starts.resize(items + 1, 0);
+            self.units.resize(places, 0);
+            self.values.resize(places, 0.0);
+        }
+        ListBuffers { starts: &mut self.starts, units: &mut self.units, values: &mut self.values }
+    }
+
+    /// Lists the non-zero units of some items in `group`; returns how many there are.
+    fn list(&mut self, kernels: Kernels, group: &Group, hidden: HiddenItems<'_>) -> Result<usize> {
+        let row = hidden.blocks.len().checked_div(hidden.items).unwrap_or(0);
+        let ListBuffers { starts, units, values } = self.buffers(hidden.items, hidden.blocks.len());
+        let mut end = 0;
+        starts[0] = 0;
+        for (item, start) in starts[1..=hidden.items].iter_mut().enumerate() {
+            let h = &hidden.blocks[item * row..][group.hidden.clone()];
+            let places = end..end + h.len() * LANES;
+            let list = ActiveUnits { units: &mut units[places.clone()], values: &mut values[places] };
+            end += kernels.list_active(h, list)?;
+            *start = end;
+        }
+        Ok(end)
+    }
+}
+
+/// As [`crate::kernels::DENSE_FROM`], for [`backward_hidden`], where the sparse form reads all weights of a unit again for each item.
+const DENSE_BACKWARD_FROM: f64 = 0.25;
+
+/// Whether `active` of so many units of so many items are the share `from` or more.
+pub(crate) fn is_dense(active: usize, items: usize, units: usize, from: f64) -> bool {
+    active as f64 >= from * (items * units) as f64
+}
+
+/// Writes the logits of some items to `logits`, a row of tag slots each.
 ///
 /// # Errors
 /// If a length does not fit `shape`.
@@ -24,109 +72,105 @@ pub fn forward(
     kernels: Kernels,
     shape: &Shape,
     weights: Weights<'_>,
-    hidden: &[Block],
-    active: Active<'_>,
-    relative: &mut [u32],
+    hidden: HiddenItems<'_>,
+    scratch: &mut OutputScratch,
     logits: &mut [Block],
 ) -> Result<()> {
     weights.check_output(shape)?;
-    Error::check_length("hidden units", shape.row_blocks(), hidden.len())?;
-    Error::check_length("logits", shape.slot_blocks(), logits.len())?;
-    let logits = as_floats_mut(logits);
-    let stride = logits.len();
+    let (row, slots, HiddenItems { items, blocks }) = (shape.row_blocks(), shape.slot_blocks(), hidden);
+    Error::check_length("hidden units", row * items, blocks.len())?;
+    Error::check_length("logits", slots * items, logits.len())?;
+    let (floats, stride) = (as_floats_mut(logits), slots * LANES);
     if shape.layout() == OutputLayout::TagMajor {
-        let hidden = HiddenRows { blocks: hidden, stride: hidden.len(), first: 0, items: 1 };
+        let hidden = HiddenRows { blocks, stride: row, first: 0, items };
         let (width, bias) = (blocks_for(shape.hidden()), &as_floats(weights.b2)[..shape.tags()]);
-        let rows = TagMajor { weights: weights.w2, width, groups: shape.group_tags(), bias };
-        let mut answers = Answers { answer: Answer::Logit, floats: logits, stride, first: 0, tags: shape.tags() };
-        return kernels.tag_major(rows, hidden, &mut answers);
+        let rows = TagMajor { weights: Matrix::F32(weights.w2), width, groups: shape.group_tags(), bias };
+        return kernels.tag_major(
+            rows,
+            hidden,
+            &mut Answers { answer: Answer::Logit, floats, stride, first: 0, tags: shape.tags() },
+        );
     }
     for group in shape.groups() {
-        let (active, first) = of_group(active, group);
-        let units = if first == 0 {
-            active.units
-        } else {
-            for (relative, unit) in relative.iter_mut().zip(active.units) {
-                *relative = unit - first;
-            }
-            &relative[..active.units.len()]
-        };
-        let slots = group.slot_blocks();
-        let panels = Panels { blocks: &weights.w2[group.w2.clone()], units: shape.hidden(), width: slots.len() };
-        let (first, tags) = (slots.start * LANES, slots.len() * LANES);
-        let mut answers = Answers { answer: Answer::Logit, floats: logits, stride, first, tags };
-        let active = ActiveLists { starts: &[0, units.len()], units, values: active.values };
-        kernels.panels_sparse(panels, active, &weights.b2[slots], &mut answers)?;
+        let tags = group.slot_blocks();
+        let panels = Panels { weights: Matrix::F32(&weights.w2[group.w2.clone()]), units: shape.hidden(), width: tags.len() };
+        let hidden = HiddenRows { blocks, stride: row, first: group.hidden.start, items };
+        let lists = scratch.buffers(items, blocks.len());
+        let (first, count) = (tags.start * LANES, tags.len() * LANES);
+        let mut answers = Answers { answer: Answer::Logit, floats: &mut *floats, stride, first, tags: count };
+        kernels.panels(panels, hidden, lists, &weights.b2[tags], &mut answers)?;
     }
     Ok(())
 }
 
-/// Scratch of [`backward_hidden`].
-#[derive(Clone, Debug, Default)]
-pub struct HiddenScratch {
-    sums: Vec<Block>,
-    relative: Vec<u32>,
-}
-
-/// Writes `dh = δ·W2ᵀ` of one sample's active units to `d_active`, one float for each, given `δ = dL/dz`, one a tag slot.
+/// Writes `dh = δ·W2ᵀ` of some items to `d_hidden`, given their `δ = dL/dz`, a row of tag slots each: of all units if `every_unit`,
+/// or else at least of those that are not zero in `hidden`.
 ///
 /// # Errors
 /// If a length does not fit `shape`.
+#[expect(clippy::too_many_arguments, reason = "two layers' worth of rows")]
 pub fn backward_hidden(
     kernels: Kernels,
     shape: &Shape,
     w2: &[Block],
     delta: &[Block],
-    active: Active<'_>,
-    scratch: &mut HiddenScratch,
-    d_active: &mut [f32],
+    hidden: HiddenItems<'_>,
+    every_unit: bool,
+    scratch: &mut OutputScratch,
+    d_hidden: &mut [Block],
 ) -> Result<()> {
-    Error::check_length("active units", active.units.len(), d_active.len())?;
-    let mut done = 0;
+    let (row, slots, items) = (shape.row_blocks(), shape.slot_blocks(), hidden.items);
+    Error::check_length("W2 blocks", shape.w2_blocks(), w2.len())?;
+    Error::check_length("hidden units", row * items, hidden.blocks.len())?;
+    Error::check_length("gradients by logits", slots * items, delta.len())?;
+    Error::check_length("gradients by hidden units", hidden.blocks.len(), d_hidden.len())?;
     for group in shape.groups() {
-        let (active, first) = of_group(active, group);
-        let d_active = &mut d_active[done..done + active.units.len()];
-        done += active.units.len();
+        let w2 = &w2[group.w2.clone()];
+        let mut out = RowsMut { blocks: d_hidden, stride: row, first: group.hidden.start };
         match shape.layout() {
             OutputLayout::TagMajor => {
-                scratch.sums.clear();
-                scratch.sums.resize(group.hidden.len(), Block::ZERO);
-                scratch.relative.clear();
-                scratch.relative.extend((0..).take(group.tags.len()));
-                let rows = Rows::new(&w2[group.w2.clone()], group.hidden.len());
-                let weights = &as_floats(delta)[group.slots.clone()];
-                kernels.weighted_sum_rows(rows, None, &scratch.relative, weights, &mut scratch.sums)?;
-                let dh = as_floats(&scratch.sums);
-                for (d, unit) in d_active.iter_mut().zip(active.units) {
-                    *d = dh[(unit - first) as usize];
-                }
+                let product = Product {
+                    items,
+                    terms: group.tags.len(),
+                    factors: &as_floats(delta)[group.slots.start..],
+                    item_stride: slots * LANES,
+                    term_stride: 1,
+                    rows: Rows::new(w2, group.hidden.len()),
+                    width: group.hidden.len(),
+                };
+                kernels.product(product, &mut out)?;
             }
             OutputLayout::Panels => {
-                scratch.sums.clear();
-                scratch.sums.resize(active.units.len(), Block::ZERO);
-                scratch.relative.clear();
-                scratch.relative.extend(active.units.iter().map(|unit| unit - first));
-                for panel in shape.panels(group) {
-                    let rows = Rows::new(&w2[panel.w2], panel.slots.len());
-                    kernels.dot_rows(rows, &scratch.relative, &delta[panel.slots], &mut scratch.sums)?;
+                let blocks = group.slot_blocks();
+                let panels = Panels { weights: w2, units: shape.hidden(), width: blocks.len() };
+                let rows = HiddenRows { blocks: delta, stride: slots, first: blocks.start, items };
+                if every_unit {
+                    kernels.panels_backward(panels, rows, &mut out)?;
+                    continue;
                 }
-                for (d, sum) in d_active.iter_mut().zip(&scratch.sums) {
-                    *d = tree_sum(sum);
+                let active = scratch.list(kernels, group, hidden)?;
+                let OutputScratch { starts, units, sums, .. } = &mut *scratch;
+                if is_dense(active, items, shape.hidden(), DENSE_BACKWARD_FROM) {
+                    kernels.panels_backward(panels, rows, &mut out)?;
+                    continue;
+                }
+                for (item, bounds) in starts[..=items].windows(2).enumerate() {
+                    let units = &units[bounds[0]..bounds[1]];
+                    sums.clear();
+                    sums.resize(units.len(), Block::ZERO);
+                    for panel in shape.panels(group) {
+                        let rows = Rows::new(&w2[panel.w2.start - group.w2.start..], panel.slots.len());
+                        kernels.dot_rows(rows, units, &delta[item * slots..][panel.slots], sums)?;
+                    }
+                    let d = &mut as_floats_mut(out.blocks)[(item * row + group.hidden.start) * LANES..];
+                    for (unit, sum) in units.iter().zip(&*sums) {
+                        d[*unit as usize] = tree_sum(sum);
+                    }
                 }
             }
         }
     }
     Ok(())
-}
-
-/// Writes the gradient of one row of W2 to `out`: with [`OutputLayout::Panels`] `Σ_i h_ij·δ_i` of a unit's row in a panel (`rows`
-/// are the samples' δ there, `factors` the unit's values); with [`OutputLayout::TagMajor`] `Σ_i δ_it·h_i` of a tag's row
-/// (`rows` are the samples' hidden vectors, `factors` the tag's δ). Samples whose factor is 0 may be left out.
-///
-/// # Errors
-/// If a sample has no row, or a length is wrong.
-pub fn backward_row(kernels: Kernels, rows: Rows<'_>, samples: &[u32], factors: &[f32], out: &mut [Block]) -> Result<()> {
-    kernels.weighted_sum_rows(rows, None, samples, factors, out)
 }
 
 #[cfg(test)]
@@ -169,18 +213,11 @@ mod tests {
     }
 
     impl Case {
-        fn active(&self) -> (Vec<u32>, Vec<f32>) {
-            as_floats(&self.hidden).iter().enumerate().filter(|(_, h)| **h != 0.0).map(|(j, h)| (j as u32, *h)).unzip()
-        }
-
         fn logits(&self, w2: &[Block], hidden: &[Block]) -> Vec<f32> {
             let weights = Weights { w1: &[], b1: &[], w2, b2: &self.b2 };
-            let (units, values): (Vec<u32>, Vec<f32>) =
-                as_floats(hidden).iter().enumerate().filter(|(_, h)| **h != 0.0).map(|(j, h)| (j as u32, *h)).unzip();
             let mut z = vec![Block::ZERO; self.shape.slot_blocks()];
-            let mut relative = vec![0; hidden.len() * LANES];
-            let active = Active { units: &units, values: &values };
-            forward(Kernels::best(), &self.shape, weights, hidden, active, &mut relative, &mut z).unwrap();
+            let hidden = HiddenItems { items: 1, blocks: hidden };
+            forward(Kernels::best(), &self.shape, weights, hidden, &mut OutputScratch::default(), &mut z).unwrap();
             (0..self.shape.tags()).map(|tag| as_floats(&z)[self.shape.slot(tag)]).collect()
         }
     }
@@ -214,16 +251,20 @@ mod tests {
                 let z = case.logits(&case.w2, hidden);
                 z.iter().enumerate().map(|(t, z)| f64::from(*z) * f64::from(as_floats(&delta)[case.shape.slot(t)])).sum()
             };
-            let (units, values) = case.active();
-            let mut d_active = vec![0.0; units.len()];
-            let active = Active { units: &units, values: &values };
-            let mut scratch = HiddenScratch::default();
-            backward_hidden(Kernels::best(), &case.shape, &case.w2, &delta, active, &mut scratch, &mut d_active).unwrap();
-            for (&unit, &d) in units.iter().zip(&d_active) {
-                let mut moved = case.hidden.clone();
-                as_floats_mut(&mut moved)[unit as usize] += 1.0;
-                let difference = loss(&moved) - loss(&case.hidden);
-                assert!((difference - f64::from(d)).abs() < 1e-4, "{difference} against {d}");
+            for every_unit in [false, true] {
+                let mut dh = vec![Block::ZERO; case.hidden.len()];
+                let mut scratch = OutputScratch::default();
+                let hidden = HiddenItems { items: 1, blocks: &case.hidden };
+                backward_hidden(Kernels::best(), &case.shape, &case.w2, &delta, hidden, every_unit, &mut scratch, &mut dh)
+                    .unwrap();
+                let units = (0..case.shape.hidden() * case.shape.groups().len()).map(|number| case.shape.unit_position(number));
+                for unit in units.filter(|unit| every_unit || as_floats(&case.hidden)[*unit] != 0.0) {
+                    let d = as_floats(&dh)[unit];
+                    let mut moved = case.hidden.clone();
+                    as_floats_mut(&mut moved)[unit] += 1.0;
+                    let difference = loss(&moved) - loss(&case.hidden);
+                    assert!((difference - f64::from(d)).abs() < 1e-4, "{difference} against {d}");
+                }
             }
         }
     }

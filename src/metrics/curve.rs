@@ -74,6 +74,23 @@ impl Curve {
         Curve { positives, negatives: scores.len() as u64 - positives, steps }
     }
 
+    /// Samples that have the tag.
+    #[must_use]
+    pub fn positives(&self) -> u64 {
+        self.positives
+    }
+
+    /// Samples that do not.
+    #[must_use]
+    pub fn negatives(&self) -> u64 {
+        self.negatives
+    }
+
+    /// The decisions at each distinct score of positives as threshold, by descending threshold.
+    pub fn steps(&self) -> impl ExactSizeIterator<Item = Confusion> {
+        self.steps.iter().map(|step| self.confusion(step))
+    }
+
     /// ROC-AUC: the chance that a positive scores above a negative, ties counting half. `None` without positives or negatives.
     #[must_use]
     pub fn auc(&self) -> Option<f64> {
@@ -124,16 +141,20 @@ impl Curve {
     }
 
     fn point(&self, step: &Step) -> OperatingPoint {
-        let confusion = Confusion {
-            true_positives: step.true_positives,
-            false_positives: step.false_positives,
-            false_negatives: self.positives - step.true_positives,
-        };
+        let confusion = self.confusion(step);
         OperatingPoint {
             threshold: step.score,
             precision: confusion.precision().unwrap_or(0.0),
             recall: confusion.recall().unwrap_or(0.0),
             f1: confusion.f1(),
+        }
+    }
+
+    fn confusion(&self, step: &Step) -> Confusion {
+        Confusion {
+            true_positives: step.true_positives,
+            false_positives: step.false_positives,
+            false_negatives: self.positives - step.true_positives,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{Confusion, Curve, Predictions, Propensities};
 use crate::error::{Error, Result};
 
 /// Bins of the expected calibration error.
-const CALIBRATION_BINS: usize = 15;
+pub(crate) const CALIBRATION_BINS: usize = 15;
 
 /// What measures depend on besides scores and truth.
 #[derive(Clone, Copy, Debug)]

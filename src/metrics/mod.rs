@@ -25,9 +25,13 @@ mod sparsity;
 
 pub use confusion::Confusion;
 pub use curve::{Curve, OperatingPoint};
+#[cfg(feature = "report")]
+pub(crate) use evaluation::CALIBRATION_BINS;
 pub use evaluation::{Evaluation, Mean, Options, Summary, TagEvaluation};
 pub use metric::Metric;
 pub use predictions::Predictions;
 pub(crate) use predictions::for_each_column;
+#[cfg(feature = "report")]
+pub(crate) use ranking::top_k;
 pub use ranking::{Propensities, Ranking};
 pub use sparsity::Sparsity;

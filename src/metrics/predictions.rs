@@ -64,7 +64,7 @@ impl<'a, S: Copy + Into<f64>> Predictions<'a, S> {
     }
 
     /// Calls `see(score, whether the sample has the tag)` for all pairs: sample by sample, tags ascending.
-    pub(super) fn for_each_pair(&self, mut see: impl FnMut(f64, bool)) {
+    pub(crate) fn for_each_pair(&self, mut see: impl FnMut(f64, bool)) {
         for (mut scores, truth) in self.rows() {
             let mut passed = 0;
             for &tag in truth {

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::ln::ln;
 
 /// The `k` best of `scores` as (tag, score): by descending score, ties by ascending tag. Written to `best`; meant for small `k`.
-fn top_k<S: Copy + Into<f64>>(scores: &[S], k: usize, best: &mut Vec<(u32, f64)>) {
+pub(crate) fn top_k<S: Copy + Into<f64>>(scores: &[S], k: usize, best: &mut Vec<(u32, f64)>) {
     best.clear();
     for (tag, &score) in (0u32..).zip(scores) {
         let score = score.into();

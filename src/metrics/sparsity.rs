@@ -18,6 +18,12 @@ impl Sparsity {
         Sparsity { tolerance, samples: 0, zeros: vec![0; units] }
     }
 
+    /// The number of units.
+    #[must_use]
+    pub fn units(&self) -> usize {
+        self.zeros.len()
+    }
+
     /// Adds a sample's activations.
     ///
     /// # Errors
@@ -56,6 +62,13 @@ impl Sparsity {
         self.zeros.iter_mut().zip(&other.zeros).for_each(|(zeros, other)| *zeros += other);
     }
 
+    /// Of each unit the share of samples for which it is not zero; 0 before the first sample.
+    #[must_use]
+    pub fn activity(&self) -> Vec<f64> {
+        let samples = self.samples.max(1) as f64;
+        self.zeros.iter().map(|zeros| (self.samples - zeros) as f64 / samples).collect()
+    }
+
     /// The share of activations that are zero; `None` without any.
     #[must_use]
     pub fn share_of_zeros(&self) -> Option<f64> {
@@ -91,6 +104,7 @@ mod tests {
         sparsity.push(&[0.0, 1.0, 0.0]).unwrap();
         sparsity.push(&[-0.0, -1.0, 1e-45]).unwrap();
         assert_eq!((sparsity.share_of_zeros(), sparsity.dead(), sparsity.always_on()), (Some(0.5), 1, 1));
+        assert_eq!(sparsity.activity(), [0.0, 1.0, 0.5]);
         assert!(matches!(sparsity.push(&[0.0, f32::NAN, 0.0]), Err(Error::Sample { sample: 2, .. })));
         assert!(matches!(sparsity.push(&[0.0]), Err(Error::Length { .. })));
         assert_eq!(sparsity.dead(), 1);

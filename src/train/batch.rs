@@ -1,7 +1,11 @@
 //! A mini-batch: samples as the caller gives them, and its keywords sorted by row.
 
+use std::ops::Range;
+
 use crate::aligned::{Block, as_floats_mut};
 use crate::error::{Error, Result};
+use crate::ids::{Sets, ascends};
+use crate::layers::embedding_bag::Bags;
 use crate::network::Shape;
 use crate::rng::{DropoutLayer, Philox};
 
@@ -30,6 +34,13 @@ pub enum PairWeights<'a> {
     },
     /// One weight a tag.
     PerTag(&'a [f32]),
+    /// The tags whose target is above 0 count, and these others, each as often as it is listed, in any order.
+    Listed {
+        /// The others. Those whose target is above 0 are passed over.
+        negatives: &'a [u32],
+        /// How much each counts.
+        weight: f32,
+    },
 }
 
 /// One sample of a mini-batch.
@@ -46,9 +57,17 @@ pub struct Sample<'a> {
 }
 
 impl Sample<'_> {
-    /// Fails unless ids, targets and weights fit `shape` and are in range.
+    /// Fails unless ids, targets and weights fit `shape`, are in range and in order.
     pub(super) fn check(&self, shape: &Shape) -> Result<()> {
         check_ascending("keyword ids", self.keywords)?;
+        if let Targets::Tags(positives) = self.targets {
+            check_ascending("tags", positives)?;
+        }
+        self.check_range(shape)
+    }
+
+    /// [`Sample::check`] where keywords and tags are known to ascend without repeats.
+    pub(super) fn check_range(&self, shape: &Shape) -> Result<()> {
         if let Some(&id) = self.keywords.last().filter(|id| **id as usize >= shape.keywords()) {
             return Err(Error::KeywordOutOfRange { id, keywords: shape.keywords() });
         }
@@ -58,7 +77,6 @@ impl Sample<'_> {
         };
         match self.targets {
             Targets::Tags(positives) => {
-                check_ascending("tags", positives)?;
                 if let Some(&tag) = positives.last().filter(|tag| **tag as usize >= tags) {
                     return Err(Error::Config { option: "tag", expected: "a tag of the model", found: tag.to_string() });
                 }
@@ -90,12 +108,74 @@ impl Sample<'_> {
                 Error::check_length("pair weights", tags, weights.len())?;
                 weights.iter().try_for_each(weight_fits)
             }
+            PairWeights::Listed { negatives, weight: m } => {
+                if let Some(tag) = negatives.iter().find(|tag| **tag as usize >= tags) {
+                    return Err(Error::Config { option: "tag", expected: "a tag of the model", found: tag.to_string() });
+                }
+                weight_fits(&m)
+            }
+        }
+    }
+
+    /// The target of a tag.
+    fn target(&self, tag: u32) -> f32 {
+        match self.targets {
+            Targets::Tags(positives) => f32::from(u8::from(positives.binary_search(&tag).is_ok())),
+            Targets::Soft(targets) => targets[tag as usize],
+        }
+    }
+
+    /// The weight of a tag with this target, where tags are not listed.
+    fn weight(&self, tag: usize, target: f32) -> f32 {
+        match self.weights {
+            PairWeights::All(weight) => weight,
+            PairWeights::PerTag(weights) => weights[tag],
+            PairWeights::Scored { tags: words, weight, negatives } => {
+                let factor = negatives.filter(|_| target == 0.0).map_or(1.0, |factors| factors[tag]);
+                if words[tag / 64] >> (tag % 64) & 1 == 1 { weight * factor } else { 0.0 }
+            }
+            PairWeights::Listed { .. } => 0.0,
+        }
+    }
+
+    /// Calls `score(tag, target, weight)` for each of `tags` tags that counts, ascending.
+    pub(super) fn for_each_scored(&self, tags: usize, mut score: impl FnMut(u32, f32, f32)) {
+        let PairWeights::Listed { negatives, weight } = self.weights else {
+            let mut positives = if let Targets::Tags(positives) = self.targets { positives } else { &[] }.iter().peekable();
+            for tag in (0..).take(tags) {
+                let target = match self.targets {
+                    Targets::Tags(_) => f32::from(u8::from(positives.next_if_eq(&&tag).is_some())),
+                    Targets::Soft(targets) => targets[tag as usize],
+                };
+                let weight = self.weight(tag as usize, target);
+                if weight > 0.0 {
+                    score(tag, target, weight);
+                }
+            }
+            return;
+        };
+        if weight == 0.0 {
+            return;
+        }
+        let mut listed: Vec<u32> = negatives.iter().copied().filter(|tag| self.target(*tag) == 0.0).collect();
+        match self.targets {
+            Targets::Tags(positives) => listed.extend_from_slice(positives),
+            Targets::Soft(targets) => listed.extend((0..).zip(targets).filter(|(_, y)| **y > 0.0).map(|(tag, _)| tag)),
+        }
+        listed.sort_unstable();
+        for repeats in listed.chunk_by(|a, b| a == b) {
+            score(repeats[0], self.target(repeats[0]), weight * repeats.len() as f32);
         }
     }
 
     /// The number of tags that count.
     pub(super) fn scored(&self, tags: usize) -> usize {
         match self.weights {
+            PairWeights::Listed { .. } => {
+                let mut scored = 0;
+                self.for_each_scored(tags, |_, _, _| scored += 1);
+                scored
+            }
             PairWeights::All(m) => usize::from(m > 0.0) * tags,
             PairWeights::Scored { tags: words, weight: m, .. } => {
                 usize::from(m > 0.0) * words.iter().map(|word| word.count_ones() as usize).sum::<usize>()
@@ -122,26 +202,26 @@ impl Sample<'_> {
             match self.weights {
                 PairWeights::All(weight) => m.fill(weight),
                 PairWeights::PerTag(weights) => m.copy_from_slice(&weights[group.tags.clone()]),
-                PairWeights::Scored { tags: words, weight, negatives } => {
+                PairWeights::Scored { .. } => {
                     for ((m, y), tag) in m.iter_mut().zip(y.iter()).zip(group.tags.clone()) {
-                        let factor = negatives.filter(|_| *y == 0.0).map_or(1.0, |factors| factors[tag]);
-                        *m = if words[tag / 64] >> (tag % 64) & 1 == 1 { weight * factor } else { 0.0 };
+                        *m = self.weight(tag, *y);
                     }
                 }
+                PairWeights::Listed { .. } => {}
             }
+        }
+        if matches!(self.weights, PairWeights::Listed { .. }) {
+            self.for_each_scored(shape.tags(), |tag, _, weight| m[shape.slot(tag as usize)] = weight);
         }
     }
 }
 
 fn check_ascending(what: &'static str, ids: &[u32]) -> Result<()> {
-    match ids.windows(2).find(|pair| pair[0] >= pair[1]) {
-        None => Ok(()),
-        Some(pair) => Err(Error::Config {
-            option: what,
-            expected: "ascending, without repeats",
-            found: format!("{} before {}", pair[0], pair[1]),
-        }),
+    if ascends(ids) {
+        return Ok(());
     }
+    let found = ids.windows(2).find(|pair| pair[0] >= pair[1]).map(|pair| format!("{} before {}", pair[0], pair[1]));
+    Err(Error::Config { option: what, expected: "ascending, without repeats", found: found.unwrap_or_default() })
 }
 
 /// The keywords of a mini-batch that input dropout keeps, by sample and by row.
@@ -155,25 +235,32 @@ pub(super) struct Keywords {
     /// The samples with keyword `rows[r]` are `row_samples[row_starts[r]..row_starts[r + 1]]`, ascending.
     row_samples: Vec<u32>,
     row_starts: Vec<usize>,
-    /// For each keyword of the vocabulary its place in `rows`, or `ABSENT`.
-    place: Vec<u32>,
-    /// As many factors, all the same, as the longest list of keywords or samples; empty when they are all 1.
-    factors: Vec<f32>,
+    /// For each keyword of the vocabulary 0; while a mini-batch is taken in, a count or a place.
+    counts: Vec<u32>,
+    distinct: IdSet,
+    /// The factor on kept keywords.
+    pub(super) factor: f32,
 }
-
-const ABSENT: u32 = u32::MAX;
 
 impl Keywords {
     pub(super) fn new(shape: &Shape) -> Self {
-        Keywords { place: vec![ABSENT; shape.keywords()], ..Keywords::default() }
+        Keywords {
+            counts: vec![0; shape.keywords()],
+            distinct: IdSet::new(shape.keywords()),
+            factor: 1.0,
+            ..Keywords::default()
+        }
     }
 
     /// Takes in a mini-batch; `dropout` is its generator, rate and threshold, and the step.
-    pub(super) fn load(&mut self, samples: &[Sample<'_>], dropout: Option<(Philox, f64, u32)>, step: u64) {
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] from 2^32 pairs of sample and keyword on.
+    pub(super) fn load(&mut self, samples: &[Sample<'_>], dropout: Option<(Philox, f64, u32)>, step: u64) -> Result<()> {
         self.ids.clear();
         self.starts.clear();
         self.starts.push(0);
-        self.factors.clear();
+        self.factor = dropout.map_or(1.0, |(_, rate, _)| (1.0 / (1.0 - rate)) as f32);
         for sample in samples {
             match dropout {
                 None => self.ids.extend_from_slice(sample.keywords),
@@ -190,72 +277,154 @@ impl Keywords {
             }
             self.starts.push(self.ids.len());
         }
-        self.transpose(samples.len());
-        if let Some((_, rate, _)) = dropout {
-            let longest = self.starts.windows(2).map(|s| s[1] - s[0]).chain([samples.len()]).max().unwrap_or(0);
-            self.factors.resize(longest, (1.0 / (1.0 - rate)) as f32);
+        if self.ids.len() > u32::MAX as usize {
+            return Err(Error::TooLarge { what: "keywords of all samples of a mini-batch", limit: u32::MAX.into() });
         }
+        self.transpose();
+        Ok(())
     }
 
-    fn transpose(&mut self, samples: usize) {
-        self.rows.clear();
+    /// Lists the samples of each row: a counting sort of pairs.
+    fn transpose(&mut self) {
+        if self.starts.len() == 2 {
+            // One sample: its keywords are the rows.
+            self.rows.clone_from(&self.ids);
+            self.row_starts.clear();
+            self.row_starts.extend(0..=self.ids.len());
+            self.row_samples.clear();
+            self.row_samples.resize(self.ids.len(), 0);
+            return;
+        }
+        // Which keywords are new is not to be foreseen, so each is written down, and stays if it is.
+        self.rows.resize(self.ids.len(), 0);
+        let mut distinct = 0;
         for &id in &self.ids {
-            let place = &mut self.place[id as usize];
-            if *place == ABSENT {
-                *place = 0;
-                self.rows.push(id);
-            }
+            let count = &mut self.counts[id as usize];
+            self.rows[distinct] = id;
+            distinct += usize::from(*count == 0);
+            *count += 1;
         }
-        self.rows.sort_unstable();
-        for (r, &row) in (0..).zip(&self.rows) {
-            self.place[row as usize] = r;
-        }
-        // A counting sort: sizes, then starts, then every sample to the end of its row's part so far.
+        self.distinct.sort(&mut self.rows, distinct);
         self.row_starts.clear();
-        self.row_starts.resize(self.rows.len() + 1, 0);
-        for &id in &self.ids {
-            self.row_starts[self.place[id as usize] as usize + 1] += 1;
+        let mut start = 0;
+        for &row in &self.rows {
+            self.row_starts.push(start as usize);
+            let count = &mut self.counts[row as usize];
+            start += std::mem::replace(count, start);
         }
-        for r in 0..self.rows.len() {
-            self.row_starts[r + 1] += self.row_starts[r];
-        }
+        self.row_starts.push(start as usize);
         self.row_samples.resize(self.ids.len(), 0);
-        for sample in 0..samples {
-            for n in self.starts[sample]..self.starts[sample + 1] {
-                let end = &mut self.row_starts[self.place[self.ids[n] as usize] as usize];
-                self.row_samples[*end] = sample as u32;
-                *end += 1;
+        for (sample, bounds) in (0..).zip(self.starts.windows(2)) {
+            for &id in &self.ids[bounds[0]..bounds[1]] {
+                let place = &mut self.counts[id as usize];
+                self.row_samples[*place as usize] = sample;
+                *place += 1;
             }
         }
-        // Each start has moved to its row's end, which is the next row's start.
-        self.row_starts.rotate_right(1);
-        self.row_starts[0] = 0;
         for &row in &self.rows {
-            self.place[row as usize] = ABSENT;
+            self.counts[row as usize] = 0;
         }
     }
 
-    /// The kept keywords of a sample, and their factors if they are not all 1.
-    pub(super) fn of_sample(&self, sample: usize) -> (&[u32], Option<&[f32]>) {
-        self.with_factors(&self.ids[self.starts[sample]..self.starts[sample + 1]])
+    /// The kept keywords of some samples.
+    pub(super) fn of_samples(&self, samples: Range<usize>) -> Bags<'_> {
+        let sets = Sets::known(&self.ids, &self.starts[samples.start..=samples.end], self.counts.len() as u64);
+        Bags { sets, factor: self.factor }
     }
 
-    /// The samples that hold keyword `rows[place]`, ascending, and the keyword's factors.
-    pub(super) fn samples_of(&self, place: usize) -> (&[u32], Option<&[f32]>) {
-        self.with_factors(&self.row_samples[self.row_starts[place]..self.row_starts[place + 1]])
-    }
-
-    fn with_factors<'a>(&'a self, ids: &'a [u32]) -> (&'a [u32], Option<&'a [f32]>) {
-        (ids, (!self.factors.is_empty()).then(|| &self.factors[..ids.len()]))
+    /// The samples that hold the keywords at these places of `rows`, a set for each.
+    pub(super) fn samples_of(&self, places: Range<usize>) -> Sets<'_> {
+        Sets::known(&self.row_samples, &self.row_starts[places.start..=places.end], self.starts.len() as u64 - 1)
     }
 
     /// The mean number of pairs a row takes part in, at least 1.
     pub(super) fn pairs_per_row(&self) -> usize {
         self.ids.len().div_ceil(self.rows.len().max(1)).max(1)
     }
+}
 
-    /// The factor on kept keywords.
-    pub(super) fn factor(&self) -> f32 {
-        self.factors.first().copied().unwrap_or(1.0)
+/// Sorts ids by means of a set of bits, in time that grows with their number alone.
+#[derive(Clone, Debug, Default)]
+struct IdSet {
+    /// Bit i of all is 0 between sorts.
+    bits: Vec<u64>,
+    /// Bit w tells that word w of `bits` is not 0.
+    words: Vec<u64>,
+}
+
+impl IdSet {
+    fn new(ids: usize) -> Self {
+        let words = ids.div_ceil(64);
+        IdSet { bits: vec![0; words], words: vec![0; words.div_ceil(64)] }
+    }
+
+    /// Sorts the first `count` of `ids`, which differ, and drops the others.
+    fn sort(&mut self, ids: &mut Vec<u32>, count: usize) {
+        ids.truncate(count);
+        for &id in ids.iter() {
+            let word = id as usize / 64;
+            self.bits[word] |= 1 << (id % 64);
+            self.words[word / 64] |= 1 << (word % 64);
+        }
+        ids.clear();
+        for (first, word) in (0..).step_by(64).zip(&mut self.words) {
+            for at in ones(std::mem::take(word)) {
+                let word: u32 = first + at;
+                ids.extend(ones(std::mem::take(&mut self.bits[word as usize])).map(|bit| word * 64 + bit));
+            }
+        }
+    }
+}
+
+/// The places of the bits of `word` that are 1, ascending.
+fn ones(mut word: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let place = word.trailing_zeros();
+        word &= word.wrapping_sub(1);
+        (place < 64).then_some(place)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::OutputLayout;
+
+    /// Batch after batch through the same buffers, ids at the ends of words and beyond one word of words.
+    #[test]
+    fn rows_and_their_samples_are_the_transposed_samples() {
+        let shape = Shape::new(10_000, 1, &[1], OutputLayout::TagMajor).unwrap();
+        let mut keywords = Keywords::new(&shape);
+        let batches: [&[&[u32]]; 5] = [
+            &[&[0, 63, 64, 4095, 4096, 9999], &[63, 4096], &[], &[0, 1]],
+            &[&[]],
+            &[],
+            &[&[9999], &[9999], &[5, 9999]],
+            &[&[0, 63, 64, 4095, 4096, 9999], &[1, 2, 3]],
+        ];
+        for batch in batches {
+            let samples: Vec<Sample<'_>> = (0..)
+                .zip(batch)
+                .map(|(index, keywords)| Sample {
+                    index,
+                    keywords,
+                    targets: Targets::Tags(&[]),
+                    weights: PairWeights::All(1.0),
+                })
+                .collect();
+            keywords.load(&samples, None, 1).unwrap();
+            let mut expected: Vec<(u32, u32)> =
+                (0..).zip(batch).flat_map(|(sample, ids)| ids.iter().map(move |id| (*id, sample))).collect();
+            expected.sort_unstable();
+            let sets = keywords.samples_of(0..keywords.rows.len());
+            let found: Vec<(u32, u32)> = keywords
+                .rows
+                .iter()
+                .zip(sets.iter())
+                .flat_map(|(row, (samples, _))| samples.iter().map(|sample| (*row, *sample)))
+                .collect();
+            assert_eq!(found, expected);
+            assert_eq!(keywords.rows.len(), sets.len());
+        }
     }
 }

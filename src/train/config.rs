@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::objective::{Objective, Pretrain};
 use super::penalty::Penalty;
 use crate::error::{Error, Result};
 use crate::format::Provenance;
@@ -12,13 +13,14 @@ use crate::metrics::Metric;
 use crate::named::named;
 use crate::network::{Activation, check_eps};
 
-/// Which untagged items a tag is trained against.
+/// Which untagged items a tag is trained against; of an anchor model, which other tags an item is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Negatives {
     /// All of them.
     All,
-    /// In every epoch a new random set of this many times the tag's positives. Scores are corrected for it, see [`Correction`].
+    /// In every epoch a new random set of this many times the tag's positives. Scores are corrected for it, see [`Correction`]. Of an
+    /// anchor model, in every step this many draws for each tag of an item, see [`super::Anchor`]; scores are not corrected.
     Sampled(f64),
 }
 
@@ -53,7 +55,7 @@ pub struct Rowwise {
     pub w1: bool,
     /// The hidden biases.
     pub b1: bool,
-    /// The output layer, whose rows are hidden units.
+    /// The output layer, whose rows are hidden units; of an anchor model or autoencoder outputs.
     pub w2: bool,
     /// The output biases.
     pub b2: bool,
@@ -149,10 +151,19 @@ named!(DecayWhen, "decay when", "every_step or touched", { EveryStep => "every_s
 /// The configuration of a [`super::Trainer`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainConfig {
+    /// What is learnt.
+    pub objective: Objective,
+    /// An autoencoder that is trained first; of a tagger.
+    pub pretrain: Option<Pretrain>,
     /// Hidden units H.
     pub hidden: usize,
+    /// Networks that [`super::recipe::TrainingSet::train`] trains, each as if alone, from seeds `seed`, `seed + 1` and so on, and
+    /// [averages](crate::average): one network with so many times `hidden` units. At least 1; a [`super::Trainer`] trains one.
+    pub average: u32,
     /// Their nonlinearity.
     pub activation: Activation,
+    /// Whether they have biases. Anchors that are a sum or mean have neither biases nor a nonlinearity.
+    pub hidden_bias: bool,
     /// Epochs at most.
     pub epochs: u32,
     /// Samples in a mini-batch, at least 1.
@@ -209,8 +220,12 @@ pub struct TrainConfig {
 impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {
+            objective: Objective::Tagger,
+            pretrain: None,
             hidden: 256,
+            average: 1,
             activation: Activation::Relu,
+            hidden_bias: true,
             epochs: 60,
             batch: 32,
             lr: 0.05,
@@ -219,7 +234,7 @@ impl Default for TrainConfig {
             epsilon: 1e-10,
             epsilon_place: EpsilonPlace::Outside,
             rowwise: Rowwise::default(),
-            initial_square: 0.1,
+            initial_square: 0.01,
             initial_scale: 0.1,
             l1: 0.0,
             l2: 0.0,
@@ -241,6 +256,23 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// Defaults for the nets of a bank, each with one tag: [`super::recipe::TrainingSet::train_bank`].
+    #[must_use]
+    pub fn per_tag() -> Self {
+        TrainConfig {
+            hidden: 32,
+            epochs: 80,
+            lr: 0.1,
+            initial_square: 1.0,
+            initial_scale: 0.05,
+            dropout_in: 0.2,
+            dropout_hidden: 0.5,
+            negatives: Negatives::Sampled(20.0),
+            metric: Metric::LogLoss,
+            ..TrainConfig::default()
+        }
+    }
+
     /// Fails unless every value is in its range and goes with the others.
     ///
     /// # Errors
@@ -252,6 +284,7 @@ impl TrainConfig {
         let non_negative = |x: f64| x >= 0.0 && x < f64::from(f32::MAX);
         const NON_NEGATIVE: &str = "a finite number, at least 0";
         const RATE: &str = "a number in [0, 1)";
+        check("average", self.average >= 1, "at least 1", f64::from(self.average))?;
         check("batch", self.batch >= 1, "at least 1", self.batch as f64)?;
         check("lr", non_negative(self.lr), NON_NEGATIVE, self.lr)?;
         check("lr_decay", non_negative(self.lr_decay), NON_NEGATIVE, self.lr_decay)?;
@@ -267,7 +300,8 @@ impl TrainConfig {
         check("dropout_hidden", (0.0..1.0).contains(&self.dropout_hidden), RATE, self.dropout_hidden)?;
         check_eps(self.eps)?;
         self.activation.check()?;
-        self.penalty.map_or(Ok(()), |penalty| penalty.check(self.activation))?;
+        self.penalty.map_or(Ok(()), |penalty| penalty.check(self.hidden_activation()))?;
+        self.check_objective()?;
         if let Negatives::Sampled(ratio) = self.negatives {
             check("negatives", ratio > 0.0 && non_negative(ratio), "\"all\" or a finite ratio above 0", ratio)?;
         }
@@ -313,10 +347,14 @@ impl TrainConfig {
             ("correction", self.correction != default.correction, self.correction.to_string()),
             ("metric", self.metric != default.metric, self.metric.to_string()),
             ("rowwise", self.rowwise != default.rowwise, self.rowwise.to_string()),
+            ("hidden_bias", self.hidden_bias != default.hidden_bias, self.hidden_bias.to_string()),
         ] {
             if chosen {
                 provenance.insert(format!("train.{key}"), value)?;
             }
+        }
+        for (key, value) in self.described_objective() {
+            provenance.insert(format!("train.{key}"), value)?;
         }
         if let Some(penalty) = self.penalty {
             provenance.insert("train.penalty", penalty.kind.to_string())?;
@@ -352,6 +390,7 @@ mod tests {
                 other => panic!("{option}: {other:?}"),
             }
         };
+        rejected(|c| c.average = 0, "average");
         rejected(|c| c.batch = 0, "batch");
         rejected(|c| c.lr = f64::NAN, "lr");
         rejected(|c| c.lr_decay = -1.0, "lr_decay");

@@ -11,7 +11,9 @@
 //!   without L2, they are one step with the sum of their rates; otherwise they are replayed from the log of rates.
 //! - Coupled decay changes G in every step, so there is no closed form: the steps are replayed.
 
+use super::codec::Codec;
 use super::config::{DecayMode, DecayWhen, TrainConfig};
+use crate::error::{Error, Result};
 use crate::kernels::{Rates, Shrink};
 
 /// The decay that each row has seen.
@@ -120,6 +122,32 @@ impl LazyDecay {
             Log::Rates(log) => Missed::Proximal(Rates::Varying(&log[seen..])),
             Log::Replay(log) => Missed::Replay(&log[seen..]),
         })
+    }
+
+    /// Passes over the log and the marks; its kind follows from the configuration.
+    pub(super) fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        const PART: &str = "decay clocks";
+        let is_rate = |x: f64| x.is_finite() && x >= 0.0;
+        match &mut self.log {
+            Log::Products(log) => codec.list(PART, log, |codec, (p, q)| {
+                codec.f64(PART, p, |p| p > 0.0 && p <= 1.0)?;
+                codec.f64(PART, q, is_rate)
+            })?,
+            Log::Constant(_, steps) => codec.u32(PART, steps, |_| true)?,
+            Log::Sums(log) | Log::Rates(log) | Log::Replay(log) => {
+                codec.list(PART, log, |codec, x| codec.f64(PART, x, is_rate))?
+            }
+        }
+        let begins = match &self.log {
+            Log::Products(log) => !log.is_empty(),
+            Log::Sums(log) => log.is_sorted() && !log.is_empty(),
+            Log::Constant(..) | Log::Rates(_) | Log::Replay(_) => true,
+        };
+        codec.words(PART, &mut self.seen)?;
+        if begins && self.seen.iter().all(|seen| *seen as usize <= self.now()) {
+            return Ok(());
+        }
+        Err(Error::checkpoint(PART, "steps in order, and no row ahead of them", "a row or a step out of order"))
     }
 
     /// Marks `row` as decayed up to the present step.

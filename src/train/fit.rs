@@ -1,19 +1,22 @@
 //! Epochs over a data set, validation, early stopping.
 
+use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::batch::{PairWeights, Sample, Targets};
-use super::config::{Correction, Negatives, TrainConfig};
+use super::batch::{Keywords, Sample};
+use super::codec::Codec;
+use super::config::TrainConfig;
+use super::objective::{EpochPairs, Objective};
+use super::order::Order;
 use super::parameters::{Parameters, Statistics};
 use super::trainer::Trainer;
-use crate::aligned::Block;
-use crate::data::{Dataset, NegativeSampler, ScoredPairs, logit_correction};
+use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::evaluate::{Evaluated, KeyMeasures, evaluate_network};
+use crate::evaluate::{Evaluated, HiddenActivity, KeyMeasures, evaluate_network};
 use crate::layers::Net;
 use crate::metrics::Propensities;
-use crate::network::Weights;
+use crate::network::Shape;
 use crate::rng::Philox;
 
 impl Statistics {
@@ -25,6 +28,12 @@ impl Statistics {
             mean_keywords: dataset.mean_keywords(),
             positives: dataset.tag_counts(tags),
         }
+    }
+
+    /// The statistics of a data set with `keywords` keywords for an autoencoder, whose outputs they are.
+    #[must_use]
+    pub fn of_keywords(dataset: &Dataset, keywords: usize) -> Self {
+        Statistics { positives: dataset.keyword_counts(keywords), ..Statistics::of(dataset, 0) }
     }
 }
 
@@ -49,7 +58,7 @@ pub enum Event<'a> {
 }
 
 /// What an epoch did.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct EpochReport {
     /// The epoch, counted from 1.
     pub epoch: u32,
@@ -59,6 +68,8 @@ pub struct EpochReport {
     pub penalty: f64,
     /// Measures on the validation data, if there are any.
     pub valid: Option<KeyMeasures>,
+    /// What the hidden units do after the epoch: for the validation data, or where there are none for a thousand of the training data.
+    pub hidden: HiddenActivity,
     /// Whether the validation score is the best so far.
     pub best: bool,
 }
@@ -105,6 +116,61 @@ impl FitState {
     }
 }
 
+impl FitState {
+    /// Passes over all of it. `trainer` is the one whose fit it is, its own state passed over before.
+    pub(super) fn visit(&mut self, codec: &mut dyn Codec, trainer: &Trainer) -> Result<()> {
+        visit_epochs(codec, &mut self.epochs, &mut self.best_epoch)?;
+        let network = &trainer.network;
+        codec.option(
+            "best epoch",
+            &mut self.best,
+            || Ok((0.0, Parameters::filled(&network.shape, trainer.state.parameters.tied, 0.0)?)),
+            |codec, best| {
+                codec.f64("best epoch", &mut best.0, |score| !score.is_nan())?;
+                best.1.visit(codec, network)
+            },
+        )?;
+        codec.option("epoch under way", &mut self.under_way, || Ok(EpochSums::default()), |codec, sums| sums.visit(codec))?;
+        codec.flag("end", &mut self.finished)?;
+        let begun = self.epochs.len() + usize::from(self.under_way.is_some());
+        if begun == trainer.state.epoch as usize {
+            return Ok(());
+        }
+        Err(Error::checkpoint("epoch", format!("{begun}, as epochs are reported"), trainer.state.epoch.to_string()))
+    }
+}
+
+/// Passes over what is told of finished epochs.
+pub(super) fn visit_epochs(codec: &mut dyn Codec, epochs: &mut Vec<EpochReport>, best: &mut u32) -> Result<()> {
+    codec.list("epochs", epochs, |codec, epoch| epoch.visit(codec))?;
+    codec.u32("best epoch", best, |best| best as usize <= epochs.len())
+}
+
+impl EpochReport {
+    fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        codec.u32("epochs", &mut self.epoch, |_| true)?;
+        codec.f64("epochs", &mut self.log_loss, |_| true)?;
+        codec.f64("epochs", &mut self.penalty, |_| true)?;
+        codec.flag("epochs", &mut self.best)?;
+        codec.option(
+            "epochs",
+            &mut self.valid,
+            || Ok(KeyMeasures::default()),
+            |codec, valid| {
+                let mut values = valid.values.iter_mut();
+                values.try_for_each(|value| {
+                    codec.option("epochs", value, || Ok(0.0), |codec, value| codec.f64("epochs", value, |_| true))
+                })
+            },
+        )?;
+        let HiddenActivity { units, zeros, mean, dead_units, always_on_units } = &mut self.hidden;
+        for share in [zeros, mean] {
+            codec.option("epochs", share, || Ok(0.0), |codec, share| codec.f64("epochs", share, |_| true))?;
+        }
+        [units, dead_units, always_on_units].into_iter().try_for_each(|count| codec.size("epochs", count))
+    }
+}
+
 /// Sums over the part of an epoch that is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct EpochSums {
@@ -116,6 +182,15 @@ pub(super) struct EpochSums {
 }
 
 impl EpochSums {
+    fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        const PART: &str = "epoch under way";
+        for count in [&mut self.samples, &mut self.batches, &mut self.pairs] {
+            codec.u64(PART, count, |count| count < u64::MAX / 2)?;
+        }
+        codec.f64(PART, &mut self.loss, f64::is_finite)?;
+        codec.f64(PART, &mut self.penalty, f64::is_finite)
+    }
+
     fn log_loss(&self) -> f64 {
         self.loss / self.pairs.max(1) as f64
     }
@@ -128,18 +203,19 @@ impl EpochSums {
 /// What an epoch visits: a function of seed and epoch.
 #[derive(Clone, Debug)]
 struct EpochPlan {
-    order: Vec<u32>,
-    sampled: Option<SampledPairs>,
+    order: Order,
+    /// Samples in it.
+    samples: usize,
+    objective: Objective,
+    pairs: EpochPairs,
 }
 
-/// The pairs of an epoch with sampled negatives.
-#[derive(Clone, Debug)]
-struct SampledPairs {
-    scored: ScoredPairs,
-    /// Of each tag's negatives, where they count for those that were left out.
-    factors: Option<Vec<f32>>,
-    /// ln ρ, one a tag slot, where training sees the logit without it.
-    offsets: Option<Vec<Block>>,
+/// Replaces `batch` by these samples.
+fn fill<'a>(batch: &mut Vec<Sample<'a>>, shape: &Shape, samples: impl Iterator<Item = Sample<'a>>) -> Result<()> {
+    batch.clear();
+    batch.extend(samples);
+    // Apart from where samples are found: so the memory is asked for many of them at once.
+    batch.iter().try_for_each(|sample| sample.check_range(shape))
 }
 
 /// Watches a training; [`ControlFlow::Break`] ends it after the present mini-batch or epoch.
@@ -198,14 +274,24 @@ impl Trainer {
     /// # Errors
     /// [`Error::NoData`] without samples or tags; if a sample does not fit the model.
     pub fn evaluate(&self, dataset: &Dataset, propensities: Option<&Propensities>) -> Result<Evaluated> {
-        let thresholds: Vec<f32> = self.tags.iter().map(|tag| tag.threshold).collect();
-        let weights = Weights { w1: &self.decayed_w1(), b2: &self.served_b2(), ..self.state.parameters.weights() };
-        let net = Net { kernels: self.kernels, network: &self.network, weights, calibration: None };
-        let run = || evaluate_network(net, &thresholds, dataset, propensities, self.workers);
-        match &self.pool {
-            Some(pool) => pool.install(run),
-            None => run(),
-        }
+        let mut thresholds: Vec<f32> = self.tags.iter().map(|tag| tag.threshold).collect();
+        // The outputs of an autoencoder are no tags.
+        thresholds.resize(self.network.shape.tags(), 0.5);
+        self.with_net(|net| {
+            let run = || evaluate_network(net, &thresholds, dataset, propensities, self.workers);
+            match &self.pool {
+                Some(pool) => pool.install(run),
+                None => run(),
+            }
+        })
+    }
+
+    /// The network as it would be served.
+    fn with_net<R>(&self, run: impl FnOnce(Net<'_>) -> R) -> R {
+        self.with_served(|weights| {
+            let weights = weights.into();
+            run(Net { kernels: self.kernels, network: &self.network, weights, calibration: None })
+        })
     }
 
     fn advance_here(
@@ -223,7 +309,11 @@ impl Trainer {
                 return Ok(ControlFlow::Break(()));
             }
             let valid = valid.map(|valid| self.evaluate(valid, None)).transpose()?;
-            let valid = valid.as_ref().map(KeyMeasures::of);
+            let hidden = match &valid {
+                Some(valid) => valid.hidden,
+                None => self.with_net(|net| HiddenActivity::glance(net, train))?,
+            };
+            let valid = valid.map(|valid| KeyMeasures::of(&valid.evaluation));
             let score = valid.as_ref().map(|valid| valid.score(metric));
             let best = fit.best.as_ref().is_none_or(|(least, _)| score.is_none_or(|score| score > *least));
             if best {
@@ -232,7 +322,7 @@ impl Trainer {
             }
             let sums = fit.under_way.take().unwrap_or_default();
             let (log_loss, penalty) = (sums.log_loss(), sums.mean_penalty());
-            let report = EpochReport { epoch: self.state.epoch, log_loss, penalty, valid, best };
+            let report = EpochReport { epoch: self.state.epoch, log_loss, penalty, valid, hidden, best };
             fit.epochs.push(report);
             let stale = patience > 0 && score.is_some() && self.state.epoch - fit.best_epoch >= patience;
             fit.finished = stale || fit.epochs.len() >= epochs as usize;
@@ -248,89 +338,89 @@ impl Trainer {
         let epoch = self.state.epoch + u32::from(fit.under_way.is_none());
         let mut plan = match fit.plan.take() {
             Some(plan) => plan,
-            None => self.plan(dataset, epoch)?,
+            None => self.plan(dataset, epoch, fit.under_way.as_ref().map_or(0, |sums| sums.samples))?,
         };
         self.state.epoch = epoch;
         // What is given stands, but for this epoch.
-        let mut offsets = plan.sampled.as_mut().and_then(|sampled| sampled.offsets.take());
-        if let Some(offsets) = &mut offsets {
-            std::mem::swap(&mut self.offsets, offsets);
-        }
-        let flow = self.run_batches(fit.under_way.get_or_insert_default(), &plan, dataset, observer);
-        if let (Some(offsets), Some(sampled)) = (&mut offsets, &mut plan.sampled) {
-            std::mem::swap(&mut self.offsets, offsets);
-            sampled.offsets = Some(std::mem::take(offsets));
-        }
+        plan.pairs.swap_offsets(&mut self.offsets);
+        self.draws = plan.pairs.draws().cloned();
+        let flow = self.run_batches(fit.under_way.get_or_insert_default(), &mut plan, dataset, observer);
+        self.draws = None;
+        plan.pairs.swap_offsets(&mut self.offsets);
         let flow = flow?;
         if flow.is_break() {
             fit.plan = Some(plan);
-        } else {
-            self.check_weights_finite()?;
+        } else if let Err(error) = self.check_weights_finite() {
+            // Of what steps have done since the best epoch nothing can be used.
+            if let Some((_, parameters)) = &fit.best {
+                self.replace(parameters.clone());
+            }
+            return Err(error);
         }
         Ok(flow)
     }
 
-    /// The order of the samples in `epoch`, and its negatives, if they are sampled.
-    fn plan(&mut self, dataset: &Dataset, epoch: u32) -> Result<EpochPlan> {
+    /// The order of the samples in `epoch`, from place `from` on, and the pairs that it scores.
+    fn plan(&mut self, dataset: &Dataset, epoch: u32, from: u64) -> Result<EpochPlan> {
         if dataset.is_empty() {
             return Err(Error::NoData { what: "no samples to train on".into(), cure: "give at least one item" });
         }
         self.check_trainable(dataset)?;
         let samples = u32::try_from(dataset.len())
             .map_err(|_| Error::TooLarge { what: "samples of a data set", limit: u32::MAX.into() })?;
-        let sampled = match self.config.negatives {
-            Negatives::All => None,
-            Negatives::Sampled(ratio) => Some(self.sample_negatives(dataset, ratio, epoch)?),
-        };
-        Ok(EpochPlan { order: Philox::new(self.config.seed).permutation(samples, epoch), sampled })
+        let pairs = self.epoch_pairs(dataset, epoch)?;
+        // The others would teach nothing.
+        let kept = |sample: u32| pairs.scores(sample as usize);
+        let kept_samples = (0..samples).filter(|sample| kept(*sample)).count();
+        let order = Order::new(Philox::new(self.config.seed), samples, epoch, from, kept);
+        Ok(EpochPlan { order, samples: kept_samples, objective: self.config.objective, pairs })
     }
 
-    /// Draws the negatives of `epoch`, and corrects for them as configured.
-    fn sample_negatives(&mut self, dataset: &Dataset, ratio: f64, epoch: u32) -> Result<SampledPairs> {
-        let names: Vec<&str> = self.tags.iter().map(|tag| tag.name.as_str()).collect();
-        let negatives = NegativeSampler::new(Philox::new(self.config.seed), dataset.tag_sets(), &names, ratio)?;
-        let rates: Vec<f64> = negatives.quotas().iter().map(|quota| quota.rate).collect();
-        let (mut factors, mut offsets) = (None, None);
-        match self.config.correction {
-            Correction::Offset => offsets = Some(self.offsets_of(&rates)?),
-            Correction::Shift => {
-                let shifts: Vec<f32> = rates.iter().map(|rate| logit_correction(*rate, 1.0, 1.0) as f32).collect();
-                self.network.shape.scatter_slots(&shifts, &mut self.state.shifts);
-            }
-            Correction::Importance => factors = Some(rates.iter().map(|rate| (1.0 / rate) as f32).collect()),
-        }
-        Ok(SampledPairs { scored: negatives.epoch(epoch), factors, offsets })
-    }
-
-    /// Steps through the samples that `sums` does not count yet; of each, only the planned pairs count.
+    /// Steps through the samples that are left in the order, and counts them in `sums`; of each, only the planned pairs count.
     fn run_batches(
         &mut self,
         sums: &mut EpochSums,
-        plan: &EpochPlan,
+        plan: &mut EpochPlan,
         dataset: &Dataset,
         observer: &mut Observer<'_>,
     ) -> Result<ControlFlow<()>> {
-        let EpochPlan { order, sampled } = plan;
-        let mut batch = Vec::with_capacity(self.config.batch.min(order.len()));
-        let rest = usize::try_from(sums.samples).ok().and_then(|done| order.get(done..)).unwrap_or_default();
-        for indices in rest.chunks(self.config.batch) {
-            batch.clear();
-            batch.extend(indices.iter().map(|&index| {
-                let i = index as usize;
-                let weight = dataset.weight(i);
-                Sample {
-                    index,
-                    keywords: dataset.keywords(i),
-                    targets: Targets::Tags(dataset.tags(i)),
-                    weights: sampled.as_ref().map_or(PairWeights::All(weight), |sampled| PairWeights::Scored {
-                        tags: sampled.scored.row(i),
-                        weight,
-                        negatives: sampled.factors.as_deref(),
-                    }),
-                }
-            }));
-            let report = self.step_here(&batch)?;
-            sums.samples += indices.len() as u64;
+        // Taken, so that one mini-batch can be loaded while a step is taken on the one before.
+        let mut loading = mem::take(&mut self.next_keywords);
+        let flow = self.run_batches_loading(&mut loading, sums, plan, dataset, observer);
+        self.next_keywords = loading;
+        flow
+    }
+
+    fn run_batches_loading(
+        &mut self,
+        loading: &mut Keywords,
+        sums: &mut EpochSums,
+        plan: &mut EpochPlan,
+        dataset: &Dataset,
+        observer: &mut Observer<'_>,
+    ) -> Result<ControlFlow<()>> {
+        let EpochPlan { order, samples, objective, pairs } = plan;
+        let (size, kept) = (self.config.batch, |sample: u32| pairs.scores(sample as usize));
+        let sample = |number: &u32| pairs.sample(*objective, dataset, *number);
+        let mut numbers = Vec::new();
+        let (shape, dropout, workers) = (self.network.shape.clone(), self.dropout(self.config.dropout_in), self.workers);
+        let (mut batch, mut next) = (Vec::new(), Vec::new());
+        order.next(size, &mut numbers, kept);
+        fill(&mut batch, &shape, numbers.iter().map(sample))?;
+        self.keywords.load(&batch, dropout, self.state.step + 1)?;
+        while !batch.is_empty() {
+            let step = self.state.step + 2;
+            let load = || {
+                order.next(size, &mut numbers, kept);
+                fill(&mut next, &shape, numbers.iter().map(sample))?;
+                loading.load(&next, dropout, step)
+            };
+            let (report, loaded) = workers.join(|| self.step_loaded(&batch), load);
+            let report = report?;
+            loaded?;
+            mem::swap(&mut self.keywords, loading);
+            mem::swap(&mut batch, &mut next);
+            sums.samples += next.len() as u64;
             sums.batches += 1;
             sums.pairs += report.pairs as u64;
             sums.loss += report.loss_sum;
@@ -339,10 +429,12 @@ impl Trainer {
                 epoch: self.state.epoch,
                 step: report.step,
                 done: sums.samples as usize,
-                samples: dataset.len(),
+                samples: *samples,
                 log_loss: sums.log_loss(),
             };
             if observer(event).is_break() {
+                // They are loaded, but no step was taken on them.
+                order.put_back(&numbers);
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -351,10 +443,11 @@ impl Trainer {
 
     /// Fails if a tag has nothing to be told apart from, or by.
     fn check_trainable(&self, dataset: &Dataset) -> Result<()> {
-        for (tag, positives) in self.tags.iter().zip(dataset.tag_counts(self.tags.len())) {
-            let (positives, all) = (positives as usize, dataset.len());
-            if positives == 0 || positives == all {
-                return Err(Error::UntrainableTag { tag: tag.name.clone(), positives, negatives: all - positives });
+        let counts = dataset.tag_counts(self.tags.len()).into_iter().zip(dataset.exclusions().counts(self.tags.len()));
+        for (tag, (positives, excluded)) in self.tags.iter().zip(counts) {
+            let (positives, negatives) = (positives as usize, dataset.len() - (positives + excluded) as usize);
+            if positives == 0 || negatives == 0 {
+                return Err(Error::UntrainableTag { tag: tag.name.clone(), positives, negatives });
             }
         }
         Ok(())

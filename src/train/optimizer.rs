@@ -8,16 +8,18 @@
 //! SGD       D = 1
 //! ```
 //!
-//! beside one of the three kinds of [`DecayMode`]. Gradients that are 0 change neither w nor G, so stepping only on the rows of W1
-//! that a mini-batch touches is exactly the dense optimiser; the decay that the other rows miss is caught up when they are next
-//! read ([`super::decay`]).
+//! beside one of the three kinds of [`DecayMode`]. Gradients that are 0 change neither w nor G, so stepping only on the rows that a
+//! mini-batch touches is exactly the dense optimiser ([`super::table`]).
 
+use super::codec::Codec;
 use super::config::{DecayMode, EpsilonPlace, OptimizerKind, Rowwise, TrainConfig};
-use super::decay::{LazyDecay, Missed};
-use super::parameters::Parameters;
+use super::objective::{Biases, OutputForm};
+use super::parameters::{Parameters, unit_of};
+use super::table::{Table, TableSize, Touched};
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::error::Result;
-use crate::kernels::{self, AdaGradStep, Decay, Denominator, Kernels, ProximalSteps, Shrink, Squares, tree_sum};
+use crate::kernels::{self, AdaGradStep, Decay, Denominator, Kernels, STEPS_AHEAD, Shrink, Squares, SteppedRows, tree_sum};
+use crate::layers::PREFETCH_FROM;
 use crate::network::{Group, OutputLayout, Shape};
 
 /// The optimiser's memory.
@@ -25,17 +27,27 @@ use crate::network::{Group, OutputLayout, Shape};
 pub(super) struct Optimizer {
     rule: Rule,
     shape: Shape,
-    w1: Sums,
+    biases: Biases,
+    w1: Table,
     b1: Sums,
-    w2: Sums,
+    output: Output,
     b2: Sums,
-    lazy: Option<LazyDecay>,
-    undo: Undo,
+}
+
+/// The memory of the output weights.
+#[derive(Debug)]
+enum Output {
+    /// The rows of W2 are hidden units, and every step is on all of them.
+    Units(Sums),
+    /// The rows of W2 are outputs, and a step is on some of them.
+    Rows(Table),
+    /// The output weights are W1.
+    Tied,
 }
 
 /// Squared-gradient sums of one parameter.
 #[derive(Clone, Debug)]
-enum Sums {
+pub(super) enum Sums {
     /// One a weight, where the weight is.
     EachWeight(Vec<Block>),
     /// One a row, as floats. The rows of W2 are hidden units, of a bias there is one.
@@ -46,19 +58,17 @@ enum Sums {
 
 /// What the configuration says of every step.
 #[derive(Clone, Copy, Debug)]
-struct Rule {
-    denominator: Denominator,
+pub(super) struct Rule {
+    pub(super) denominator: Denominator,
     decays: bool,
-    mode: DecayMode,
-    l1: f64,
-    l2: f64,
-    /// Weights and blocks in a row of W1.
-    row: (usize, usize),
+    pub(super) mode: DecayMode,
+    pub(super) l1: f64,
+    pub(super) l2: f64,
 }
 
 /// The constants of one step.
 #[derive(Clone, Copy, Debug)]
-struct Constants {
+pub(super) struct Constants {
     kernels: Kernels,
     step: AdaGradStep,
     /// λ1 and λ2 of decay that enters the gradient.
@@ -66,7 +76,7 @@ struct Constants {
 }
 
 impl Rule {
-    fn constants(&self, kernels: Kernels, lr: f64) -> Constants {
+    pub(super) fn constants(&self, kernels: Kernels, lr: f64) -> Constants {
         let finite = |x: f64| x.min(f64::from(f32::MAX)) as f32;
         let shrink = Shrink { factor: (1.0 - lr * self.l2) as f32, offset: (lr * self.l1) as f32 };
         let decay = match self.mode {
@@ -80,36 +90,10 @@ impl Rule {
         let coupled = (self.decays && self.mode == DecayMode::Coupled).then_some((self.l1 as f32, self.l2 as f32));
         Constants { kernels, step: AdaGradStep { lr: lr as f32, denominator: self.denominator, decay }, coupled }
     }
-
-    /// Applies the decay that a row of W1 has missed to its weights, and to its sums if it enters them.
-    fn catch_up(&self, kernels: Kernels, lazy: &LazyDecay, row: usize, w1: &mut [Block], sums: &mut Sums) -> Result<()> {
-        let (length, width) = self.row;
-        let weights = &mut w1[row * width..(row + 1) * width];
-        match lazy.missed(row) {
-            None => Ok(()),
-            Some(Missed::Shrink(shrink)) => {
-                kernels.shrink(&shrink, weights);
-                Ok(())
-            }
-            Some(Missed::Proximal(rates)) => {
-                let steps = ProximalSteps { l1: self.l1, l2: self.l2, denominator: self.denominator, rates };
-                kernels.proximal(&steps, weights, &sums.of_row(row, width))
-            }
-            Some(Missed::Replay(rates)) => {
-                let mut gradient = vec![Block::ZERO; width];
-                rates.iter().try_for_each(|&lr| {
-                    gradient.fill(Block::ZERO);
-                    let constants = self.constants(kernels, lr);
-                    let mut rows = StepRows { constants, width, weights: w1, memory: sums.memory(length) };
-                    rows.step(row, &mut gradient)
-                })
-            }
-        }
-    }
 }
 
 impl Sums {
-    fn new(config: &TrainConfig, rowwise: bool, what: &'static str, weights: usize, rows: usize) -> Result<Self> {
+    pub(super) fn new(config: &TrainConfig, rowwise: bool, what: &'static str, weights: usize, rows: usize) -> Result<Self> {
         if config.optimizer == OptimizerKind::Sgd {
             return Ok(Sums::One);
         }
@@ -118,8 +102,17 @@ impl Sums {
         Ok(if rowwise { Sums::EachRow(sums) } else { Sums::EachWeight(sums) })
     }
 
+    /// Passes over them.
+    pub(super) fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        match self {
+            // They may overflow; that freezes the weight.
+            Sums::EachWeight(sums) | Sums::EachRow(sums) => codec.floats("squared-gradient sums", sums, |sum| sum >= 0.0),
+            Sums::One => Ok(()),
+        }
+    }
+
     /// The sums of a row, as they are.
-    fn of_row(&self, row: usize, width: usize) -> Squares<'_> {
+    pub(super) fn of_row(&self, row: usize, width: usize) -> Squares<'_> {
         match self {
             Sums::EachWeight(sums) => Squares::Each(&sums[row * width..(row + 1) * width]),
             Sums::EachRow(sums) => Squares::Same(as_floats(sums)[row]),
@@ -128,7 +121,7 @@ impl Sums {
     }
 
     /// What steps on rows with `length` weights write.
-    fn memory(&mut self, length: usize) -> Memory<'_> {
+    pub(super) fn memory(&mut self, length: usize) -> Memory<'_> {
         match self {
             Sums::EachWeight(sums) => Memory::EachWeight(sums),
             Sums::EachRow(sums) => Memory::EachRow(as_floats_mut(sums), length),
@@ -137,7 +130,7 @@ impl Sums {
     }
 
     /// A sum for every weight, given the place of its row among all rows.
-    fn spread(&self, weights: usize, row_of: impl Fn(usize) -> usize) -> Vec<Block> {
+    pub(super) fn spread(&self, weights: usize, row_of: impl Fn(usize) -> usize) -> Vec<Block> {
         let mut spread = vec![Block::ZERO; weights];
         match self {
             Sums::EachWeight(sums) => spread.copy_from_slice(sums),
@@ -155,8 +148,15 @@ impl Sums {
 impl Optimizer {
     pub(super) fn new(config: &TrainConfig, shape: &Shape) -> Result<Self> {
         let Rowwise { w1, b1, w2, b2 } = config.rowwise;
-        let units = shape.row_blocks() * LANES;
+        let (hidden, width) = (shape.hidden() * shape.groups().len(), shape.row_blocks());
         let epsilon = config.epsilon as f32;
+        let rows_of = |rows| TableSize { rows, length: hidden, width };
+        const OUTPUT: &str = "the output layer, for this machine's memory";
+        let output = match config.output_form() {
+            OutputForm::Units => Output::Units(Sums::new(config, w2, OUTPUT, shape.w2_blocks(), width * LANES)?),
+            OutputForm::Rows => Output::Rows(Table::new(config, w2, OUTPUT, rows_of(shape.tags()))?),
+            OutputForm::Tied => Output::Tied,
+        };
         Ok(Optimizer {
             rule: Rule {
                 denominator: match (config.optimizer, config.epsilon_place) {
@@ -168,140 +168,146 @@ impl Optimizer {
                 mode: config.decay,
                 l1: config.l1,
                 l2: config.l2,
-                row: (shape.hidden() * shape.groups().len(), shape.row_blocks()),
             },
-            w1: Sums::new(config, w1, "the first layer, for this machine's memory", shape.w1_blocks(), shape.keywords())?,
-            b1: Sums::new(config, b1, "the hidden biases, for this machine's memory", shape.row_blocks(), 1)?,
-            w2: Sums::new(config, w2, "the output layer, for this machine's memory", shape.w2_blocks(), units)?,
+            biases: config.biases(),
+            w1: Table::new(config, w1, "the first layer, for this machine's memory", rows_of(shape.keywords()))?,
+            b1: Sums::new(config, b1, "the hidden biases, for this machine's memory", width, 1)?,
+            output,
             b2: Sums::new(config, b2, "the output biases, for this machine's memory", shape.slot_blocks(), 1)?,
-            lazy: LazyDecay::new(config, shape.keywords()),
             shape: shape.clone(),
-            undo: Undo::default(),
         })
     }
 
     /// Brings the rows of a mini-batch up to date, before they are read. [`Optimizer::undo`] takes it back.
-    pub(super) fn catch_up(&mut self, kernels: Kernels, rows: &[u32], w1: &mut [Block]) -> Result<()> {
-        let Some(lazy) = &mut self.lazy else { return Ok(()) };
-        self.undo.keep(lazy, rows, self.rule.row.1, w1, &self.w1);
-        for row in rows.iter().map(|row| *row as usize) {
-            self.rule.catch_up(kernels, lazy, row, w1, &mut self.w1)?;
-            lazy.touch(row);
+    pub(super) fn catch_up(&mut self, kernels: Kernels, touched: Touched<'_>, parameters: &mut Parameters) -> Result<()> {
+        self.w1.catch_up(&self.rule, kernels, touched.w1, &mut parameters.w1)?;
+        match &mut self.output {
+            Output::Rows(table) => table.catch_up(&self.rule, kernels, touched.outputs, &mut parameters.w2),
+            Output::Units(_) | Output::Tied => Ok(()),
         }
-        Ok(())
     }
 
     /// Takes the last [`Optimizer::catch_up`] back.
-    pub(super) fn undo(&mut self, rows: &[u32], w1: &mut [Block]) {
-        if let Some(lazy) = &mut self.lazy {
-            self.undo.restore(lazy, rows, self.rule.row.1, w1, &mut self.w1);
+    pub(super) fn undo(&mut self, touched: Touched<'_>, parameters: &mut Parameters) {
+        self.w1.undo(touched.w1, &mut parameters.w1);
+        if let Output::Rows(table) = &mut self.output {
+            table.undo(touched.outputs, &mut parameters.w2);
         }
     }
 
-    /// Begins a step at rate `lr`, to be taken on the rows of W1 that [`Optimizer::catch_up`] was told, and on all else.
+    /// Begins a step at rate `lr`, to be taken on the rows that [`Optimizer::catch_up`] was told, and on all that has no such rows.
     pub(super) fn begin<'a>(
         &'a mut self,
         kernels: Kernels,
         lr: f64,
-        touched: &[u32],
+        touched: Touched<'_>,
         parameters: &'a mut Parameters,
     ) -> Result<Step<'a>> {
-        if let Some(lazy) = &mut self.lazy {
-            lazy.advance(lr, self.rule.l1, self.rule.l2);
-            touched.iter().for_each(|row| lazy.touch(*row as usize));
-        }
-        let weights = self.rule.constants(kernels, lr);
+        let rule = &self.rule;
+        let weights = rule.constants(kernels, lr);
         let biases = Constants { step: AdaGradStep { decay: Decay::None, ..weights.step }, coupled: None, ..weights };
-        let Parameters { w1, b1, w2, b2 } = parameters;
-        let (length, width) = self.rule.row;
-        let gathered = match &self.w2 {
-            Sums::EachRow(_) => Parameters::filled_part("gradients, for this machine's memory", w2.len(), 0.0)?,
-            Sums::EachWeight(_) | Sums::One => Vec::new(),
+        let Parameters { w1, b1, w2, b2, .. } = parameters;
+        let (units, tags) = (self.shape.hidden() * self.shape.groups().len(), self.shape.tags());
+        let output = match &mut self.output {
+            Output::Units(sums) => {
+                let gathered = match sums {
+                    Sums::EachRow(_) => Parameters::filled_part("gradients, for this machine's memory", w2.len(), 0.0)?,
+                    Sums::EachWeight(_) | Sums::One => Vec::new(),
+                };
+                OutputStep::Units(UnitStep { constants: weights, weights: w2, sums, gathered })
+            }
+            Output::Rows(table) => OutputStep::Rows(table.begin(rule, kernels, lr, touched.outputs, w2)),
+            Output::Tied => OutputStep::Tied,
         };
-        let tags = self.shape.tags();
+        let b1 = StepRows { constants: biases, width: b1.len(), weights: b1, memory: self.b1.memory(units) };
+        let b2 = StepRows { constants: biases, width: b2.len(), weights: b2, memory: self.b2.memory(tags) };
         Ok(Step {
-            b1: StepRows { constants: biases, width: b1.len(), weights: b1, memory: self.b1.memory(length) },
-            b2: StepRows { constants: biases, width: b2.len(), weights: b2, memory: self.b2.memory(tags) },
-            w1: StepRows { constants: weights, width, weights: w1, memory: self.w1.memory(length) },
-            w2: OutputStep { constants: weights, weights: w2, sums: &mut self.w2, gathered },
+            w1: self.w1.begin(rule, kernels, lr, touched.w1, w1),
+            b1: self.biases.hidden.then_some(b1),
+            output,
+            b2: self.biases.output.then_some(b2),
         })
     }
 
     /// Catches all rows up where the log of their decay has grown long.
-    pub(super) fn flush_if_due(&mut self, kernels: Kernels, w1: &mut [Block]) -> Result<()> {
-        match &mut self.lazy {
-            Some(lazy) if lazy.wants_flush() => {
-                for row in 0..self.shape.keywords() {
-                    self.rule.catch_up(kernels, lazy, row, w1, &mut self.w1)?;
-                }
-                lazy.restart();
-                Ok(())
-            }
-            _ => Ok(()),
+    pub(super) fn flush_if_due(&mut self, kernels: Kernels, parameters: &mut Parameters) -> Result<()> {
+        self.w1.flush_if_due(&self.rule, kernels, &mut parameters.w1)?;
+        match &mut self.output {
+            Output::Rows(table) => table.flush_if_due(&self.rule, kernels, &mut parameters.w2),
+            Output::Units(_) | Output::Tied => Ok(()),
         }
-    }
-
-    /// Copies of W1 and its sums with all decay applied, if rows decay lazily.
-    fn caught_up(&self, kernels: Kernels, w1: &[Block]) -> Option<(Vec<Block>, Sums)> {
-        let lazy = self.lazy.as_ref()?;
-        let mut w1 = w1.to_vec();
-        // Decoupled decay asks no sums.
-        let mut sums = if self.rule.mode == DecayMode::Decoupled { Sums::One } else { self.w1.clone() };
-        for row in 0..self.shape.keywords() {
-            self.rule.catch_up(kernels, lazy, row, &mut w1, &mut sums).ok()?;
-        }
-        Some((w1, sums))
     }
 
     /// W1 with all decay applied; `None` if it is so already.
     pub(super) fn decayed_w1(&self, kernels: Kernels, w1: &[Block]) -> Option<Vec<Block>> {
-        self.caught_up(kernels, w1).map(|(w1, _)| w1)
+        self.w1.decayed(&self.rule, kernels, w1)
+    }
+
+    /// W2 with all decay applied; `None` if it is so already.
+    pub(super) fn decayed_w2(&self, kernels: Kernels, w2: &[Block]) -> Option<Vec<Block>> {
+        match &self.output {
+            Output::Rows(table) => table.decayed(&self.rule, kernels, w2),
+            Output::Units(_) | Output::Tied => None,
+        }
     }
 
     /// The squared-gradient sum of every weight, all decay applied.
-    pub(super) fn squares(&self, kernels: Kernels, w1: &[Block]) -> Parameters {
+    pub(super) fn squares(&self, kernels: Kernels, parameters: &Parameters) -> Parameters {
         let shape = &self.shape;
-        let replayed = self.lazy.as_ref().is_some_and(LazyDecay::replays).then(|| self.caught_up(kernels, w1)).flatten();
-        let w1 = replayed.as_ref().map_or(&self.w1, |(_, sums)| sums);
-        let row = shape.row_blocks() * LANES;
         Parameters {
-            w1: w1.spread(shape.w1_blocks(), |place| place / row),
+            w1: self.w1.squares(&self.rule, kernels, &parameters.w1),
             b1: self.b1.spread(shape.row_blocks(), |_| 0),
-            w2: self.w2.spread(shape.w2_blocks(), |place| unit_of(shape, place)),
+            w2: match &self.output {
+                Output::Units(sums) => sums.spread(shape.w2_blocks(), |place| unit_of(shape, place)),
+                Output::Rows(table) => table.squares(&self.rule, kernels, &parameters.w2),
+                Output::Tied => Vec::new(),
+            },
             b2: self.b2.spread(shape.slot_blocks(), |_| 0),
+            tied: parameters.tied,
         }
+    }
+
+    /// Passes over sums and clocks; which there are follows from the configuration.
+    pub(super) fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        self.w1.visit(codec)?;
+        self.b1.visit(codec)?;
+        match &mut self.output {
+            Output::Units(sums) => sums.visit(codec)?,
+            Output::Rows(table) => table.visit(codec)?,
+            Output::Tied => {}
+        }
+        self.b2.visit(codec)
     }
 
     /// All rows count as decayed up to the present step.
     pub(super) fn restart(&mut self) {
-        if let Some(lazy) = &mut self.lazy {
-            lazy.restart();
+        self.w1.restart();
+        if let Output::Rows(table) = &mut self.output {
+            table.restart();
         }
     }
-}
-
-/// The hidden unit of a float of W2, as a place in the hidden vector.
-fn unit_of(shape: &Shape, place: usize) -> usize {
-    let group = &shape.groups()[shape.groups().partition_point(|group| group.w2.end * LANES <= place)];
-    let within = match shape.layout() {
-        OutputLayout::TagMajor => (place - group.w2.start * LANES) % (group.hidden.len() * LANES),
-        OutputLayout::Panels => shape
-            .panels(group)
-            .find(|panel| place < panel.w2.end * LANES)
-            .map_or(0, |panel| (place - panel.w2.start * LANES) / (panel.slots.len() * LANES)),
-    };
-    group.hidden.start * LANES + within
 }
 
 /// One step on all parameters.
 #[derive(Debug)]
 pub(super) struct Step<'a> {
     pub(super) w1: StepRows<'a>,
-    /// One row.
-    pub(super) b1: StepRows<'a>,
-    pub(super) w2: OutputStep<'a>,
-    /// One row.
-    pub(super) b2: StepRows<'a>,
+    /// One row, if there are hidden biases.
+    pub(super) b1: Option<StepRows<'a>>,
+    pub(super) output: OutputStep<'a>,
+    /// One row, if there are output biases.
+    pub(super) b2: Option<StepRows<'a>>,
+}
+
+/// The step on the output weights.
+#[derive(Debug)]
+pub(super) enum OutputStep<'a> {
+    /// On all of W2, whose rows are hidden units.
+    Units(UnitStep<'a>),
+    /// On some rows of W2, which are outputs.
+    Rows(StepRows<'a>),
+    /// The output weights are W1: a row's gradient as one of these is added to the other.
+    Tied,
 }
 
 /// Rows to take a step on, by one thread.
@@ -316,7 +322,7 @@ pub(super) struct StepRows<'a> {
 
 /// Where the squared gradients of some rows go.
 #[derive(Debug)]
-enum Memory<'a> {
+pub(super) enum Memory<'a> {
     /// To sums beside the weights.
     EachWeight(&'a mut [Block]),
     /// To one sum a row; rows have so many weights.
@@ -327,7 +333,11 @@ enum Memory<'a> {
     Gather(&'a mut [Block]),
 }
 
-impl StepRows<'_> {
+impl<'a> StepRows<'a> {
+    pub(super) fn new(constants: Constants, width: usize, weights: &'a mut [Block], memory: Memory<'a>) -> Self {
+        StepRows { constants, width, weights, memory }
+    }
+
     /// The rows before row `middle`, and the rest.
     pub(super) fn split_at(self, middle: usize) -> (Self, Self) {
         let StepRows { constants, width, weights, memory } = self;
@@ -350,15 +360,37 @@ impl StepRows<'_> {
         (StepRows { constants, width, weights, memory }, StepRows { constants, width, weights: weights_right, memory: right })
     }
 
+    /// Blocks in a row.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.weights.len().checked_div(self.width).unwrap_or(0)
     }
 
-    /// Steps on row `row` of these, given its gradient, which is used up.
+    /// Steps on the first of the rows `ids`, given their gradients, row after row, which are used up. The table begins at row `first`.
+    /// What follows in `ids` is stepped on soon after.
+    pub(super) fn step_rows(&mut self, ids: &[u32], first: usize, gradients: &mut [Block]) -> Result<()> {
+        if let (Memory::EachWeight(sums), Constants { kernels, step, coupled: None }) = (&mut self.memory, &self.constants) {
+            let count = gradients.len().checked_div(self.width).unwrap_or(0);
+            let ahead = if size_of_val(self.weights) > PREFETCH_FROM { STEPS_AHEAD } else { 0 };
+            let ids = &ids[..ids.len().min(count + ahead)];
+            let rows = SteppedRows { ids, first: first as u32, width: self.width };
+            return kernels.adagrad_rows(step, rows, gradients, self.weights, sums);
+        }
+        for (id, gradient) in ids.iter().zip(chunks_mut(gradients, self.width)) {
+            self.step(*id as usize - first, gradient)?;
+        }
+        Ok(())
+    }
+
+    /// Steps on the rows from `row` on, given their gradients, row after row, which are used up.
     pub(super) fn step(&mut self, row: usize, gradient: &mut [Block]) -> Result<()> {
         let Constants { kernels, step, coupled } = &self.constants;
-        let range = row * self.width..(row + 1) * self.width;
+        let start = row * self.width;
+        let range = start..start + gradient.len();
         let weights = &mut self.weights[range.clone()];
         if let Some((l1, l2)) = *coupled {
             kernels.couple(l1, l2, weights, gradient)?;
@@ -366,8 +398,12 @@ impl StepRows<'_> {
         match &mut self.memory {
             Memory::EachWeight(sums) => kernels.adagrad(step, gradient, weights, Squares::Grow(&mut sums[range])),
             Memory::EachRow(sums, length) => {
-                sums[row] += mean_square(*kernels, [&*gradient], *length)?;
-                kernels.adagrad(step, gradient, weights, Squares::Same(sums[row]))
+                let rows = chunks(gradient, self.width).zip(chunks_mut(weights, self.width));
+                for ((gradient, weights), sum) in rows.zip(&mut sums[row..]) {
+                    *sum += mean_square(*kernels, [gradient], *length)?;
+                    kernels.adagrad(step, gradient, weights, Squares::Same(*sum))?;
+                }
+                Ok(())
             }
             Memory::One => kernels.adagrad(step, gradient, weights, Squares::Same(1.0)),
             Memory::Gather(gradients) => {
@@ -375,6 +411,27 @@ impl StepRows<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Steps on some blocks, ascending, of what is one row, given their gradients; those of its other blocks are 0. For parameters
+    /// that do not decay.
+    pub(super) fn step_blocks(&mut self, blocks: &[u32], gradients: &[Block]) -> Result<()> {
+        let Constants { kernels, step, .. } = &self.constants;
+        let sum = match &mut self.memory {
+            Memory::EachRow(sums, length) => {
+                sums[0] += mean_square(*kernels, gradients.chunks(1), *length)?;
+                sums[0]
+            }
+            _ => 1.0,
+        };
+        for (block, gradient) in blocks.iter().map(|block| *block as usize).zip(gradients.chunks(1)) {
+            let squares = match &mut self.memory {
+                Memory::EachWeight(sums) => Squares::Grow(&mut sums[block..=block]),
+                _ => Squares::Same(sum),
+            };
+            kernels.adagrad(step, gradient, &mut self.weights[block..=block], squares)?;
+        }
+        Ok(())
     }
 }
 
@@ -387,9 +444,9 @@ fn mean_square<'a>(kernels: Kernels, row: impl IntoIterator<Item = &'a [Block]>,
     Ok(tree_sum(&sums[0]) / n.max(1) as f32)
 }
 
-/// The step on W2, whose rows in storage are not always its rows.
+/// The step on W2 with a row for each hidden unit; rows in storage are not always these.
 #[derive(Debug)]
-pub(super) struct OutputStep<'a> {
+pub(super) struct UnitStep<'a> {
     constants: Constants,
     weights: &'a mut [Block],
     sums: &'a mut Sums,
@@ -397,7 +454,7 @@ pub(super) struct OutputStep<'a> {
     gathered: Vec<Block>,
 }
 
-impl OutputStep<'_> {
+impl UnitStep<'_> {
     /// The rows of `width` blocks that lie in the blocks `range` of W2.
     pub(super) fn rows(&mut self, range: std::ops::Range<usize>, width: usize) -> StepRows<'_> {
         let memory = match self.sums {
@@ -470,46 +527,6 @@ fn chunks_mut(blocks: &mut [Block], width: usize) -> std::slice::ChunksExactMut<
     blocks.chunks_exact_mut(width.max(1))
 }
 
-/// What a step that fails has to put back: the rows that were caught up with their decay before it could be known to fail.
-#[derive(Debug, Default)]
-struct Undo {
-    weights: Vec<Block>,
-    /// Sums of these rows; only replayed decay changes them.
-    sums: Vec<Block>,
-    seen: Vec<u32>,
-}
-
-impl Undo {
-    fn keep(&mut self, lazy: &LazyDecay, rows: &[u32], width: usize, weights: &[Block], sums: &Sums) {
-        self.weights.clear();
-        self.sums.clear();
-        self.seen.clear();
-        for row in rows.iter().map(|row| *row as usize) {
-            self.weights.extend_from_slice(&weights[row * width..(row + 1) * width]);
-            self.seen.push(lazy.seen(row));
-            match sums.of_row(row, width) {
-                Squares::Each(sums) if lazy.replays() => self.sums.extend_from_slice(sums),
-                Squares::Same(sum) if lazy.replays() => self.sums.push(Block([sum; LANES])),
-                _ => {}
-            }
-        }
-    }
-
-    fn restore(&self, lazy: &mut LazyDecay, rows: &[u32], width: usize, weights: &mut [Block], sums: &mut Sums) {
-        for (n, (&row, &seen)) in rows.iter().zip(&self.seen).enumerate() {
-            let row = row as usize;
-            let (range, kept) = (row * width..(row + 1) * width, n * width..(n + 1) * width);
-            weights[range.clone()].copy_from_slice(&self.weights[kept.clone()]);
-            lazy.untouch(row, seen);
-            match sums {
-                Sums::EachWeight(sums) if lazy.replays() => sums[range].copy_from_slice(&self.sums[kept]),
-                Sums::EachRow(sums) if lazy.replays() => as_floats_mut(sums)[row] = self.sums[n].0[0],
-                _ => {}
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -536,26 +553,27 @@ mod tests {
                 let rowwise = Rowwise { w2: true, ..Rowwise::default() };
                 let config = TrainConfig { rowwise, lr: 0.1, initial_square: 0.25, ..TrainConfig::default() };
                 let (gradients, start) = (random_w2(&shape, 1), random_w2(&shape, 2));
-                let mut parameters = Parameters::filled(&shape, 0.0).unwrap();
+                let mut parameters = Parameters::filled(&shape, false, 0.0).unwrap();
                 parameters.w2.clone_from(&start);
                 let mut optimizer = Optimizer::new(&config, &shape).unwrap();
                 let kernels = Kernels::best();
-                let mut step = optimizer.begin(kernels, 0.1, &[], &mut parameters).unwrap();
+                let step = optimizer.begin(kernels, 0.1, Touched { w1: &[], outputs: &[] }, &mut parameters).unwrap();
+                let OutputStep::Units(mut w2) = step.output else { panic!("the rows of a tagger's W2 are units") };
                 for group in shape.groups() {
                     let strips = match layout {
                         OutputLayout::TagMajor => vec![(group.w2.clone(), group.hidden.len())],
                         OutputLayout::Panels => shape.panels(group).map(|p| (p.w2.clone(), p.slots.len())).collect(),
                     };
                     for (range, width) in strips {
-                        let mut rows = step.w2.rows(range.clone(), width);
+                        let mut rows = w2.rows(range.clone(), width);
                         for row in 0..rows.count() {
                             let first = range.start + row * width;
                             rows.step(row, &mut gradients[first..first + width].to_vec()).unwrap();
                         }
                     }
                 }
-                step.w2.finish(&shape).unwrap();
-                let squares = optimizer.squares(kernels, &parameters.w1);
+                w2.finish(&shape).unwrap();
+                let squares = optimizer.squares(kernels, &parameters);
                 for group in shape.groups() {
                     for unit in 0..hidden {
                         let places: Vec<usize> = (0..group.tags.len()).map(|tag| shape.w2_index(group, unit, tag)).collect();

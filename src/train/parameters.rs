@@ -1,10 +1,13 @@
 //! All parameters of a network in training: initial values, and the shape they share with gradients' squares.
 
+use super::codec::Codec;
 use super::config::TrainConfig;
-use crate::aligned::{Block, LANES, as_floats_mut};
+use super::objective::OutputForm;
+use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
+use crate::format::check_weights;
 use crate::ln::ln;
-use crate::network::{Activation, Shape, Weights};
+use crate::network::{Activation, Network, OutputLayout, Shape, Weights};
 use crate::rng::{Parameter, Philox};
 
 /// Values of all parameters, owned; also the form of AdaGrad's squared-gradient sums.
@@ -14,6 +17,8 @@ pub struct Parameters {
     pub(super) b1: Vec<Block>,
     pub(super) w2: Vec<Block>,
     pub(super) b2: Vec<Block>,
+    /// Whether W2 is W1, and the part of that name empty.
+    pub(super) tied: bool,
 }
 
 /// What initial values are derived from.
@@ -23,19 +28,20 @@ pub struct Statistics {
     pub samples: u64,
     /// Mean number of keywords a sample, n̄.
     pub mean_keywords: f64,
-    /// Positive samples of each tag.
+    /// Positive samples of each output: tag, or keyword of an autoencoder.
     pub positives: Vec<u64>,
 }
 
 impl Parameters {
     /// Parameters that all have this value, padding too.
-    pub(super) fn filled(shape: &Shape, value: f32) -> Result<Self> {
+    pub(super) fn filled(shape: &Shape, tied: bool, value: f32) -> Result<Self> {
         let filled = |what, blocks| Self::filled_part(what, blocks, value);
         Ok(Parameters {
             w1: filled("the first layer, for this machine's memory", shape.w1_blocks())?,
             b1: filled("the hidden biases, for this machine's memory", shape.row_blocks())?,
-            w2: filled("the output layer, for this machine's memory", shape.w2_blocks())?,
+            w2: filled("the output layer, for this machine's memory", if tied { 0 } else { shape.w2_blocks() })?,
             b2: filled("the output biases, for this machine's memory", shape.slot_blocks())?,
+            tied,
         })
     }
 
@@ -50,14 +56,15 @@ impl Parameters {
 
     /// He et al. (2015) for W1, with the mean number of *active* keywords as fan-in (Glorot & Bengio, 2010, for sigmoid units), times
     /// the configured scale; Glorot for W2;
-    /// b1 is 0 and b2 the log-odds of each tag's prior.
+    /// b1 is 0 and b2 the log-odds of each output's prior.
     pub(super) fn initial(shape: &Shape, statistics: &Statistics, config: &TrainConfig) -> Result<Self> {
         let rng = Philox::new(config.seed);
-        let mut parameters = Parameters::filled(shape, 0.0)?;
+        let form = config.output_form();
+        let mut parameters = Parameters::filled(shape, form == OutputForm::Tied, 0.0)?;
         let (hidden, row) = (shape.hidden(), shape.row_blocks() * LANES);
         let groups = shape.groups().len();
         let fan_in = statistics.mean_keywords.max(1.0);
-        let radius = match config.activation {
+        let radius = match config.hidden_activation() {
             Activation::Sigmoid => glorot_radius(fan_in, hidden as f64),
             Activation::LeakyRelu(slope) => he_radius(fan_in * (1.0 + f64::from(slope) * f64::from(slope))),
             _ => he_radius(fan_in),
@@ -72,36 +79,70 @@ impl Parameters {
                 element += hidden as u64;
             }
         }
-        let mut values = Vec::new();
-        let mut element = 0;
-        for group in shape.groups() {
-            let radius = glorot_radius(hidden as f64, group.tags.len() as f64) as f32;
-            values.resize(hidden * group.tags.len(), 0.0);
-            rng.uniform(Parameter::W2, radius, element, &mut values);
-            element += values.len() as u64;
-            for (i, value) in values.iter().enumerate() {
-                let index = shape.w2_index(group, i / group.tags.len(), i % group.tags.len());
-                as_floats_mut(&mut parameters.w2)[index] = *value;
+        if form != OutputForm::Tied {
+            let mut values = Vec::new();
+            let mut element = 0;
+            for group in shape.groups() {
+                let tags = group.tags.len();
+                let (stream, fan_out) = config.initial_output(statistics, tags);
+                let radius = glorot_radius(hidden as f64, fan_out) as f32;
+                values.resize(hidden * tags, 0.0);
+                rng.uniform(stream, radius, element, &mut values);
+                element += values.len() as u64;
+                for (i, value) in values.iter().enumerate() {
+                    // Elements are in the order of the parameter's own rows.
+                    let (unit, tag) = if form == OutputForm::Units { (i / tags, i % tags) } else { (i % hidden, i / hidden) };
+                    as_floats_mut(&mut parameters.w2)[shape.w2_index(group, unit, tag)] = *value;
+                }
             }
         }
-        for (tag, &positives) in statistics.positives.iter().enumerate().take(shape.tags()) {
-            let negatives = statistics.samples.saturating_sub(positives);
-            as_floats_mut(&mut parameters.b2)[shape.slot(tag)] = prior_logit(positives, negatives) as f32;
+        if config.biases().output {
+            shape.scatter_slots(&config.initial_biases(statistics)?, &mut parameters.b2);
         }
         Ok(parameters)
+    }
+
+    /// Passes over all values, which must be fit for a model.
+    pub(super) fn visit(&mut self, codec: &mut dyn Codec, network: &Network) -> Result<()> {
+        const PART: &str = "weights";
+        for part in [&mut self.w1, &mut self.b1, &mut self.w2, &mut self.b2] {
+            codec.floats(PART, part, |_| true)?;
+        }
+        check_weights(network, self.weights())
+            .map_err(|error| Error::checkpoint(PART, "weights that a model can have", error.to_string()))
     }
 
     /// The parameters, borrowed.
     #[must_use]
     pub fn weights(&self) -> Weights<'_> {
-        Weights { w1: &self.w1, b1: &self.b1, w2: &self.w2, b2: &self.b2 }
+        let w2 = if self.tied { &self.w1 } else { &self.w2 };
+        Weights { w1: &self.w1, b1: &self.b1, w2, b2: &self.b2 }
     }
 
-    pub(super) fn copy_from(shape: &Shape, weights: Weights<'_>) -> Result<Self> {
+    /// A copy of `weights`; where W2 is W1 they must be equal.
+    pub(super) fn copy_from(shape: &Shape, tied: bool, weights: Weights<'_>) -> Result<Self> {
         weights.check(shape)?;
         let Weights { w1, b1, w2, b2 } = weights;
-        Ok(Parameters { w1: w1.to_vec(), b1: b1.to_vec(), w2: w2.to_vec(), b2: b2.to_vec() })
+        if tied && as_floats(w1) != as_floats(w2) {
+            let expected = "the weights of the first layer, which a tied autoencoder's are";
+            return Err(Error::Config { option: "output weights", expected, found: "others".to_owned() });
+        }
+        let w2 = if tied { Vec::new() } else { w2.to_vec() };
+        Ok(Parameters { w1: w1.to_vec(), b1: b1.to_vec(), w2, b2: b2.to_vec(), tied })
     }
+}
+
+/// The hidden unit of a float of W2, as a place in the hidden vector.
+pub(super) fn unit_of(shape: &Shape, place: usize) -> usize {
+    let group = &shape.groups()[shape.groups().partition_point(|group| group.w2.end * LANES <= place)];
+    let within = match shape.layout() {
+        OutputLayout::TagMajor => (place - group.w2.start * LANES) % (group.hidden.len() * LANES),
+        OutputLayout::Panels => shape
+            .panels(group)
+            .find(|panel| place < panel.w2.end * LANES)
+            .map_or(0, |panel| (place - panel.w2.start * LANES) / (panel.slots.len() * LANES)),
+    };
+    group.hidden.start * LANES + within
 }
 
 /// Radius of He's uniform initial values for a fan-in, at least 1.

@@ -1,15 +1,16 @@
 //! The forward and backward pass over a mini-batch, up to the gradients by pre-activations and logits.
 //!
-//! Without a penalty each sample goes forward and back at once. A penalty may ask for the means of units over the whole mini-batch:
+//! Without a penalty some samples go forward and back at once. A penalty may ask for the means of units over the whole mini-batch:
 //! then all samples go forward, the penalty is computed, and all go back.
 
 use super::batch::{Keywords, Sample};
+use super::pairs::{Outputs, PairScratch};
 use super::penalty::{BatchPenalty, Penalty};
 use crate::aligned::{Block, LANES, as_floats_mut};
 use crate::error::Result;
 use crate::kernels::{ActiveUnits, Kernels, LogLoss, LossInputs};
-use crate::layers::{Active, activation, embedding_bag, output};
-use crate::network::{Network, Weights};
+use crate::layers::{activation, embedding_bag, output};
+use crate::network::{Network, Pooling, Weights};
 use crate::rng::{DropoutLayer, Philox};
 use crate::workers::Workers;
 
@@ -21,6 +22,7 @@ pub(super) struct PassInputs<'a> {
     pub(super) weights: Weights<'a>,
     pub(super) keywords: &'a Keywords,
     pub(super) samples: &'a [Sample<'a>],
+    pub(super) outputs: Outputs<'a>,
     pub(super) loss: LogLoss,
     /// Weights of positives, one a tag slot.
     pub(super) positive_weights: &'a [Block],
@@ -37,7 +39,8 @@ pub(super) struct PassInputs<'a> {
 pub(super) struct Pass {
     /// Hidden vectors after dropout.
     pub(super) hidden: Vec<Block>,
-    /// dL/da. Until a sample goes back it holds a, which nobody needs after that.
+    /// dL/da, divided by the number of keywords where their mean is taken. Until a sample goes back it holds a, which nobody needs
+    /// after that.
     pub(super) d_pre_activations: Vec<Block>,
     /// dL/dz.
     pub(super) delta: Vec<Block>,
@@ -50,24 +53,25 @@ pub(super) struct Pass {
     scratch: Vec<Scratch>,
 }
 
-/// Buffers for one sample after another.
+/// Buffers for the samples of a leaf.
 #[derive(Clone, Debug, Default)]
 struct Scratch {
+    output: output::OutputScratch,
+    pairs: PairScratch,
+    /// A row a sample.
+    d_hidden: Vec<Block>,
+    /// Of one sample after another.
     logits: Vec<Block>,
     targets: Vec<Block>,
     pair_weights: Vec<Block>,
-    d_hidden: Vec<Block>,
     units: Vec<u32>,
-    /// The units before dropout.
-    listed: Vec<u32>,
     values: Vec<f32>,
-    d_active: Vec<f32>,
     numbers: Vec<u32>,
-    hidden: output::HiddenScratch,
 }
 
-/// Samples that share a [`Scratch`]: the smallest part that a mini-batch is divided into.
-const LEAF: usize = 8;
+/// Samples that go through the layers together, so that what is read for one is near for the next: the smallest part that a
+/// mini-batch is divided into. A multiple of the items in a tile of the output layer on every level.
+const LEAF: usize = 12;
 
 /// Which way samples go.
 #[derive(Clone, Copy)]
@@ -107,7 +111,7 @@ impl Pass {
     pub(super) fn run(&mut self, inputs: &PassInputs<'_>, workers: Workers) -> Result<()> {
         let samples = inputs.samples.len();
         let shape = &inputs.network.shape;
-        let (row, slots) = (shape.row_blocks(), shape.slot_blocks());
+        let (row, slots) = (shape.row_blocks(), inputs.outputs.delta_blocks(shape));
         self.hidden.resize(samples * row, Block::ZERO);
         self.d_pre_activations.resize(samples * row, Block::ZERO);
         self.delta.resize(samples * slots, Block::ZERO);
@@ -117,16 +121,23 @@ impl Pass {
             self.scratch.resize_with(samples.div_ceil(LEAF), Scratch::default);
         }
         for scratch in &mut self.scratch {
-            scratch.resize(row, slots);
+            scratch.resize(samples.min(LEAF), row, if let Outputs::All = inputs.outputs { slots } else { 0 });
         }
         self.penalty = 0.0;
-        let Some(penalty) = inputs.penalty else {
-            return self.range().run(inputs, Direction::ForwardAndBack, workers);
-        };
-        self.range().run(inputs, Direction::Forward, workers)?;
-        let batch = penalty.batch(inputs.kernels, shape, &self.undropped, &self.d_pre_activations, samples)?;
-        self.penalty = batch.value;
-        self.range().run(inputs, Direction::Back(&batch), workers)
+        if let Some(penalty) = inputs.penalty {
+            self.range().run(inputs, Direction::Forward, workers)?;
+            let batch = penalty.batch(inputs.kernels, shape, &self.undropped, &self.d_pre_activations, samples)?;
+            self.penalty = batch.value;
+            self.range().run(inputs, Direction::Back(&batch), workers)?;
+        } else {
+            self.range().run(inputs, Direction::ForwardAndBack, workers)?;
+        }
+        if inputs.network.pooling == Pooling::Mean {
+            for (sample, d) in inputs.samples.iter().zip(self.d_pre_activations.chunks_exact_mut(row.max(1))) {
+                embedding_bag::backward_mean(sample.keywords.len(), d);
+            }
+        }
+        Ok(())
     }
 
     /// All samples.
@@ -144,17 +155,16 @@ impl Pass {
 }
 
 impl Scratch {
-    fn resize(&mut self, row: usize, slots: usize) {
+    fn resize(&mut self, samples: usize, row: usize, slots: usize) {
         for buffer in [&mut self.logits, &mut self.targets, &mut self.pair_weights] {
             buffer.resize(slots, Block::ZERO);
         }
-        self.d_hidden.resize(row, Block::ZERO);
-        for buffer in [&mut self.units, &mut self.listed, &mut self.numbers] {
+        // Padding is never written, and stays 0.
+        self.d_hidden.resize(samples * row, Block::ZERO);
+        for buffer in [&mut self.units, &mut self.numbers] {
             buffer.resize(row * LANES, 0);
         }
-        for buffer in [&mut self.values, &mut self.d_active] {
-            buffer.resize(row * LANES, 0.0);
-        }
+        self.values.resize(row * LANES, 0.0);
     }
 }
 
@@ -173,14 +183,24 @@ struct SampleRange<'a> {
 impl<'a> SampleRange<'a> {
     fn run(self, inputs: &PassInputs<'_>, direction: Direction<'_>, workers: Workers) -> Result<()> {
         let shape = &inputs.network.shape;
-        let cost = shape.w2_blocks() * 2 + shape.row_blocks() * 32 + shape.slot_blocks() * 8;
+        let slots = inputs.outputs.delta_blocks(shape);
+        let cost = inputs.outputs.blocks_read(shape) + shape.row_blocks() * 32 + slots * 8;
         let samples = self.losses.len();
         if samples > LEAF && workers.divides(samples, cost) {
-            let (left, right) = self.split(shape.row_blocks(), shape.slot_blocks());
+            let (left, right) = self.split(shape.row_blocks(), slots);
             let (left, right) = workers.join(|| left.run(inputs, direction, workers), || right.run(inputs, direction, workers));
             return left.and(right);
         }
-        self.run_here(inputs, direction)
+        self.leaves(shape.row_blocks(), slots).try_for_each(|mut leaf| {
+            if !matches!(direction, Direction::Back(_)) {
+                leaf.forward(inputs)?;
+            }
+            match direction {
+                Direction::Forward => Ok(()),
+                Direction::ForwardAndBack => leaf.back(inputs, None),
+                Direction::Back(penalty) => leaf.back(inputs, Some(penalty)),
+            }
+        })
     }
 
     /// Two halves, the left one a multiple of [`LEAF`] samples long.
@@ -206,140 +226,175 @@ impl<'a> SampleRange<'a> {
         (SampleRange { first: self.first, hidden, d_pre_activations, delta, undropped, losses, scratch }, right)
     }
 
-    fn run_here(self, inputs: &PassInputs<'_>, direction: Direction<'_>) -> Result<()> {
-        let shape = &inputs.network.shape;
-        let (row, slots) = (shape.row_blocks(), shape.slot_blocks());
-        let Some(scratch) = self.scratch.first_mut() else { return Ok(()) };
-        for (i, loss) in self.losses.iter_mut().enumerate() {
-            let kept = if self.undropped.is_empty() { 0..0 } else { i * row..(i + 1) * row };
-            let mut sample = SampleRows {
-                i: self.first + i,
-                hidden: &mut self.hidden[i * row..(i + 1) * row],
-                d_pre_activations: &mut self.d_pre_activations[i * row..(i + 1) * row],
-                delta: &mut self.delta[i * slots..(i + 1) * slots],
-                undropped: &mut self.undropped[kept],
-            };
-            match direction {
-                Direction::Forward => (*loss, _) = sample.forward(inputs, scratch)?,
-                Direction::ForwardAndBack => {
-                    let active;
-                    (*loss, active) = sample.forward(inputs, scratch)?;
-                    sample.back(inputs, None, active, scratch)?;
-                }
-                Direction::Back(penalty) => {
-                    let list = ActiveUnits { units: &mut scratch.units, values: &mut scratch.values };
-                    let active = inputs.kernels.list_active(sample.hidden, list)?;
-                    sample.back(inputs, Some(penalty), active, scratch)?;
-                }
-            }
-        }
-        Ok(())
+    /// All leaves, one after the other.
+    fn leaves(self, row: usize, slots: usize) -> impl Iterator<Item = Leaf<'a>> {
+        let SampleRange { mut first, mut hidden, mut d_pre_activations, mut delta, mut undropped, mut losses, scratch } = self;
+        scratch.iter_mut().map_while(move |scratch| {
+            let samples = losses.len().min(LEAF);
+            let start = first;
+            first += samples;
+            let kept = if undropped.is_empty() { 0 } else { samples * row };
+            (samples > 0).then(|| Leaf {
+                first: start,
+                hidden: hidden.split_off_mut(..samples * row).unwrap_or_default(),
+                d_pre_activations: d_pre_activations.split_off_mut(..samples * row).unwrap_or_default(),
+                delta: delta.split_off_mut(..samples * slots).unwrap_or_default(),
+                undropped: undropped.split_off_mut(..kept).unwrap_or_default(),
+                losses: losses.split_off_mut(..samples).unwrap_or_default(),
+                scratch,
+            })
+        })
     }
 }
 
-/// One sample's rows.
-struct SampleRows<'a> {
-    i: usize,
+/// The rows of some samples, [`LEAF`] or fewer, the first of which is sample `first`.
+struct Leaf<'a> {
+    first: usize,
     hidden: &'a mut [Block],
     d_pre_activations: &'a mut [Block],
     delta: &'a mut [Block],
     undropped: &'a mut [Block],
+    losses: &'a mut [f64],
+    scratch: &'a mut Scratch,
 }
 
-impl SampleRows<'_> {
-    /// Leaves a, h, and δ in the rows, and the active units in `scratch`; returns the loss and the number of active units.
-    fn forward(&mut self, inputs: &PassInputs<'_>, scratch: &mut Scratch) -> Result<(f64, usize)> {
+impl Leaf<'_> {
+    /// Leaves a, h, δ and the losses in the rows.
+    fn forward(&mut self, inputs: &PassInputs<'_>) -> Result<()> {
         let PassInputs { kernels, network, weights, .. } = *inputs;
-        let (ids, factors) = inputs.keywords.of_sample(self.i);
-        embedding_bag::forward(kernels, weights, embedding_bag::Bag { ids, factors }, self.d_pre_activations)?;
+        let samples = self.first..self.first + self.losses.len();
+        let bags = inputs.keywords.of_samples(samples.clone());
+        match network.pooling {
+            Pooling::Sum => embedding_bag::forward(kernels, weights, bags, self.d_pre_activations)?,
+            Pooling::Mean => {
+                let keywords = inputs.samples[samples].iter().map(|sample| sample.keywords.len());
+                embedding_bag::forward_mean(kernels, weights, bags, keywords, self.d_pre_activations)?;
+            }
+        }
         activation::forward(kernels, network, self.d_pre_activations, self.hidden)?;
         if !self.undropped.is_empty() {
             self.undropped.copy_from_slice(self.hidden);
         }
-        let Scratch { units, listed, values, numbers, .. } = scratch;
-        let mut count = kernels.list_active(self.hidden, ActiveUnits { units, values })?;
         if inputs.dropout.is_some() {
-            let (multiplier, h) = (inputs.multiplier(), as_floats_mut(self.hidden));
-            std::mem::swap(units, listed);
-            let on = std::mem::replace(&mut count, 0);
-            inputs.drop_units(self.i, &listed[..on], numbers, |n, kept| {
-                let unit = listed[n];
-                if kept {
-                    let value = values[n] * multiplier;
-                    (units[count], values[count]) = (unit, value);
-                    h[unit as usize] = value;
-                    count += 1;
-                } else {
-                    h[unit as usize] = 0.0;
+            self.drop_hidden(inputs)?;
+        }
+        if let Outputs::Listed(pairs) = inputs.outputs {
+            let (row, stride) = (network.shape.row_blocks(), inputs.outputs.delta_blocks(&network.shape));
+            for (i, loss) in self.losses.iter_mut().enumerate() {
+                let (hidden, delta) = (&self.hidden[i * row..(i + 1) * row], &mut self.delta[i * stride..(i + 1) * stride]);
+                *loss = pairs.score(inputs, self.first + i, hidden, &mut self.scratch.pairs, delta)?;
+            }
+            return Ok(());
+        }
+        let hidden = output::HiddenItems { items: self.losses.len(), blocks: self.hidden };
+        // Logits, until the loss of their sample is known.
+        output::forward(kernels, &network.shape, weights, hidden, &mut self.scratch.output, self.delta)?;
+        let Scratch { logits, targets, pair_weights, .. } = &mut *self.scratch;
+        let slots = logits.len();
+        for (i, loss) in self.losses.iter_mut().enumerate() {
+            let delta = &mut self.delta[i * slots..(i + 1) * slots];
+            logits.copy_from_slice(delta);
+            inputs.samples[self.first + i].spread(&network.shape, targets, pair_weights);
+            let pairs = LossInputs {
+                logits,
+                targets,
+                weights: pair_weights,
+                positive_weights: inputs.positive_weights,
+                offsets: inputs.offsets,
+            };
+            *loss = kernels.log_loss(&inputs.loss, pairs, delta)?;
+        }
+        Ok(())
+    }
+
+    /// Drops hidden units, and multiplies those that are kept.
+    fn drop_hidden(&mut self, inputs: &PassInputs<'_>) -> Result<()> {
+        let (row, multiplier) = (inputs.network.shape.row_blocks(), inputs.multiplier());
+        let Scratch { units, values, numbers, .. } = &mut *self.scratch;
+        for i in 0..self.losses.len() {
+            let hidden = &mut self.hidden[i * row..(i + 1) * row];
+            let on = inputs.kernels.list_active(hidden, ActiveUnits { units, values })?;
+            let h = as_floats_mut(hidden);
+            inputs.drop_units(self.first + i, &units[..on], numbers, |n, kept| {
+                h[units[n] as usize] = if kept { values[n] * multiplier } else { 0.0 };
+            });
+        }
+        Ok(())
+    }
+
+    /// Turns a into dL/da.
+    fn back(&mut self, inputs: &PassInputs<'_>, penalty: Option<&BatchPenalty>) -> Result<()> {
+        let PassInputs { kernels, network, weights, .. } = *inputs;
+        let (shape, activation) = (&network.shape, network.activation);
+        let items = self.losses.len();
+        let hidden = output::HiddenItems { items, blocks: self.hidden };
+        let d_hidden = &mut self.scratch.d_hidden[..self.hidden.len()];
+        let every_unit = !activation.is_sparse();
+        match inputs.outputs {
+            Outputs::All => output::backward_hidden(
+                kernels,
+                shape,
+                weights.w2,
+                self.delta,
+                hidden,
+                every_unit,
+                &mut self.scratch.output,
+                d_hidden,
+            )?,
+            Outputs::Listed(pairs) => {
+                let (row, stride) = (shape.row_blocks(), inputs.outputs.delta_blocks(shape));
+                for i in 0..items {
+                    let (delta, d_hidden) = (&self.delta[i * stride..(i + 1) * stride], &mut d_hidden[i * row..(i + 1) * row]);
+                    pairs.backward_hidden(inputs, self.first + i, delta, d_hidden)?;
+                }
+            }
+        }
+        let multiplier = inputs.multiplier();
+        if multiplier != 1.0 {
+            as_floats_mut(d_hidden).iter_mut().for_each(|d| *d *= multiplier);
+        }
+        if !every_unit {
+            // Units that are off pass nothing on, whether they were dropped or not.
+            kernels.activate_backward(activation, self.d_pre_activations, self.hidden, d_hidden)?;
+            if penalty.is_none() {
+                self.d_pre_activations.copy_from_slice(d_hidden);
+                return Ok(());
+            }
+        } else if inputs.dropout.is_some() {
+            self.drop_gradients(inputs);
+        }
+        let row = shape.row_blocks();
+        let d_hidden = &mut self.scratch.d_hidden[..self.hidden.len()];
+        let rows = d_hidden.chunks_exact_mut(row.max(1)).zip(self.undropped.chunks_exact(row.max(1)));
+        if let Some(penalty) = penalty {
+            rows.for_each(|(d_hidden, undropped)| penalty.add_by_hidden(shape, undropped, d_hidden));
+        }
+        kernels.activate_backward(activation, self.d_pre_activations, self.undropped, d_hidden)?;
+        let rows = d_hidden.chunks_exact_mut(row.max(1)).zip(self.d_pre_activations.chunks_exact_mut(row.max(1)));
+        for (d_hidden, d_pre_activations) in rows {
+            if let Some(penalty) = penalty {
+                penalty.add_by_pre_activations(kernels, shape, d_pre_activations, d_hidden)?;
+            }
+            d_pre_activations.copy_from_slice(d_hidden);
+        }
+        Ok(())
+    }
+
+    /// Clears the gradients of hidden units that were dropped, where a unit's own value does not tell.
+    fn drop_gradients(&mut self, inputs: &PassInputs<'_>) {
+        let shape = &inputs.network.shape;
+        let Scratch { d_hidden, units, numbers, .. } = &mut *self.scratch;
+        let all = &mut units[..shape.hidden() * shape.groups().len()];
+        for (number, unit) in all.iter_mut().enumerate() {
+            *unit = shape.unit_position(number) as u32;
+        }
+        for (i, d_hidden) in d_hidden.chunks_exact_mut(shape.row_blocks().max(1)).take(self.losses.len()).enumerate() {
+            let d = as_floats_mut(d_hidden);
+            inputs.drop_units(self.first + i, all, numbers, |n, kept| {
+                if !kept {
+                    d[all[n] as usize] = 0.0;
                 }
             });
         }
-        let active = Active { units: &scratch.units[..count], values: &scratch.values[..count] };
-        let numbers = &mut scratch.numbers;
-        output::forward(kernels, &network.shape, weights, self.hidden, active, numbers, &mut scratch.logits)?;
-
-        inputs.samples[self.i].spread(&network.shape, &mut scratch.targets, &mut scratch.pair_weights);
-        let pairs = LossInputs {
-            logits: &scratch.logits,
-            targets: &scratch.targets,
-            weights: &scratch.pair_weights,
-            positive_weights: inputs.positive_weights,
-            offsets: inputs.offsets,
-        };
-        Ok((kernels.log_loss(&inputs.loss, pairs, self.delta)?, count))
-    }
-
-    /// Turns a into dL/da, given the `count` active units in `scratch`.
-    fn back(
-        &mut self,
-        inputs: &PassInputs<'_>,
-        penalty: Option<&BatchPenalty>,
-        mut count: usize,
-        scratch: &mut Scratch,
-    ) -> Result<()> {
-        let PassInputs { kernels, network, weights, .. } = *inputs;
-        let shape = &network.shape;
-        let dense = !network.activation.is_sparse();
-        if dense {
-            // Every unit passes a gradient on, but for those that were dropped.
-            count = shape.hidden() * shape.groups().len();
-            for (number, unit) in scratch.units[..count].iter_mut().enumerate() {
-                *unit = shape.unit_position(number) as u32;
-            }
-            if inputs.dropout.is_some() {
-                let Scratch { units, listed, numbers, .. } = scratch;
-                std::mem::swap(units, listed);
-                let all = std::mem::replace(&mut count, 0);
-                inputs.drop_units(self.i, &listed[..all], numbers, |n, kept| {
-                    if kept {
-                        units[count] = listed[n];
-                        count += 1;
-                    }
-                });
-            }
-        }
-        let active = Active { units: &scratch.units[..count], values: &scratch.values[..count] };
-        let d_active = &mut scratch.d_active[..count];
-        output::backward_hidden(kernels, shape, weights.w2, self.delta, active, &mut scratch.hidden, d_active)?;
-        let multiplier = inputs.multiplier();
-        if multiplier != 1.0 {
-            d_active.iter_mut().for_each(|d| *d *= multiplier);
-        }
-        if !dense && penalty.is_none() {
-            activation::backward_sparse(active, d_active, self.d_pre_activations);
-            return Ok(());
-        }
-        let d_hidden = &mut scratch.d_hidden;
-        d_hidden.fill(Block::ZERO);
-        activation::scatter(active.units, d_active, d_hidden);
-        if let Some(penalty) = penalty {
-            penalty.add_by_hidden(shape, self.undropped, d_hidden);
-        }
-        kernels.activate_backward(network.activation, self.d_pre_activations, self.undropped, d_hidden)?;
-        if let Some(penalty) = penalty {
-            penalty.add_by_pre_activations(kernels, shape, self.d_pre_activations, d_hidden)?;
-        }
-        self.d_pre_activations.copy_from_slice(d_hidden);
-        Ok(())
     }
 }

@@ -14,7 +14,11 @@
 //! | `data.fingerprint` | hash of names and items, [`Prepared::fingerprint`] |
 //! | `data.valid_samples` | items validated on |
 //! | `data.min_count` | items that a keyword needed |
+//! | `init` | hash of the model that training began from, if there was one |
+//! | `data.rules` | the tag rules, as [`Rules`] write themselves; without rules the key is not there |
 //! | `fit.epochs`, `fit.best_epoch` | epochs run, and which was best |
+//! | `fit.average` | networks averaged, where there are several; the other values are those of the first |
+//! | `fit.curve_log_loss`, `fit.curve_valid_macro_ap` | of each epoch the training loss, and the score on the validation items |
 //! | `fit.valid_log_loss`, `fit.valid_p_at_1`, `fit.valid_micro_f1`, `fit.valid_macro_auc`, `fit.valid_macro_ap` | measures on the validation items, those that are defined |
 //! | `train.*` | each field of [`TrainConfig`] |
 
@@ -22,27 +26,40 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::config::TrainConfig;
-use super::fit::{Event, FitReport};
+use super::fit::{EpochReport, Event, FitReport};
+use super::parameters::Statistics;
 use super::run::Run;
-use crate::data::{Corpus, CorpusStats, Counts, Dataset, Prepared};
+use super::trainer::Trainer;
+use crate::average::average;
+use crate::data::{Corpus, CorpusStats, Counts, Dataset, FirstNames, Prepared};
 use crate::error::{Error, Result};
-use crate::evaluate::Evaluated;
+use crate::evaluate::{Evaluated, KeyMeasures};
 use crate::format::{Model, Provenance};
 use crate::kernels::Level;
+use crate::metrics::Metric;
 use crate::rng::Philox;
+use crate::rules::Rules;
 use crate::tags::Tags;
 use crate::vocab::Vocabulary;
 
 /// Items to train on, with the vocabulary and the tags that follow from them.
 #[derive(Clone, Debug)]
 pub struct TrainingSet {
-    vocabulary: Vocabulary,
+    vocabulary: Arc<Vocabulary>,
     tags: Tags,
     dataset: Dataset,
     stats: CorpusStats,
     fingerprint: u64,
     min_count: u64,
+    /// The model that training begins from.
+    init: Option<Arc<Model>>,
+    /// What the rules, if there are any, say of themselves.
+    rules: Option<String>,
+    /// The keywords that each tag must do without, where it has a net of its own; tags after the last need none.
+    withheld: Vec<Vec<u32>>,
 }
 
 /// What decides when training stops and which epoch is kept.
@@ -64,6 +81,11 @@ pub enum Validation<'a> {
 /// The part of a training that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// An autoencoder of the keywords is trained, for the first layer of the network to begin with.
+    Pretrain {
+        /// Epochs.
+        epochs: u32,
+    },
     /// The network is fitted to the items that are not validated on.
     Fit {
         /// Epochs at most.
@@ -85,7 +107,7 @@ pub type PhaseObserver<'o> = dyn FnMut(Phase, Event<'_>) -> ControlFlow<()> + Se
 pub struct TrainingReport {
     /// The fit.
     pub fit: FitReport,
-    /// Measures of the fitted network, on the validation items, or on the training items where there are none.
+    /// Measures of the fitted network, on the validation items, or on the first 65,536 training items where there are none.
     pub measured: Evaluated,
     /// Items in the fit.
     pub samples: usize,
@@ -93,9 +115,23 @@ pub struct TrainingReport {
     pub valid_samples: usize,
     /// Items that the final weights were trained on anew; 0 if they were not.
     pub refit_samples: usize,
-    /// The time that fit and refit took.
+    /// Items that an autoencoder was trained on, counted in every epoch.
+    pub pretrained: u64,
+    /// The time that all of it took.
     pub duration: Duration,
 }
+
+/// What a model tells of the fit that it comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome<'a> {
+    pub(super) epochs: &'a [EpochReport],
+    pub(super) best_epoch: u32,
+    pub(super) valid_samples: usize,
+    /// Measures on these.
+    pub(super) valid: Option<KeyMeasures>,
+}
+
+const CREATED_BY: &str = concat!("tagomatic ", env!("CARGO_PKG_VERSION"));
 
 impl TrainingSet {
     /// All items of `corpus`; a keyword needs `min_count` of them to be in the vocabulary.
@@ -104,18 +140,103 @@ impl TrainingSet {
     /// [`Error::NoData`] without items, keywords or tags, [`Error::UntrainableTag`] if all items have a tag; [`Error::BadName`] if
     /// a tag's name cannot be in a model; [`Error::TooLarge`].
     pub fn new(corpus: Corpus, min_count: u64) -> Result<Self> {
-        let prepared = corpus.finish(min_count)?;
+        Self::numbered(corpus.finish(min_count)?, min_count, Tags::from_names)
+    }
+
+    /// As [`TrainingSet::new`], of items that a [`Labeller`](crate::rules::Labeller) has seen: tags have the ids that the rules give
+    /// them, and the model tells the rules.
+    ///
+    /// # Errors
+    /// As [`TrainingSet::new`] and [`Rules::number`].
+    pub fn with_rules(corpus: Corpus, min_count: u64, rules: &Rules) -> Result<Self> {
+        let mut set = Self::numbered(corpus.finish(min_count)?, min_count, |tags| rules.number(tags))?;
+        set.rules = Some(rules.to_string());
+        set.withheld = vec![Vec::new(); set.tags.len()];
+        for (tag, keywords) in rules.withheld() {
+            if let Some(tag) = set.tags.get(tag) {
+                set.withheld[tag] = keywords.iter().filter_map(|keyword| set.vocabulary.get(&keyword.name)).collect();
+            }
+        }
+        Ok(set)
+    }
+
+    /// All items of `corpus`, to go on from `model`: its keywords and tags come first and stay, new ones follow. See
+    /// [`Trainer::warm`].
+    ///
+    /// # Errors
+    /// As [`TrainingSet::new`].
+    pub fn extending(model: Arc<Model>, corpus: Corpus, min_count: u64) -> Result<Self> {
+        let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+        let first = FirstNames {
+            keywords: names(model.vocabulary().iter().collect()),
+            tags: names(model.tags().iter().map(|tag| tag.name.as_str()).collect()),
+        };
+        let all = |names: Vec<String>| {
+            let mut tags = model.tags().clone();
+            names.into_iter().skip(tags.len()).try_for_each(|name| tags.push(name).map(drop))?;
+            Ok(tags)
+        };
+        let set = Self::numbered(corpus.finish_after(first, min_count)?, min_count, all)?;
+        Ok(TrainingSet { init: Some(model), ..set })
+    }
+
+    fn numbered(prepared: Prepared, min_count: u64, number: impl FnOnce(Vec<String>) -> Result<Tags>) -> Result<Self> {
         prepared.check_trainable()?;
         let fingerprint = prepared.fingerprint();
         let Prepared { keywords, tags, dataset, stats } = prepared;
         Ok(TrainingSet {
-            vocabulary: Vocabulary::from_keywords(keywords)?,
-            tags: Tags::from_names(tags)?,
+            vocabulary: Arc::new(Vocabulary::from_keywords(keywords)?),
+            tags: number(tags)?,
             dataset,
             stats,
             fingerprint,
             min_count,
+            init: None,
+            rules: None,
+            withheld: Vec::new(),
         })
+    }
+
+    /// A trainer for these names before its first step.
+    pub(super) fn trainer(&self, config: TrainConfig, statistics: &Statistics) -> Result<Trainer> {
+        let (vocabulary, tags) = (Arc::clone(&self.vocabulary), self.tags.clone());
+        match &self.init {
+            None => Trainer::new(config, vocabulary, tags, statistics),
+            Some(model) => Trainer::warm(config, model, vocabulary, tags, statistics),
+        }
+    }
+
+    /// A trainer like `trainer` before its first step.
+    pub(super) fn restarted(&self, trainer: &Trainer, statistics: &Statistics, epochs: u32) -> Result<Trainer> {
+        let mut trainer = trainer.restarted(statistics, epochs)?;
+        self.init.as_ref().map_or(Ok(()), |model| trainer.adopt(model))?;
+        Ok(trainer)
+    }
+
+    /// Whether training begins from a model.
+    pub(super) fn begins_from_a_model(&self) -> bool {
+        self.init.is_some()
+    }
+
+    /// What the model that training begins from is told by: the hash of its file.
+    fn init(&self) -> Option<String> {
+        self.init.as_ref().map(|model| format!("{:016x}", xxh3_64(model.bytes())))
+    }
+
+    /// The same for one tag alone, on the items of `dataset`, which has the same tags. Nothing but tags is copied, unless the tag must
+    /// do without some keywords.
+    pub(super) fn of_tag(&self, tag: usize, dataset: &Dataset) -> Result<Self> {
+        let tags = Tags::new(vec![self.tags[tag].clone()], self.tags.next_id())?;
+        let mut dataset = dataset.of_tags(&[tag as u32])?;
+        if !self.withheld(tag).is_empty() {
+            dataset = dataset.without_keywords(self.withheld(tag))?;
+        }
+        Ok(TrainingSet { tags, dataset, ..self.clone() })
+    }
+
+    /// The keywords that a net of this tag alone must do without.
+    pub(super) fn withheld(&self, tag: usize) -> &[u32] {
+        self.withheld.get(tag).map_or(&[], Vec::as_slice)
     }
 
     /// The vocabulary.
@@ -155,10 +276,42 @@ impl TrainingSet {
         pool: Option<Arc<rayon::ThreadPool>>,
         observer: &mut PhaseObserver<'_>,
     ) -> Result<(Model, TrainingReport)> {
-        let mut run = Run::new(self, config, validation, level, pool)?;
-        // Whether it was ended early is in the report.
-        let _ = run.advance(observer)?;
-        run.into_model()
+        self.train_by(config, validation, level, pool, |run| run.advance(observer))
+    }
+
+    /// As [`TrainingSet::train`], each network by `advance`, which is to call [`Run::advance`]: there is one, or
+    /// [`TrainConfig::average`] of them, each trained as if alone. The report is about the first; if the training of another one is
+    /// ended, the average is of those that were finished.
+    ///
+    /// # Errors
+    /// As [`Run::new`], and whatever `advance` fails with.
+    pub fn train_by<E: From<Error>>(
+        &self,
+        config: TrainConfig,
+        validation: Validation<'_>,
+        level: Level,
+        pool: Option<Arc<rayon::ThreadPool>>,
+        mut advance: impl FnMut(&mut Run<'_>) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(Model, TrainingReport), E> {
+        config.validate()?;
+        let mut train = |network: u32| {
+            let seed = config.seed.wrapping_add(network.into());
+            let config = TrainConfig { seed, average: 1, ..config.clone() };
+            let mut run = Run::new(self, config, validation, level, pool.clone())?;
+            let flow = advance(&mut run)?;
+            Ok::<_, E>((run.into_model()?, flow))
+        };
+        let ((model, mut report), mut flow) = train(0)?;
+        let mut models = vec![model];
+        while flow.is_continue() && models.len() < config.average as usize {
+            let ((model, other), then) = train(models.len() as u32)?;
+            flow = then;
+            if flow.is_continue() {
+                models.push(model);
+                report.duration += other.duration;
+            }
+        }
+        Ok((if models.len() > 1 { average(&models)? } else { models.remove(0) }, report))
     }
 
     /// The items to train on and those to validate on, if there are any among the training items.
@@ -178,34 +331,59 @@ impl TrainingSet {
         Ok(Some((self.dataset.subset(train)?, self.dataset.subset(valid)?)))
     }
 
+    /// What decides a training beside its validation items, as text under the keys of the provenance.
+    pub(super) fn settings(&self, config: &TrainConfig) -> Result<Provenance> {
+        let mut settings = Provenance::new();
+        config.describe(&mut settings)?;
+        for (key, value) in [
+            ("created_by", CREATED_BY.to_owned()),
+            ("data.fingerprint", format!("{:016x}", self.fingerprint)),
+            ("data.keywords", self.vocabulary.len().to_string()),
+            ("data.min_count", self.min_count.to_string()),
+            ("data.samples", self.dataset.len().to_string()),
+            ("data.tags", self.tags.len().to_string()),
+        ] {
+            settings.insert(key, value)?;
+        }
+        self.init().map_or(Ok(()), |init| settings.insert("init", init))?;
+        if let Some(rules) = &self.rules {
+            settings.insert("data.rules", rules.as_str())?;
+        }
+        Ok(settings)
+    }
+
     /// What the model tells of its making, but for its configuration, which the trainer adds.
-    pub(super) fn provenance(&self, learnt: &Dataset, report: &TrainingReport) -> Result<Provenance> {
-        let TrainingReport { fit, measured, valid_samples, .. } = report;
+    pub(super) fn provenance(&self, learnt: &Dataset, fitted: Outcome<'_>) -> Result<Provenance> {
+        let Outcome { epochs, best_epoch, valid_samples, valid } = fitted;
         let mut provenance = Provenance::new();
         Counts::of(learnt, self.tags.len()).describe(&mut provenance)?;
         for (key, value) in [
-            ("created_by", concat!("tagomatic ", env!("CARGO_PKG_VERSION")).to_owned()),
+            ("created_by", CREATED_BY.to_owned()),
             ("data.keywords", self.vocabulary.len().to_string()),
             ("data.tags", self.tags.len().to_string()),
             ("data.fingerprint", format!("{:016x}", self.fingerprint)),
             ("data.valid_samples", valid_samples.to_string()),
             ("data.min_count", self.min_count.to_string()),
-            ("fit.epochs", fit.epochs.len().to_string()),
-            ("fit.best_epoch", fit.best_epoch.to_string()),
+            ("fit.epochs", epochs.len().to_string()),
+            ("fit.best_epoch", best_epoch.to_string()),
         ] {
             provenance.insert(key, value)?;
         }
-        if *valid_samples > 0 {
-            let evaluation = &measured.evaluation;
-            for (key, value) in [
-                ("fit.valid_log_loss", Some(evaluation.summary.log_loss)),
-                ("fit.valid_p_at_1", evaluation.summary.p_at_1),
-                ("fit.valid_micro_f1", Some(evaluation.micro_f1)),
-                ("fit.valid_macro_auc", evaluation.macro_auc.value),
-                ("fit.valid_macro_ap", evaluation.macro_ap.value),
-            ] {
-                if let Some(value) = value {
-                    provenance.insert(key, format!("{value:.6}"))?;
+        self.init().map_or(Ok(()), |init| provenance.insert("init", init))?;
+        let list = |values: Vec<f64>| values.iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" ");
+        let log_losses = epochs.iter().map(|epoch| epoch.log_loss).collect();
+        provenance.insert(Provenance::CURVE_LOG_LOSS, list(log_losses))?;
+        let macro_aps: Vec<f64> = epochs.iter().filter_map(|epoch| epoch.valid?.get(Metric::MacroAp)).collect();
+        if !macro_aps.is_empty() {
+            provenance.insert(Provenance::CURVE_VALID_MACRO_AP, list(macro_aps))?;
+        }
+        if let Some(rules) = &self.rules {
+            provenance.insert("data.rules", rules.as_str())?;
+        }
+        if let Some(valid) = valid {
+            for metric in [Metric::LogLoss, Metric::PAt1, Metric::MicroF1, Metric::MacroAuc, Metric::MacroAp] {
+                if let Some(value) = valid.get(metric) {
+                    provenance.insert(format!("fit.valid_{metric}"), format!("{value:.6}"))?;
                 }
             }
         }
@@ -229,7 +407,15 @@ mod tests {
     }
 
     fn train(validation: Validation<'_>, observer: &mut PhaseObserver<'_>) -> Result<(Model, TrainingReport)> {
-        let config = TrainConfig { hidden: 4, epochs: 3, ..TrainConfig::default() };
+        train_networks(1, validation, observer)
+    }
+
+    fn train_networks(
+        average: u32,
+        validation: Validation<'_>,
+        observer: &mut PhaseObserver<'_>,
+    ) -> Result<(Model, TrainingReport)> {
+        let config = TrainConfig { hidden: 4, average, epochs: 3, ..TrainConfig::default() };
         set().train(config, validation, Level::Scalar, None, observer)
     }
 
@@ -240,10 +426,14 @@ mod tests {
         let documented = include_str!("recipe.rs").lines().take_while(|line| line.starts_with("//!"));
         let cells = documented.filter_map(|line| line.strip_prefix("//! | `")?.split(" | ").next());
         let documented: Vec<&str> = cells.flat_map(|cell| cell.split(", ")).map(|key| key.trim_matches('`')).collect();
-        let (model, _) = train(SPLIT, &mut |_, _| ControlFlow::Continue(())).unwrap();
+        let (model, _) = train_networks(2, SPLIT, &mut |_, _| ControlFlow::Continue(())).unwrap();
         let provenance = model.provenance().unwrap();
         let written: Vec<&str> = provenance.iter().map(|(key, _)| key).collect();
-        assert_eq!(documented.iter().filter(|key| **key != "train.*" && !written.contains(key)).count(), 0, "{documented:?}");
+        assert_eq!(
+            documented.iter().filter(|key| !["train.*", "data.rules", "init"].contains(key) && !written.contains(key)).count(),
+            0,
+            "{documented:?}"
+        );
         for key in written {
             assert!(documented.contains(&key) || key.starts_with("train."), "{key}");
         }
@@ -275,6 +465,27 @@ mod tests {
         assert_eq!(phases(SPLIT, Some(fit)).0, [fit]);
         let (seen, report) = phases(SPLIT, Some(refit));
         assert_eq!((seen, report.refit_samples), (vec![fit, refit], 0));
+    }
+
+    #[test]
+    fn networks_are_averaged_as_far_as_they_are_finished() {
+        let train = |end: usize| {
+            let mut fits = 0;
+            let (model, _) = train_networks(3, SPLIT, &mut |phase, event| {
+                let begins = matches!((phase, event), (Phase::Fit { .. }, Event::Epoch(epoch)) if epoch.epoch == 1);
+                fits += usize::from(begins);
+                if fits == end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+            .unwrap();
+            let networks = model.provenance().unwrap().get("fit.average").map(str::to_owned);
+            (model.network().shape.hidden(), networks)
+        };
+        assert_eq!([4, 3, 2, 1].map(train), [(12, Some("3".to_owned())), (8, Some("2".to_owned())), (4, None), (4, None)]);
+        // The first member is the network that is trained alone.
+        let alone = train_networks(1, SPLIT, &mut |_, _| ControlFlow::Continue(())).unwrap().0;
+        let of_three = train_networks(3, SPLIT, &mut |_, _| ControlFlow::Continue(())).unwrap().0;
+        let row = |model: &Model| crate::aligned::as_floats(model.weights().as_f32().unwrap().w1)[..4].to_vec();
+        assert_eq!(row(&alone), row(&of_three));
     }
 
     #[test]

@@ -6,17 +6,19 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::codec::Codec;
 use super::config::TrainConfig;
-use super::fit::{FitReport, FitState};
+use super::fit::{EpochReport, FitReport, FitState, visit_epochs};
 use super::parameters::{Parameters, Statistics};
-use super::recipe::{Phase, PhaseObserver, TrainingReport, TrainingSet, Validation};
+use super::recipe::{Outcome, Phase, PhaseObserver, TrainingReport, TrainingSet, Validation};
 use super::trainer::Trainer;
 use crate::aligned::Block;
 use crate::data::{Counts, Dataset};
-use crate::error::Result;
-use crate::evaluate::Evaluated;
-use crate::format::Model;
+use crate::error::{Error, Result};
+use crate::evaluate::{Evaluated, KeyMeasures};
+use crate::format::{Model, Provenance};
 use crate::kernels::Level;
+use crate::metrics::Metric;
 
 /// A training of the recipe ([`super::recipe`]). Where it is paused, and whether it goes on in another process, makes no difference
 /// to the model.
@@ -28,11 +30,17 @@ pub struct Run<'a> {
     valid: Option<Cow<'a, Dataset>>,
     refit: bool,
     trainer: Trainer,
+    /// The network that begins with the first layer of `trainer`, where that is an autoencoder.
+    waiting: Option<Trainer>,
     fit: FitState,
+    pretrained: u64,
     /// What the first phase came to, once the second has begun.
     fitted: Option<Fitted>,
     duration: Duration,
 }
+
+/// Training items that are measured where there are none to validate on, at most: scores are held in memory.
+const MEASURED: usize = 1 << 16;
 
 /// A fit that is done: what a model is made of, and what is told of it.
 #[derive(Debug)]
@@ -50,11 +58,6 @@ impl<'a> Run<'a> {
     /// # Errors
     /// [`Error::Config`] if the configuration or the share of validation items is out of range; [`Error::NoData`] if there is nothing
     /// in [`Validation::On`]; [`Error::UnsupportedLevel`]; [`Error::TooLarge`].
-    ///
-    /// [`Error::Config`]: crate::Error::Config
-    /// [`Error::NoData`]: crate::Error::NoData
-    /// [`Error::TooLarge`]: crate::Error::TooLarge
-    /// [`Error::UnsupportedLevel`]: crate::Error::UnsupportedLevel
     pub fn new(
         set: &'a TrainingSet,
         config: TrainConfig,
@@ -62,6 +65,10 @@ impl<'a> Run<'a> {
         level: Level,
         pool: Option<Arc<rayon::ThreadPool>>,
     ) -> Result<Self> {
+        if config.average != 1 {
+            let expected = "1 in a single training; TrainingSet::train averages";
+            return Err(Error::Config { option: "average", expected, found: config.average.to_string() });
+        }
         let sides = set.split(validation, &config)?;
         let (train, valid, refit) = match (sides, validation) {
             (Some((train, valid)), Validation::Split { refit, .. }) => (Cow::Owned(train), Some(Cow::Owned(valid)), refit),
@@ -69,20 +76,51 @@ impl<'a> Run<'a> {
             _ => (Cow::Borrowed(set.dataset()), None, false),
         };
         let statistics = Statistics::of(&train, set.tags().len());
-        let mut trainer = Trainer::new(config.clone(), set.vocabulary().clone(), set.tags().clone(), &statistics)?;
+        let mut trainer = set.trainer(config.clone(), &statistics)?;
         trainer.set_level(level)?;
         if let Some(pool) = pool {
             trainer.set_pool(pool);
         }
-        let (fit, duration) = (FitState::default(), Duration::ZERO);
-        Ok(Run { set, config, train, valid, refit, trainer, fit, fitted: None, duration })
+        let mut run = Run {
+            set,
+            config,
+            train,
+            valid,
+            refit,
+            trainer,
+            waiting: None,
+            fit: FitState::default(),
+            pretrained: 0,
+            fitted: None,
+            duration: Duration::ZERO,
+        };
+        run.begin_pretraining()?;
+        Ok(run)
     }
 
     /// The part that is under way.
     #[must_use]
     pub fn phase(&self) -> Phase {
         let epochs = self.trainer.config().epochs;
-        if self.fitted.is_some() { Phase::Refit { epochs } } else { Phase::Fit { epochs } }
+        match (&self.waiting, &self.fitted) {
+            (Some(_), _) => Phase::Pretrain { epochs },
+            (None, None) => Phase::Fit { epochs },
+            (None, Some(_)) => Phase::Refit { epochs },
+        }
+    }
+
+    /// What the best epoch is chosen by.
+    #[must_use]
+    pub fn metric(&self) -> Metric {
+        self.config.metric
+    }
+
+    /// Every finished epoch, with its phase.
+    pub fn epochs(&self) -> impl Iterator<Item = (Phase, &EpochReport)> {
+        let fit = Phase::Fit { epochs: self.config.epochs };
+        let fitted = self.fitted.iter().flat_map(move |fitted| fitted.report.epochs.iter().map(move |epoch| (fit, epoch)));
+        let phase = self.phase();
+        fitted.chain(self.fit.epochs.iter().map(move |epoch| (phase, epoch)))
     }
 
     /// Goes on until the training is done or the observer breaks.
@@ -92,15 +130,21 @@ impl<'a> Run<'a> {
     pub fn advance(&mut self, observer: &mut PhaseObserver<'_>) -> Result<ControlFlow<()>> {
         loop {
             let phase = self.phase();
-            let (train, valid) = match phase {
-                Phase::Fit { .. } => (&*self.train, self.valid.as_deref()),
-                Phase::Refit { .. } => (self.set.dataset(), None),
-            };
+            let train = if self.fitted.is_some() { self.set.dataset() } else { &*self.train };
+            let valid = if let Phase::Fit { .. } = phase { self.valid.as_deref() } else { None };
+            let epochs_before = self.fit.epochs().len();
             let start = Instant::now();
             let flow = self.trainer.advance(&mut self.fit, train, valid, &mut |event| observer(phase, event));
             self.duration += start.elapsed();
+            if let Phase::Pretrain { .. } = phase {
+                self.pretrained += ((self.fit.epochs().len() - epochs_before) * train.len()) as u64;
+            }
             if flow?.is_break() {
                 return Ok(ControlFlow::Break(()));
+            }
+            if self.waiting.is_some() {
+                self.end_pretraining();
+                continue;
             }
             if !self.refit || self.fitted.is_some() || self.fit.best_epoch == 0 {
                 return Ok(ControlFlow::Continue(()));
@@ -114,15 +158,88 @@ impl<'a> Run<'a> {
         let report = self.trainer.finish(mem::take(&mut self.fit));
         let measured = self.measure()?;
         let set = self.set;
-        let again = self.trainer.restarted(&Statistics::of(set.dataset(), set.tags().len()), report.best_epoch)?;
+        let again = {
+            let statistics = Statistics::of(set.dataset(), set.tags().len());
+            set.restarted(&self.trainer, &statistics, report.best_epoch)?
+        };
         let state = mem::replace(&mut self.trainer, again).state;
         self.fitted = Some(Fitted { report, measured, parameters: state.parameters, shifts: state.shifts });
+        self.begin_pretraining()
+    }
+
+    /// Lets the network wait for an autoencoder, if there is to be one.
+    fn begin_pretraining(&mut self) -> Result<()> {
+        let items = if self.fitted.is_some() { self.set.dataset() } else { &*self.train };
+        if let Some(autoencoder) = self.trainer.autoencoder(items)? {
+            self.waiting = Some(mem::replace(&mut self.trainer, autoencoder));
+        }
         Ok(())
+    }
+
+    /// Goes on with the network that waits, if one does.
+    fn end_pretraining(&mut self) {
+        if let Some(mut network) = self.waiting.take() {
+            network.begin_with(&self.trainer);
+            self.trainer = network;
+            self.fit = FitState::default();
+        }
     }
 
     fn measure(&self) -> Result<Evaluated> {
         let propensities = Counts::of(&self.train, self.set.tags().len()).propensities();
-        self.trainer.evaluate(self.valid.as_deref().unwrap_or(&self.train), propensities.as_ref())
+        match self.valid.as_deref() {
+            Some(valid) => self.trainer.evaluate(valid, propensities.as_ref()),
+            None if self.train.len() <= MEASURED => self.trainer.evaluate(&self.train, propensities.as_ref()),
+            None => self.trainer.evaluate(&self.train.subset(0..MEASURED)?, propensities.as_ref()),
+        }
+    }
+
+    /// Steps taken in the phase that is under way.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.trainer.steps()
+    }
+
+    /// The best epoch so far, counted from 1; 0 without validation, and before the first epoch is finished.
+    #[must_use]
+    pub fn best_epoch(&self) -> u32 {
+        match (&self.fitted, &self.fit.best) {
+            (Some(fitted), _) => fitted.report.best_epoch,
+            (None, Some(_)) => self.fit.best_epoch,
+            (None, None) => 0,
+        }
+    }
+
+    /// The model of the best epoch so far, as if that had been the last; `None` if there is no such epoch.
+    ///
+    /// # Errors
+    /// As [`Trainer::model`].
+    pub fn best_model(&self) -> Result<Option<Model>> {
+        let (parameters, shifts, epochs) = match (&self.fitted, &self.fit.best) {
+            (Some(fitted), _) => (&fitted.parameters, &fitted.shifts, &fitted.report.epochs),
+            (None, Some((_, parameters))) => (parameters, &self.trainer.state.shifts, &self.fit.epochs),
+            (None, None) => return Ok(None),
+        };
+        let best_epoch = self.best_epoch();
+        let valid = epochs.iter().find(|epoch| epoch.epoch == best_epoch).and_then(|epoch| epoch.valid);
+        let provenance = self.provenance(&self.train, &epochs[..best_epoch as usize], best_epoch, valid)?;
+        // An autoencoder may be under way for the refit.
+        let network = self.waiting.as_ref().unwrap_or(&self.trainer);
+        network.model_of(&self.config, parameters.weights(), shifts, provenance).map(Some)
+    }
+
+    fn valid_samples(&self) -> usize {
+        self.valid.as_deref().map_or(0, Dataset::len)
+    }
+
+    fn provenance(
+        &self,
+        learnt: &Dataset,
+        epochs: &[EpochReport],
+        best_epoch: u32,
+        valid: Option<KeyMeasures>,
+    ) -> Result<Provenance> {
+        self.set.provenance(learnt, Outcome { epochs, best_epoch, valid_samples: self.valid_samples(), valid })
     }
 
     /// The model of what was trained so far. An unfinished fit counts with its best epoch, an unfinished refit not at all.
@@ -131,28 +248,91 @@ impl<'a> Run<'a> {
     /// Whatever [`Trainer::evaluate`] and [`Trainer::model`] fail with.
     pub fn into_model(mut self) -> Result<(Model, TrainingReport)> {
         let all = self.set.dataset();
-        let finished = self.fit.is_finished();
+        self.end_pretraining();
+        let is_refit = self.fitted.is_some() && self.fit.is_finished();
         let ended = self.trainer.finish(mem::take(&mut self.fit));
-        let (fit, measured, refit_samples) = match self.fitted.take() {
-            None => (ended, self.measure()?, 0),
-            Some(Fitted { report, measured, .. }) if finished => (report, measured, all.len()),
-            Some(Fitted { report, measured, parameters, shifts }) => {
-                self.trainer.config.clone_from(&self.config);
-                self.trainer.replace(parameters);
-                self.trainer.state.shifts = shifts;
-                (report, measured, 0)
-            }
+        let learnt = if is_refit { all } else { &*self.train };
+        let (fit, measured, unfinished_refit) = match self.fitted.take() {
+            None => (ended, self.measure()?, None),
+            Some(Fitted { report, measured, .. }) if is_refit => (report, measured, None),
+            Some(Fitted { report, measured, parameters, shifts }) => (report, measured, Some((parameters, shifts))),
+        };
+        let valid = self.valid.is_some().then(|| KeyMeasures::of(&measured.evaluation));
+        let provenance = self.provenance(learnt, &fit.epochs, fit.best_epoch, valid)?;
+        let model = match unfinished_refit {
+            None => self.trainer.model(provenance)?,
+            Some((parameters, shifts)) => self.trainer.model_of(&self.config, parameters.weights(), &shifts, provenance)?,
         };
         let report = TrainingReport {
             fit,
             measured,
             samples: self.train.len(),
-            valid_samples: self.valid.as_deref().map_or(0, Dataset::len),
-            refit_samples,
+            valid_samples: self.valid_samples(),
+            pretrained: self.pretrained,
+            refit_samples: if is_refit { all.len() } else { 0 },
             duration: self.duration,
         };
-        let learnt = if refit_samples > 0 { all } else { &*self.train };
-        Ok((self.trainer.model(self.set.provenance(learnt, &report)?)?, report))
+        Ok((model, report))
+    }
+
+    /// What decides the training beside its state: with these the same, a state can be gone on with.
+    pub(super) fn settings(&self) -> Result<Provenance> {
+        let mut settings = self.set.settings(&self.config)?;
+        settings.insert("data.valid_samples", self.valid_samples().to_string())?;
+        let fingerprint =
+            self.valid.as_deref().map_or_else(|| "none".to_owned(), |valid| format!("{:016x}", valid.fingerprint()));
+        settings.insert("data.valid_fingerprint", fingerprint)?;
+        settings.insert("refit", self.refit.to_string())?;
+        Ok(settings)
+    }
+
+    /// Writes all that is to be known to go on.
+    pub(super) fn write(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        codec.f64("duration", &mut self.duration.as_secs_f64(), |_| true)?;
+        codec.u64("pretrained items", &mut self.pretrained, |_| true)?;
+        codec.flag("phase", &mut self.fitted.is_some())?;
+        if let Some(Fitted { report, parameters, shifts, .. }) = &mut self.fitted {
+            visit_epochs(codec, &mut report.epochs, &mut report.best_epoch)?;
+            let network = self.waiting.as_ref().unwrap_or(&self.trainer);
+            parameters.visit(codec, &network.network)?;
+            codec.floats("shifts of output biases", shifts, f32::is_finite)?;
+        }
+        // The network that waits is as it was made.
+        codec.flag("phase", &mut self.waiting.is_some())?;
+        self.trainer.visit(codec)?;
+        self.fit.visit(codec, &self.trainer)
+    }
+
+    /// Brings a training before its first step to where [`Run::write`] was called.
+    pub(super) fn read(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        let mut seconds = 0.0;
+        codec.f64("duration", &mut seconds, |seconds| Duration::try_from_secs_f64(seconds).is_ok())?;
+        self.duration = Duration::from_secs_f64(seconds);
+        codec.u64("pretrained items", &mut self.pretrained, |_| true)?;
+        let mut is_refit = false;
+        codec.flag("phase", &mut is_refit)?;
+        if is_refit {
+            self.end_pretraining();
+            visit_epochs(codec, &mut self.fit.epochs, &mut self.fit.best_epoch)?;
+            let state = &mut self.trainer.state;
+            state.parameters.visit(codec, &self.trainer.network)?;
+            codec.floats("shifts of output biases", &mut state.shifts, f32::is_finite)?;
+            if !self.refit || self.fit.best_epoch == 0 {
+                return Err(Error::checkpoint("phase", "a fit", "a refit"));
+            }
+            // As if the fit had just ended.
+            self.fit.finished = true;
+            self.begin_refit()?;
+        }
+        let mut is_waiting = false;
+        codec.flag("phase", &mut is_waiting)?;
+        match (is_waiting, &self.waiting) {
+            (true, None) => return Err(Error::checkpoint("phase", "a training without an autoencoder", "one with it")),
+            (false, _) => self.end_pretraining(),
+            (true, Some(_)) => {}
+        }
+        self.trainer.visit(codec)?;
+        self.fit.visit(codec, &self.trainer)
     }
 }
 
@@ -160,7 +340,7 @@ impl<'a> Run<'a> {
 mod tests {
     use super::*;
     use crate::data::{Corpus, Item};
-    use crate::train::{Correction, Event, Negatives};
+    use crate::train::{Autoencoder, Correction, Event, Negatives, Pretrain};
 
     #[test]
     fn pauses_change_nothing() {
@@ -172,7 +352,10 @@ mod tests {
         let set = TrainingSet::new(corpus, 1).unwrap();
         let validation = Validation::Split { fraction: 0.3, refit: true };
         for correction in [Correction::Offset, Correction::Shift, Correction::Importance] {
+            // With one of them an autoencoder comes first.
+            let pretrain = Pretrain { epochs: 2, autoencoder: Autoencoder::default() };
             let config = TrainConfig {
+                pretrain: (correction == Correction::Shift).then_some(pretrain),
                 hidden: 6,
                 epochs: 4,
                 batch: 10,

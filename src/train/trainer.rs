@@ -4,25 +4,29 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::batch::{Keywords, Sample};
+use super::codec::Codec;
 use super::config::TrainConfig;
+use super::objective::{Objective, OutputForm, SampleDraws};
 use super::optimizer::Optimizer;
+use super::pairs::{Outputs, Pairs};
 use super::parameters::{Parameters, Statistics};
 use super::pass::{Pass, PassInputs};
 use super::state::State;
-use super::update::Update;
+use super::table::Touched;
+use super::update::{Update, UpdateScratch};
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
 use crate::format::{Extensions, Model, ModelParts, Provenance, check_weights};
 use crate::kernels::{Kernels, Level};
 use crate::layers::sigmoid_loss;
 use crate::ln::ln;
-use crate::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
+use crate::network::{Activation, Network, OutputLayout, Shape, Weights};
 use crate::rng::{Philox, dropout_threshold};
 use crate::tags::Tags;
 use crate::vocab::Vocabulary;
 use crate::workers::Workers;
 
-/// Trains a tagger: one shared hidden layer, one output a tag.
+/// Trains a network: one shared hidden layer, one output a tag, or what else the [objective](super::Objective) says.
 ///
 /// Results do not depend on the number of threads or the kernel level.
 #[derive(Debug)]
@@ -30,13 +34,22 @@ pub struct Trainer {
     pub(super) config: TrainConfig,
     pub(super) kernels: Kernels,
     pub(super) network: Network,
-    pub(super) vocabulary: Vocabulary,
+    pub(super) vocabulary: Arc<Vocabulary>,
     pub(super) tags: Tags,
     pub(super) state: State,
     positive_weights: Vec<Block>,
     pub(super) offsets: Vec<Block>,
-    keywords: Keywords,
+    /// Of the mini-batch of the present step, and of the next one.
+    pub(super) keywords: Keywords,
+    pub(super) next_keywords: Keywords,
+    /// The pairs of a mini-batch, where they are listed.
+    pairs: Option<Pairs>,
+    /// How negatives are drawn in the epoch under way.
+    pub(super) draws: Option<SampleDraws>,
+    /// The rows of W1 that a step is on.
+    rows: Vec<u32>,
     pass: Pass,
+    scratch: UpdateScratch,
     pub(super) pool: Option<Arc<rayon::ThreadPool>>,
     pub(super) workers: Workers,
 }
@@ -57,15 +70,36 @@ pub struct StepReport {
 }
 
 impl Trainer {
-    /// A trainer with initial parameters, serial, on the best kernels of this machine.
+    /// A trainer with initial parameters, serial, on the best kernels of this machine. Trainers may share a vocabulary. The outputs of
+    /// an autoencoder are the keywords: it asks no tags.
     ///
     /// # Errors
-    /// [`Error::Config`] if the configuration is invalid; [`Error::Length`] if `statistics` is not about these tags;
+    /// [`Error::Config`] if the configuration is invalid; [`Error::Length`] if `statistics` is not about these outputs;
     /// [`Error::TooLarge`].
-    pub fn new(config: TrainConfig, vocabulary: Vocabulary, tags: Tags, statistics: &Statistics) -> Result<Self> {
+    pub fn new(
+        config: TrainConfig,
+        vocabulary: impl Into<Arc<Vocabulary>>,
+        tags: Tags,
+        statistics: &Statistics,
+    ) -> Result<Self> {
+        Self::with_layout(config, vocabulary.into(), tags, statistics, None)
+    }
+
+    /// As [`Trainer::new`], with this layout of the output weights, if there is one to keep.
+    pub(super) fn with_layout(
+        config: TrainConfig,
+        vocabulary: Arc<Vocabulary>,
+        tags: Tags,
+        statistics: &Statistics,
+        layout: Option<OutputLayout>,
+    ) -> Result<Self> {
         config.validate()?;
-        Error::check_length("positives of each tag", tags.len(), statistics.positives.len())?;
-        let shape = Shape::new(vocabulary.len(), config.hidden, &[tags.len()], OutputLayout::for_tags(tags.len()))?;
+        let mut shape = config.shape(vocabulary.len(), tags.len())?;
+        if let Some(layout) = layout {
+            let tags: Vec<usize> = shape.groups().iter().map(|group| group.tags.len()).collect();
+            shape = Shape::new(shape.keywords(), shape.hidden(), &tags, layout)?;
+        }
+        Error::check_length("positives of each output", shape.tags(), statistics.positives.len())?;
         Ok(Trainer {
             kernels: Kernels::best(),
             state: State {
@@ -78,10 +112,20 @@ impl Trainer {
             positive_weights: vec![Block([1.0; LANES]); shape.slot_blocks()],
             offsets: vec![Block::ZERO; shape.slot_blocks()],
             keywords: Keywords::new(&shape),
+            next_keywords: Keywords::new(&shape),
+            pairs: (config.output_form() != OutputForm::Units).then(|| Pairs::new(shape.tags())),
+            rows: Vec::new(),
+            draws: None,
             pass: Pass::default(),
+            scratch: UpdateScratch::default(),
             pool: None,
             workers: Workers { parallel: false, grain: Workers::GRAIN },
-            network: Network { shape, pooling: Pooling::Sum, activation: config.activation, eps: config.eps as f32 },
+            network: Network {
+                shape,
+                pooling: config.pooling(),
+                activation: config.hidden_activation(),
+                eps: config.eps as f32,
+            },
             config,
             vocabulary,
             tags,
@@ -95,13 +139,19 @@ impl Trainer {
     /// As [`Trainer::new`].
     pub fn restarted(&self, statistics: &Statistics, epochs: u32) -> Result<Self> {
         let config = TrainConfig { epochs, ..self.config.clone() };
-        let mut trainer = Trainer::new(config, self.vocabulary.clone(), self.tags.clone(), statistics)?;
-        trainer.kernels = self.kernels;
-        trainer.pool.clone_from(&self.pool);
-        trainer.workers = self.workers;
+        let layout = Some(self.network.shape.layout());
+        let mut trainer = Trainer::with_layout(config, self.vocabulary.clone(), self.tags.clone(), statistics, layout)?;
+        trainer.work_like(self);
         trainer.positive_weights.clone_from(&self.positive_weights);
         trainer.offsets.clone_from(&self.offsets);
         Ok(trainer)
+    }
+
+    /// Takes level and pool from another trainer.
+    pub(super) fn work_like(&mut self, other: &Trainer) {
+        self.kernels = other.kernels;
+        self.pool.clone_from(&other.pool);
+        self.workers = other.workers;
     }
 
     /// Trains at another kernel level; the result is the same.
@@ -143,48 +193,65 @@ impl Trainer {
         self.state.step
     }
 
+    /// Epochs begun.
+    #[must_use]
+    pub fn epochs(&self) -> u32 {
+        self.state.epoch
+    }
+
     /// A copy of the weights after the last step, all decay applied, without what [`super::Correction::Shift`] adds when serving.
     #[must_use]
     pub fn snapshot(&self) -> Parameters {
         Parameters {
             w1: self.decayed_w1().into_owned(),
             b1: self.state.parameters.b1.clone(),
-            w2: self.state.parameters.w2.clone(),
+            w2: self.decayed_w2().into_owned(),
             b2: self.state.parameters.b2.clone(),
+            tied: self.state.parameters.tied,
         }
     }
 
     /// W1 with all decay applied: a copy, if rows decay lazily, so that looking at a training never changes it.
-    pub(super) fn decayed_w1(&self) -> Cow<'_, [Block]> {
+    fn decayed_w1(&self) -> Cow<'_, [Block]> {
         let w1 = &self.state.parameters.w1;
         self.state.optimizer.decayed_w1(self.kernels, w1).map_or(Cow::Borrowed(w1), Cow::Owned)
+    }
+
+    /// W2 in the same way; nothing if it is W1.
+    fn decayed_w2(&self) -> Cow<'_, [Block]> {
+        let w2 = &self.state.parameters.w2;
+        self.state.optimizer.decayed_w2(self.kernels, w2).map_or(Cow::Borrowed(w2), Cow::Owned)
+    }
+
+    /// Calls `look` with the weights after the last step, all decay applied.
+    fn with_decayed<R>(&self, look: impl FnOnce(Weights<'_>) -> R) -> R {
+        let (w1, w2) = (self.decayed_w1(), self.decayed_w2());
+        let w2 = if self.state.parameters.tied { &w1 } else { &w2 };
+        look(Weights { w1: &w1, w2, ..self.state.parameters.weights() })
+    }
+
+    /// Calls `look` with the weights that are served.
+    pub(super) fn with_served<R>(&self, look: impl FnOnce(Weights<'_>) -> R) -> R {
+        self.with_decayed(|weights| look(Weights { b2: &shifted(weights.b2, &self.state.shifts), ..weights }))
     }
 
     /// AdaGrad's squared-gradient sum of each weight, in the form of weights: a copy, all decay applied. Weights that share a sum
     /// all show it; without AdaGrad all are 0.
     #[must_use]
     pub fn squares(&self) -> Parameters {
-        self.state.optimizer.squares(self.kernels, &self.state.parameters.w1)
+        self.state.optimizer.squares(self.kernels, &self.state.parameters)
     }
 
     /// Replaces the weights; AdaGrad's memory stays.
     ///
     /// # Errors
-    /// [`Error::Length`] if they do not have this network's shape, [`Error::BadWeight`] if one is not finite or padding is not 0.
+    /// [`Error::Length`] if they do not have this network's shape, [`Error::BadWeight`] if one is not finite or padding is not 0,
+    /// [`Error::Config`] if W2 is not W1 in a tied autoencoder.
     pub fn set_weights(&mut self, weights: Weights<'_>) -> Result<()> {
         weights.check(&self.network.shape)?;
         check_weights(&self.network, weights)?;
-        self.replace(Parameters::copy_from(&self.network.shape, weights)?);
+        self.replace(Parameters::copy_from(&self.network.shape, self.state.parameters.tied, weights)?);
         Ok(())
-    }
-
-    /// The output bias with what is added to it when serving.
-    pub(super) fn served_b2(&self) -> Vec<Block> {
-        let mut b2 = self.state.parameters.b2.clone();
-        for (b2, shift) in as_floats_mut(&mut b2).iter_mut().zip(as_floats(&self.state.shifts)) {
-            *b2 += shift;
-        }
-        b2
     }
 
     /// Goes on with other weights, which count as decayed up to the present step.
@@ -193,12 +260,12 @@ impl Trainer {
         self.state.optimizer.restart();
     }
 
-    /// Weighs the loss of each tag's positives by a finite factor of at least 0.
+    /// Weighs the loss of each output's positives by a finite factor of at least 0.
     ///
     /// # Errors
-    /// [`Error::Length`] unless there is one factor a tag, [`Error::Config`] if one is out of range.
+    /// [`Error::Length`] unless there is one factor an output, [`Error::Config`] if one is out of range.
     pub fn set_positive_weights(&mut self, factors: &[f32]) -> Result<()> {
-        Error::check_length("positive weights", self.tags.len(), factors.len())?;
+        Error::check_length("positive weights", self.network.shape.tags(), factors.len())?;
         if let Some(found) = factors.iter().find(|w| !(**w >= 0.0 && w.is_finite())) {
             let found = found.to_string();
             return Err(Error::Config { option: "positive weight", expected: "a finite number, at least 0", found });
@@ -212,15 +279,15 @@ impl Trainer {
     /// rare events data*, 2001).
     ///
     /// # Errors
-    /// [`Error::Length`] unless there is one rate a tag, [`Error::Config`] if one is not in (0, 1].
+    /// [`Error::Length`] unless there is one rate an output, [`Error::Config`] if one is not in (0, 1].
     pub fn set_inclusion_rates(&mut self, rates: &[f64]) -> Result<()> {
         self.offsets = self.offsets_of(rates)?;
         Ok(())
     }
 
-    /// ln π, one a tag slot.
+    /// ln π, one an output's slot.
     pub(super) fn offsets_of(&self, rates: &[f64]) -> Result<Vec<Block>> {
-        Error::check_length("inclusion rates", self.tags.len(), rates.len())?;
+        Error::check_length("inclusion rates", self.network.shape.tags(), rates.len())?;
         if let Some(found) = rates.iter().find(|rate| !(**rate > 0.0 && **rate <= 1.0)) {
             return Err(Error::Config { option: "inclusion rate", expected: "a number in (0, 1]", found: found.to_string() });
         }
@@ -243,65 +310,85 @@ impl Trainer {
     /// # Errors
     /// If a sample does not fit the model, or a loss or gradient is not finite ([`Error::NonFinite`]); then nothing has changed.
     pub fn step(&mut self, samples: &[Sample<'_>]) -> Result<StepReport> {
-        self.in_pool(|trainer| trainer.step_here(samples))
+        samples.iter().try_for_each(|sample| sample.check(&self.network.shape))?;
+        self.keywords.load(samples, self.dropout(self.config.dropout_in), self.state.step + 1)?;
+        self.in_pool(|trainer| trainer.step_loaded(samples))
     }
 
-    /// [`Trainer::step`], on the pool already.
-    pub(super) fn step_here(&mut self, samples: &[Sample<'_>]) -> Result<StepReport> {
+    /// The generator, rate and threshold of dropout at `rate`, if any.
+    pub(super) fn dropout(&self, rate: f64) -> Option<(Philox, f64, u32)> {
+        (rate > 0.0).then(|| (Philox::new(self.config.seed), rate, dropout_threshold(rate)))
+    }
+
+    /// Takes a step on samples that have been checked and whose keywords have been loaded for it, on the pool already.
+    pub(super) fn step_loaded(&mut self, samples: &[Sample<'_>]) -> Result<StepReport> {
         let shape = &self.network.shape;
-        samples.iter().try_for_each(|sample| sample.check(shape))?;
         if samples.is_empty() {
             return Ok(StepReport { step: self.state.step, loss: 0.0, penalty: 0.0, pairs: 0, loss_sum: 0.0 });
         }
         let step = self.state.step + 1;
         let config = &self.config;
-        let rng = Philox::new(config.seed);
-        let dropout = |rate: f64| (rate > 0.0).then(|| (rng, rate, dropout_threshold(rate)));
-        let pairs = samples.iter().map(|sample| sample.scored(shape.tags())).sum();
+        self.rows.clear();
+        self.rows.extend_from_slice(&self.keywords.rows);
+        if let Some(pairs) = &mut self.pairs {
+            pairs.load(samples, shape.tags(), self.draws.as_ref(), step);
+        }
+        let (outputs, touched_outputs, pairs) = match &self.pairs {
+            None => (Outputs::All, &[][..], samples.iter().map(|sample| sample.scored(shape.tags())).sum()),
+            Some(pairs) => (Outputs::Listed(pairs), pairs.rows(), pairs.len()),
+        };
+        if self.state.parameters.tied {
+            self.rows.extend_from_slice(touched_outputs);
+            self.rows.sort_unstable();
+            self.rows.dedup();
+        }
+        let touched = Touched { w1: &self.rows, outputs: touched_outputs };
         let factor = config.reduction.factor(samples.len(), shape.tags(), pairs);
-
-        self.keywords.load(samples, dropout(config.dropout_in), step);
-        self.state.optimizer.catch_up(self.kernels, &self.keywords.rows, &mut self.state.parameters.w1)?;
+        self.state.optimizer.catch_up(self.kernels, touched, &mut self.state.parameters)?;
         let inputs = PassInputs {
             kernels: self.kernels,
             network: &self.network,
             weights: self.state.parameters.weights(),
             keywords: &self.keywords,
             samples,
+            outputs,
             loss: sigmoid_loss::constants(config.loss, config.eps, factor)?,
             positive_weights: &self.positive_weights,
             offsets: &self.offsets,
             penalty: config.penalty,
-            dropout: dropout(config.dropout_hidden),
+            dropout: self.dropout(config.dropout_hidden),
             step,
         };
         self.pass.run(&inputs, self.workers)?;
         let loss_sum: f64 = self.pass.losses.iter().sum();
         if let Err(error) = self.check_finite(samples.len(), loss_sum) {
-            self.state.optimizer.undo(&self.keywords.rows, &mut self.state.parameters.w1);
+            self.state.optimizer.undo(touched, &mut self.state.parameters);
             return Err(error);
         }
 
-        let touched = &self.keywords.rows;
         let update = Update {
             kernels: self.kernels,
             shape,
             keywords: &self.keywords,
-            pass: &self.pass,
+            outputs,
+            rows: &self.rows,
+            pass: &mut self.pass,
+            scratch: &mut self.scratch,
             samples: samples.len(),
             workers: self.workers,
         };
         update.run(self.state.optimizer.begin(self.kernels, config.lr_at(step), touched, &mut self.state.parameters)?)?;
         self.state.step = step;
-        self.state.optimizer.flush_if_due(self.kernels, &mut self.state.parameters.w1)?;
+        self.state.optimizer.flush_if_due(self.kernels, &mut self.state.parameters)?;
         Ok(StepReport { step, loss: loss_sum * factor, penalty: self.pass.penalty, pairs, loss_sum })
     }
 
     /// Fails if a weight is not finite, or if weights are so large that the score of some set of keywords would not be a number.
     pub(super) fn check_weights_finite(&self) -> Result<()> {
-        let Weights { b1, w2, b2, .. } = self.state.parameters.weights();
-        let [w1, b1, w2, b2] = [&self.decayed_w1(), b1, w2, b2].map(|part| f64::from(self.kernels.magnitude(part)));
+        let largest = |part: &[Block]| f64::from(self.kernels.magnitude(part));
+        let [w1, b1, w2, b2] = self.with_served(|Weights { w1, b1, w2, b2 }| [w1, b1, w2, b2].map(largest));
         let Network { shape, activation, .. } = &self.network;
+        // The mean of rows is made of their sum.
         let a = b1 + w1 * shape.keywords() as f64;
         let h = match *activation {
             Activation::Sigmoid => 1.0,
@@ -325,13 +412,18 @@ impl Trainer {
         let (hidden, delta, da) =
             (largest(&self.pass.hidden), largest(&self.pass.delta), largest(&self.pass.d_pre_activations));
         let bound = f64::from(f32::MAX) / samples as f64;
-        let fits = delta <= bound && hidden * delta <= bound && da * f64::from(self.keywords.factor()) <= bound;
+        let (as_input, as_output) = (da * f64::from(self.keywords.factor), hidden * delta);
+        let together = if self.state.parameters.tied { as_input + as_output } else { as_input.max(as_output) };
+        let fits = delta <= bound && together <= bound;
         if loss_sum.is_finite() && self.pass.penalty.is_finite() && fits {
             return Ok(());
         }
-        let slots = self.network.shape.slot_blocks() * LANES;
+        let stride = (self.pass.delta.len() * LANES).checked_div(samples).unwrap_or(0).max(1);
         let culprit = as_floats(&self.pass.delta).iter().position(|d| !d.is_finite()).and_then(|at| {
-            let tag = (0..self.tags.len()).find(|tag| self.network.shape.slot(*tag) == at % slots)?;
+            let tag = match &self.pairs {
+                None => (0..self.tags.len()).find(|tag| self.network.shape.slot(*tag) == at % stride)?,
+                Some(pairs) => pairs.output(at / stride, at % stride)? as usize,
+            };
             self.tags.iter().nth(tag).map(|tag| tag.name.clone())
         });
         Err(Error::NonFinite {
@@ -346,19 +438,49 @@ impl Trainer {
     /// A model of the present weights, with `provenance` beside the configuration. Training can go on.
     ///
     /// # Errors
-    /// [`Error::BadWeight`] if a weight is not finite: such a model is never made.
-    pub fn model(&self, mut provenance: Provenance) -> Result<Model> {
-        self.config.describe(&mut provenance)?;
+    /// [`Error::BadWeight`] if a weight is not finite: such a model is never made. [`Error::BadName`] if a keyword of an autoencoder,
+    /// whose tags they are, cannot be the name of a tag.
+    pub fn model(&self, provenance: Provenance) -> Result<Model> {
+        self.with_decayed(|weights| self.model_of(&self.config, weights, &self.state.shifts, provenance))
+    }
+
+    /// A model of weights and shifts of this network, learnt as `config` says.
+    pub(super) fn model_of(
+        &self,
+        config: &TrainConfig,
+        weights: Weights<'_>,
+        shifts: &[Block],
+        mut provenance: Provenance,
+    ) -> Result<Model> {
+        config.describe(&mut provenance)?;
+        let keywords = match config.objective {
+            Objective::Autoencoder(_) => Some(Tags::from_names(self.vocabulary.view().iter())?),
+            Objective::Tagger | Objective::Anchor(_) => None,
+        };
         ModelParts {
             network: &self.network,
-            weights: Weights { w1: &self.decayed_w1(), b2: &self.served_b2(), ..self.state.parameters.weights() },
+            weights: Weights { b2: &shifted(weights.b2, shifts), ..weights }.into(),
             vocabulary: self.vocabulary.view(),
-            tags: &self.tags,
+            tags: keywords.as_ref().unwrap_or(&self.tags),
             provenance: &provenance,
             extensions: &Extensions::default(),
         }
         .to_model()
     }
+
+    /// Passes over the state.
+    pub(super) fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
+        self.state.visit(codec, &self.network)
+    }
+}
+
+/// The output bias with what is added to it when serving.
+fn shifted(b2: &[Block], shifts: &[Block]) -> Vec<Block> {
+    let mut served = b2.to_vec();
+    for (b2, shift) in as_floats_mut(&mut served).iter_mut().zip(as_floats(shifts)) {
+        *b2 += shift;
+    }
+    served
 }
 
 #[cfg(test)]

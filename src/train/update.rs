@@ -2,90 +2,170 @@
 //!
 //! A row is written by one thread, and its sum does not depend on which: so training is the same for every number of threads.
 
+use std::ops::Range;
+
 use super::batch::Keywords;
-use super::optimizer::{OutputStep, Step, StepRows};
+use super::optimizer::{OutputStep, Step, StepRows, UnitStep};
+use super::pairs::{OutputGradients, Outputs, RowSteps};
 use super::pass::Pass;
-use crate::aligned::{Block, LANES, as_floats};
+use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::Result;
-use crate::kernels::{Kernels, Rows};
-use crate::layers::embedding_bag::{self, Bag};
-use crate::layers::output;
+use crate::kernels::{DENSE_FROM, Kernels, Product, Rows, RowsMut};
+use crate::layers::{embedding_bag, output};
 use crate::network::{OutputLayout, Shape};
 use crate::workers::Workers;
 
 /// What the updates of one step read.
-#[derive(Clone, Copy)]
 pub(super) struct Update<'a> {
     pub(super) kernels: Kernels,
     pub(super) shape: &'a Shape,
     pub(super) keywords: &'a Keywords,
-    pub(super) pass: &'a Pass,
+    pub(super) outputs: Outputs<'a>,
+    /// The rows of W1 that the step is on, ascending.
+    pub(super) rows: &'a [u32],
+    pub(super) pass: &'a mut Pass,
+    pub(super) scratch: &'a mut UpdateScratch,
     pub(super) samples: usize,
     pub(super) workers: Workers,
 }
 
+/// Buffers of [`Update`].
+#[derive(Clone, Debug, Default)]
+pub(super) struct UpdateScratch {
+    /// Every sample.
+    all: Vec<u32>,
+    lists: UnitLists,
+}
+
 impl Update<'_> {
     /// Takes the step on all parameters.
-    pub(super) fn run(&self, mut step: Step<'_>) -> Result<()> {
-        let all: Vec<u32> = (0..).take(self.samples).collect();
-        self.rows_of_w1(0, self.keywords.rows.len(), 0, step.w1)?;
-        self.output_weights(&all, &mut step.w2)?;
-        step.w2.finish(self.shape)?;
-        let mut gradient = vec![Block::ZERO; self.shape.row_blocks()];
-        embedding_bag::backward_row(self.kernels, &self.pass.d_pre_activations, Bag::of(&all), &mut gradient)?;
-        step.b1.step(0, &mut gradient)?;
-        let mut gradient = vec![Block::ZERO; self.shape.slot_blocks()];
-        self.kernels.sum_rows(Rows::new(&self.pass.delta, gradient.len()), None, &all, &mut gradient)?;
-        step.b2.step(0, &mut gradient)
+    pub(super) fn run(mut self, step: Step<'_>) -> Result<()> {
+        self.scratch.all.clear();
+        self.scratch.all.extend((0..).take(self.samples));
+        if let Some(b1) = step.b1 {
+            self.bias(&self.pass.d_pre_activations, self.shape.row_blocks(), b1)?;
+        }
+        let tied = matches!(step.output, OutputStep::Tied);
+        match self.outputs {
+            Outputs::All => {
+                if let Some(b2) = step.b2 {
+                    self.bias(&self.pass.delta, self.shape.slot_blocks(), b2)?;
+                }
+                if let OutputStep::Units(mut w2) = step.output {
+                    self.output_weights(&mut w2)?;
+                    w2.finish(self.shape)?;
+                }
+            }
+            Outputs::Listed(pairs) => {
+                let gradients = pairs.gradients(&self.pass.delta);
+                if let Some(mut b2) = step.b2 {
+                    gradients.step_biases(&mut b2)?;
+                }
+                if let OutputStep::Rows(w2) = step.output {
+                    let cost = self.shape.row_blocks() * (pairs.pairs_per_row() + 4);
+                    RowSteps { workers: self.workers, cost, rows: pairs.rows() }
+                        .run(w2, &|place, out| gradients.add_row(self.kernels, place, &self.pass.hidden, None, out))?;
+                }
+            }
+        }
+        let factor = self.keywords.factor;
+        if factor != 1.0 {
+            // The hidden biases have had their step: from here on dL/da stands for what a keyword's row sees of it.
+            as_floats_mut(&mut self.pass.d_pre_activations).iter_mut().for_each(|d| *d *= factor);
+        }
+        match self.outputs {
+            Outputs::Listed(pairs) if tied => self.tied_rows(step.w1, pairs.gradients(&self.pass.delta)),
+            _ => self.rows_of_w1(0..self.keywords.rows.len(), 0, step.w1),
+        }
     }
 
-    /// Steps on the rows of W1 of the keywords at places `from..to`. `table` begins at row `first`.
-    fn rows_of_w1(&self, from: usize, to: usize, first: usize, mut table: StepRows<'_>) -> Result<()> {
+    /// Steps on the rows of W1 where they are output weights too: each is the sum of its samples' da, and of its gradient as one of these.
+    fn tied_rows(&self, table: StepRows<'_>, as_output: OutputGradients<'_>) -> Result<()> {
+        let cost = self.shape.row_blocks() * (self.keywords.pairs_per_row() + 4);
+        RowSteps { workers: self.workers, cost, rows: self.rows }.run(table, &|place, out| {
+            let row = self.rows[place];
+            match self.keywords.rows.binary_search(&row) {
+                Ok(place) => {
+                    let (zero, samples) = (vec![Block::ZERO; out.len()], self.keywords.samples_of(place..place + 1));
+                    embedding_bag::backward_rows(self.kernels, &self.pass.d_pre_activations, samples, &zero, out)?;
+                }
+                Err(_) => out.fill(Block::ZERO),
+            }
+            let Some(place) = as_output.place_of(row) else { return Ok(()) };
+            let as_input = out.to_vec();
+            as_output.add_row(self.kernels, place, &self.pass.hidden, Some(&as_input), out)
+        })
+    }
+
+    /// Steps on a bias, whose gradient is the sum of all samples' rows.
+    fn bias(&self, rows: &[Block], width: usize, mut bias: StepRows<'_>) -> Result<()> {
+        with_buffer(width, |buffer| {
+            let gradient = &mut buffer[..width];
+            self.kernels.sum_rows(Rows::new(rows, width), None, &self.scratch.all, gradient)?;
+            bias.step(0, gradient)
+        })
+    }
+
+    /// Steps on the rows of W1 of the keywords at `places`. `table` begins at row `first`.
+    fn rows_of_w1(&self, places: Range<usize>, first: usize, mut table: StepRows<'_>) -> Result<()> {
         let width = self.shape.row_blocks();
         let rows = &self.keywords.rows;
-        if self.workers.divides(to - from, width * (self.keywords.pairs_per_row() + 4)) {
-            let middle = from + (to - from) / 2;
+        if self.workers.divides(places.len(), width * (self.keywords.pairs_per_row() + 4)) {
+            let middle = places.start + places.len() / 2;
             let boundary = rows[middle] as usize;
             let (left, right) = table.split_at(boundary - first);
-            let (left, right) = self
-                .workers
-                .join(|| self.rows_of_w1(from, middle, first, left), || self.rows_of_w1(middle, to, boundary, right));
+            let (left, right) = self.workers.join(
+                || self.rows_of_w1(places.start..middle, first, left),
+                || self.rows_of_w1(middle..places.end, boundary, right),
+            );
             return left.and(right);
         }
-        let mut gradient = vec![Block::ZERO; width];
-        for (place, row) in (from..to).zip(&rows[from..to]) {
-            let (ids, factors) = self.keywords.samples_of(place);
-            embedding_bag::backward_row(self.kernels, &self.pass.d_pre_activations, Bag { ids, factors }, &mut gradient)?;
-            table.step(*row as usize - first, &mut gradient)?;
-        }
-        Ok(())
+        with_buffer(2 * width, |buffer| {
+            let (zero, gradients) = buffer.split_at_mut(width);
+            for start in places.clone().step_by(gradients.len() / width.max(1)) {
+                let some = start..places.end.min(start + gradients.len() / width.max(1));
+                let gradients = &mut gradients[..some.len() * width];
+                let samples = self.keywords.samples_of(some.clone());
+                embedding_bag::backward_rows(self.kernels, &self.pass.d_pre_activations, samples, zero, gradients)?;
+                table.step_rows(&rows[start..places.end], first, gradients)?;
+            }
+            Ok(())
+        })
     }
 
-    fn output_weights(&self, all: &[u32], w2: &mut OutputStep<'_>) -> Result<()> {
+    fn output_weights(&mut self, w2: &mut UnitStep<'_>) -> Result<()> {
+        let hidden = as_floats(&self.pass.hidden);
         for group in self.shape.groups() {
             match self.shape.layout() {
                 OutputLayout::TagMajor => {
                     // A tag's row is the sum of hidden vectors, each times the tag's δ.
-                    let output_rows = OutputRows {
+                    let rows = OutputRows {
                         rows: Rows { blocks: &self.pass.hidden, stride: self.shape.row_blocks(), first: group.hidden.start },
-                        factors: as_floats(&self.pass.delta),
+                        factors: &as_floats(&self.pass.delta)[group.slots.start..],
                         stride: self.shape.slot_blocks() * LANES,
-                        offset: group.slots.start,
+                        lists: None,
                         width: group.hidden.len(),
                     };
-                    self.output_rows(&output_rows, 0, all, w2.rows(group.w2.clone(), output_rows.width))?;
+                    self.output_rows(&rows, 0, w2.rows(group.w2.clone(), rows.width))?;
                 }
                 OutputLayout::Panels => {
+                    let (stride, units) = (self.shape.row_blocks() * LANES, self.shape.hidden());
+                    let factors = &hidden[group.hidden.start * LANES..];
+                    let active = factors.chunks(stride.max(1)).map(|h| h[..units].iter().filter(|h| **h != 0.0).count()).sum();
+                    let dense = output::is_dense(active, self.samples, units, DENSE_FROM);
+                    if !dense {
+                        self.scratch.lists.load(factors, stride, units, self.samples);
+                    }
                     for panel in self.shape.panels(group) {
                         // A unit's row is the sum of the samples' δ, each times the unit's value.
-                        let output_rows = OutputRows {
+                        let rows = OutputRows {
                             rows: Rows { blocks: &self.pass.delta, stride: self.shape.slot_blocks(), first: panel.slots.start },
-                            factors: as_floats(&self.pass.hidden),
-                            stride: self.shape.row_blocks() * LANES,
-                            offset: group.hidden.start * LANES,
+                            factors,
+                            stride,
+                            lists: (!dense).then_some(&self.scratch.lists),
                             width: panel.slots.len(),
                         };
-                        self.output_rows(&output_rows, 0, all, w2.rows(panel.w2.clone(), output_rows.width))?;
+                        self.output_rows(&rows, 0, w2.rows(panel.w2.clone(), rows.width))?;
                     }
                 }
             }
@@ -93,46 +173,100 @@ impl Update<'_> {
         Ok(())
     }
 
-    /// Steps on output rows from row `first_row` on, as many as `rows` holds.
-    fn output_rows(&self, form: &OutputRows<'_>, first_row: usize, all: &[u32], mut rows: StepRows<'_>) -> Result<()> {
+    /// Steps on output rows from row `first` on, as many as `rows` holds.
+    fn output_rows(&self, form: &OutputRows<'_>, first: usize, mut rows: StepRows<'_>) -> Result<()> {
         let count = rows.count();
         if self.workers.divides(count, form.width * (self.samples + 4)) {
             let middle = count / 2;
             let (left, right) = rows.split_at(middle);
-            let (left, right) = self.workers.join(
-                || self.output_rows(form, first_row, all, left),
-                || self.output_rows(form, first_row + middle, all, right),
-            );
+            let (left, right) =
+                self.workers.join(|| self.output_rows(form, first, left), || self.output_rows(form, first + middle, right));
             return left.and(right);
         }
-        let mut gradient = vec![Block::ZERO; form.width];
-        let (mut samples, mut factors) = (Vec::with_capacity(all.len()), Vec::with_capacity(all.len()));
-        for row in 0..count {
-            samples.clear();
-            factors.clear();
-            for &sample in all {
-                let factor = form.factors[sample as usize * form.stride + form.offset + first_row + row];
-                if factor != 0.0 {
-                    samples.push(sample);
-                    factors.push(factor);
-                }
+        with_buffer(form.width, |buffer| {
+            let at_once = buffer.len() / form.width.max(1);
+            for start in (0..count).step_by(at_once) {
+                let gradients = &mut buffer[..at_once.min(count - start) * form.width];
+                form.gradients(self.kernels, self.samples, first + start, gradients)?;
+                rows.step(start, gradients)?;
             }
-            output::backward_row(self.kernels, form.rows, &samples, &factors, &mut gradient)?;
-            rows.step(row, &mut gradient)?;
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 
 /// Rows of W2 that lie side by side and have gradients of the same form: row r is the sum over samples i of
-/// `factors[i·stride + offset + r]` times row i of `rows`.
+/// `factors[i·stride + r]` times row i of `rows`.
 struct OutputRows<'a> {
     rows: Rows<'a>,
     factors: &'a [f32],
     /// Floats from one sample's factors to the next.
     stride: usize,
-    /// Floats before the factor of row 0.
-    offset: usize,
+    /// The factors that are not 0, where enough are 0 to leave them out.
+    lists: Option<&'a UnitLists>,
     /// Blocks in a row.
     width: usize,
+}
+
+impl OutputRows<'_> {
+    /// Writes the gradients of the rows from row `first` on.
+    fn gradients(&self, kernels: Kernels, samples: usize, first: usize, gradients: &mut [Block]) -> Result<()> {
+        if let Some(lists) = self.lists {
+            for (unit, gradient) in (first..).zip(gradients.chunks_exact_mut(self.width)) {
+                let (samples, values) = lists.of(unit);
+                kernels.weighted_sum_rows(self.rows, None, samples, values, gradient)?;
+            }
+            return Ok(());
+        }
+        let product = Product {
+            items: gradients.len().checked_div(self.width).unwrap_or(0),
+            terms: samples,
+            factors: &self.factors[first..],
+            item_stride: 1,
+            term_stride: self.stride,
+            rows: self.rows,
+            width: self.width,
+        };
+        kernels.product(product, &mut RowsMut { blocks: gradients, stride: self.width, first: 0 })
+    }
+}
+
+/// For each hidden unit of a group, the samples in which it is not 0, and its values in them.
+#[derive(Clone, Debug, Default)]
+struct UnitLists {
+    starts: Vec<usize>,
+    samples: Vec<u32>,
+    values: Vec<f32>,
+}
+
+impl UnitLists {
+    /// Lists the units of `samples` samples; the values of sample i begin at `hidden[i * stride]`.
+    fn load(&mut self, hidden: &[f32], stride: usize, units: usize, samples: usize) {
+        self.samples.resize(units * samples, 0);
+        self.values.resize(units * samples, 0.0);
+        self.starts.clear();
+        let mut end = 0;
+        for unit in 0..units {
+            self.starts.push(end);
+            for (sample, value) in (0..samples).map(|sample| (sample, hidden[sample * stride + unit])) {
+                // Which units are on is not to be foreseen, so each is written down, and stays if it is.
+                (self.samples[end], self.values[end]) = (sample as u32, value);
+                end += usize::from(value != 0.0);
+            }
+        }
+        self.starts.push(end);
+    }
+
+    fn of(&self, unit: usize) -> (&[u32], &[f32]) {
+        let places = self.starts[unit]..self.starts[unit + 1];
+        (&self.samples[places.clone()], &self.values[places])
+    }
+}
+
+/// Blocks of a buffer on the stack: 16 KiB, which the nearest cache holds beside the rows that are read.
+const BUFFER: usize = 256;
+
+/// Runs `work` with a buffer of zeros, at least `least` blocks long.
+fn with_buffer<R>(least: usize, work: impl FnOnce(&mut [Block]) -> R) -> R {
+    if least <= BUFFER { work(&mut [Block::ZERO; BUFFER]) } else { work(&mut vec![Block::ZERO; least]) }
 }

@@ -12,7 +12,8 @@ use tagomatic::network::{Activation, Weights};
 use tagomatic::rng::Philox;
 use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::train::{
-    Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Penalty, PenaltyKind, Rowwise, TrainConfig,
+    Anchor, AnchorKind, Autoencoder, Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, Objective, OptimizerKind,
+    Penalty, PenaltyKind, Pretrain, Rowwise, TrainConfig,
 };
 use tagomatic::{Error, Level, Model, Result, Tagger};
 
@@ -65,8 +66,20 @@ impl Draws {
         let small = |draws: &mut Self| draws.rarely(&[0.0, 1e-3, 0.01], &[1.0, 1e6, 3e38, f64::NAN]);
         let dropout = |draws: &mut Self| draws.rarely(&[0.0, 0.1, 0.5], &[0.999, 1.0 - 1e-16]);
         let flip = |draws: &mut Self| draws.below(2) == 0;
+        let autoencoder = Autoencoder {
+            tied: flip(self),
+            negatives: self.rarely(&[None, Some(5)], &[Some(0), Some(10_000)]),
+            power: self.rarely(&[0.0, 0.75, 1.0], &[-1.0, f64::NAN]),
+        };
+        let anchor = Anchor { kind: self.of(AnchorKind::ALL), power: autoencoder.power };
+        let objective = self.of(&[Objective::Tagger, Objective::Tagger, Objective::Anchor(anchor)]);
+        let pretrain = Pretrain { epochs: self.rarely(&[1, 2], &[0]), autoencoder };
         TrainConfig {
+            objective,
+            pretrain: (objective == Objective::Tagger && flip(self)).then_some(pretrain),
+            hidden_bias: self.below(4) > 0,
             hidden: self.of(&[0, 1, 3, 17]),
+            average: self.rarely(&[1, 1, 1, 3], &[0]),
             activation,
             epochs: self.of(&[0, 1, 3, 4]),
             batch: self.rarely(&[1, 4, 32], &[usize::MAX, 0]),
@@ -134,7 +147,7 @@ fn random_configurations_end_in_a_finite_model_or_a_typed_error() {
         let (config, items) = (draws.config(), draws.items());
         match draws.train(&items, config.clone()) {
             Ok(model) => {
-                let Weights { w1, b1, w2, b2 } = model.weights();
+                let Weights { w1, b1, w2, b2 } = model.weights().as_f32().unwrap();
                 let finite = [w1, b1, w2, b2].into_iter().flat_map(as_floats).all(|weight| weight.is_finite());
                 assert!(finite, "{number}: {config:?}");
                 let tagger = Tagger::new(Model::from_bytes(model.bytes()).unwrap());
@@ -152,5 +165,5 @@ fn random_configurations_end_in_a_finite_model_or_a_typed_error() {
         }
     }
     // Each outcome must be common, or the draws test less than they seem to.
-    assert!(models > 2000 && not_finite > 300 && refused > 500, "{models} models, {not_finite} not finite, {refused} refused");
+    assert!(models > 1500 && not_finite > 300 && refused > 500, "{models} models, {not_finite} not finite, {refused} refused");
 }

@@ -22,7 +22,7 @@ fn tokens(header: &str) -> Vec<String> {
             last.push(c);
         }
     }
-    tokens.retain(|token| !token.is_empty() && token != "struct");
+    tokens.retain(|token| !matches!(token.as_str(), "" | "struct" | "enum"));
     tokens
 }
 
@@ -31,7 +31,9 @@ fn declarations(header: &str) -> Vec<String> {
     let tokens = tokens(header);
     let mut declarations: Vec<String> = tokens
         .split(|token| matches!(token.as_str(), ";" | "{" | "}"))
-        .filter(|declaration| !(declaration.first().is_some_and(|first| first == "typedef") && declaration.contains(&"*".to_owned())))
+        .filter(|declaration| {
+            !(declaration.first().is_some_and(|first| first == "typedef") && declaration.contains(&"*".to_owned()))
+        })
         .map(|declaration| {
             let text = declaration.join(" ").replace("Place_tagm_tagger", "tagm_tagger * *");
             text.replace("Place_tagm_scratch", "tagm_scratch * *").trim_end_matches([' ', ',']).to_owned()
@@ -44,15 +46,14 @@ fn declarations(header: &str) -> Vec<String> {
 
 #[test]
 fn the_header_says_what_the_code_does() {
-    let config =
-        Config { language: Language::C, style: Style::Both, usize_is_size_t: true, ..Config::default() };
+    let config = Config { language: Language::C, style: Style::Both, usize_is_size_t: true, ..Config::default() };
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/capi.rs");
     let mut generated = Vec::new();
     Builder::new().with_config(config).with_src(source).generate().unwrap().write(&mut generated);
     let generated = String::from_utf8(generated).unwrap();
     let written = include_str!("../../src/capi/tagomatic.h");
     assert_eq!(declarations(written), declarations(&generated));
-    assert!(declarations(written).len() > 40);
+    assert!(declarations(written).len() > 30);
     let version = format!("#define TAGM_ABI_VERSION {}", tagomatic::capi::TAGM_ABI_VERSION);
     assert!(written.contains(&version), "{version}");
 }

@@ -118,3 +118,52 @@ fn a_taxonomy_is_a_tree_of_all_tags() {
     assert_eq!(near["near"][0]["tag"], first["b"]);
     assert!((near["near"][0]["similarity"].as_f64().unwrap() - first["similarity"].as_f64().unwrap()).abs() < 1e-12);
 }
+
+#[test]
+fn a_proposed_taxonomy_trains_and_parents_are_not_below_their_children() {
+    let place = Place::with_model();
+    place.text("tags taxonomy m.tagm --min-similarity -1 --out rules.toml");
+    let rules = fs::read_to_string(place.path("rules.toml")).unwrap();
+    assert_eq!(rules, place.text("tags taxonomy m.tagm --min-similarity -1 --out -"));
+    let parent = rules.lines().find_map(|line| line.strip_prefix("parents = [\"")?.strip_suffix("\"]")).unwrap();
+    place.text("train items.jsonl --tags rules.toml --out p.tagm --epochs 3 --hidden 16");
+    let (old, new) = (Model::open(place.path("m.tagm")).unwrap(), Model::open(place.path("p.tagm")).unwrap());
+    assert_eq!(new.tags().len(), 4);
+    for tag in old.tags() {
+        assert_eq!(new.tags().get(&tag.name).map(|index| new.tags()[index].id), Some(tag.id));
+    }
+    // Nobody has the parent in these items, so its calibrated scores fall below those of its children.
+    place.text(&format!("tune p.tagm items.jsonl --out low.tagm --calibrate platt --tag {parent}"));
+    let scores = |options: &str| {
+        let lines = place.text(&format!("tag low.tagm items.jsonl --all --json {options}"));
+        let of_line = |line: &str| {
+            let tagged: Value = serde_json::from_str(line).unwrap();
+            let tags = tagged["tags"].as_array().unwrap().clone();
+            let score = |wanted: bool| {
+                let of = tags.iter().filter(|tag| (tag["tag"] == parent) == wanted);
+                of.map(|tag| tag["score"].as_f64().unwrap()).fold(0.0, f64::max)
+            };
+            (score(true), score(false))
+        };
+        lines.lines().map(of_line).collect::<Vec<(f64, f64)>>()
+    };
+    let (plain, consistent) = (scores(""), scores("--consistent"));
+    assert!(plain.iter().any(|(parent, children)| parent < children), "nothing to mend");
+    for ((parent, children), (raised, same)) in plain.iter().zip(&consistent) {
+        assert_eq!((raised, same), (&parent.max(*children), children));
+    }
+    place.fails(2, "tag m.tagm items.jsonl --consistent", &["--consistent", "parents"]);
+}
+
+#[test]
+fn too_few_known_keywords_give_no_tags() {
+    let place = Place::with_model();
+    place.write("few.jsonl", "{\"keywords\":[\"a1\",\"what\"]}\n{\"keywords\":[\"a1\",\"b2\",\"a1\"]}\n");
+    let lines = place.text("tag m.tagm few.jsonl --all --min-known 2 --json");
+    let tagged: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |line: usize| {
+        (tagged[line]["known"].clone(), tagged[line]["abstained"].clone(), tagged[line]["tags"].as_array().unwrap().len())
+    };
+    assert_eq!(of(0), (1.into(), true.into(), 0));
+    assert_eq!(of(1), (2.into(), false.into(), 3));
+}

@@ -4,13 +4,16 @@
 
 #[cfg(feature = "train")]
 mod absurd;
+mod accumulator;
+#[cfg(feature = "train")]
+mod banks;
 #[cfg(feature = "capi")]
 mod capi;
-mod accumulator;
 #[cfg(feature = "cli")]
 mod checking;
 #[cfg(feature = "cli")]
 mod cli;
+mod convert;
 #[cfg(feature = "cli")]
 mod features;
 mod format;
@@ -20,7 +23,15 @@ mod golden;
 mod interchange;
 #[cfg(feature = "live")]
 mod live;
+#[cfg(feature = "cli")]
+mod lost;
+#[cfg(feature = "train")]
+mod objectives;
+#[cfg(feature = "cli")]
+mod rules;
 mod serving;
+#[cfg(feature = "cli")]
+mod sources;
 #[cfg(feature = "train")]
 mod training;
 #[cfg(feature = "cli")]

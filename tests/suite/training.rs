@@ -426,7 +426,7 @@ fn training_learns_and_stops_early_with_the_best_weights() {
     assert!(report.epochs.len() < 60, "it stops by itself");
     assert_eq!(report.best_epoch as usize, report.epochs.len() - 3);
     let best = report.epochs[report.best_epoch as usize - 1].valid;
-    let left = KeyMeasures::of(&trainer.evaluate(&valid, None).unwrap());
+    let left = KeyMeasures::of(&trainer.evaluate(&valid, None).unwrap().evaluation);
     assert_eq!(Some(left), best, "the best weights are the ones that are left");
     assert!(left.get(Metric::MacroAuc).unwrap() > 0.75);
 }

@@ -1,9 +1,11 @@
 //! `tags taxonomy`: which tags are alike, and a proposal of groups.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use tagomatic::taxonomy::{Dendrogram, Similarities};
+use tagomatic::atomic::NewFile;
+use tagomatic::taxonomy::{Dendrogram, Similarities, propose};
 use tagomatic::{Tagger, Tags};
 
 use crate::cli::failure::Result;
@@ -21,6 +23,9 @@ pub(super) struct Arguments {
     /// Propose groups of the tags that are alike to at least this degree, on average
     #[arg(long, value_name = "S", default_value_t = 0.5, value_parser = similarity)]
     min_similarity: f64,
+    /// Write tag rules that make a parent of each group, for `train --tags`; for - to standard output, and the tree to standard error
+    #[arg(long, value_name = "RULES.toml")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     reading: Reading,
 }
@@ -56,16 +61,35 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let tagger = session.tagger(load::model(&arguments.model)?)?;
     let similarities = similarities(session, &tagger, arguments)?;
     let dendrogram = similarities.cluster();
-    let document = Document::new(&similarities, &dendrogram, arguments.min_similarity, tagger.tags());
-    if session.json {
-        return output::print(output::json(&document)?);
+    let groups = dendrogram.groups(arguments.min_similarity);
+    let rules = arguments.out.as_ref().map(|_| propose(&similarities, &groups, tagger.tags())).transpose()?;
+    let document = Document::new(&similarities, &dendrogram, groups, tagger.tags());
+    let results = if session.json { output::json(&document)? } else { document.text(&dendrogram, tagger.tags()) };
+    match (&arguments.out, rules) {
+        (Some(out), Some(rules)) if out == Path::new("-") => {
+            output::print(rules.to_string())?;
+            output::print_aside(&results);
+            return Ok(());
+        }
+        (Some(out), Some(rules)) => {
+            let mut file = NewFile::create(out, "write the rules")?;
+            write!(file, "{rules}").map_err(|error| file.error(error))?;
+            file.publish()?;
+        }
+        _ => {}
     }
-    let name = |tag: usize| output::plain(&tagger.tags()[tag].name).into_owned();
-    let mut text = dendrogram.tree(name);
-    for group in &document.groups {
-        text.push_str(&format!("\nlike {}: {}\n", output::plain(&group.medoid), output::plain(&group.tags.join(", "))));
+    output::print(results)
+}
+
+impl Document {
+    /// For people.
+    fn text(&self, dendrogram: &Dendrogram, tags: &Tags) -> String {
+        let mut text = dendrogram.tree(|tag| output::plain(&tags[tag].name).into_owned());
+        for group in &self.groups {
+            text.push_str(&format!("\nlike {}: {}\n", output::plain(&group.medoid), output::plain(&group.tags.join(", "))));
+        }
+        text
     }
-    output::print(text)
 }
 
 fn similarities(session: &Session, tagger: &Tagger, arguments: &Arguments) -> Result<Similarities> {
@@ -73,22 +97,22 @@ fn similarities(session: &Session, tagger: &Tagger, arguments: &Arguments) -> Re
         return Ok(Similarities::of_weights(tagger.model())?);
     }
     let vocabulary = tagger.model().vocabulary();
-    let encoded = load::encode(&arguments.on, arguments.reading, |keyword| vocabulary.get(keyword), tagger.tags())?;
+    let encoded = load::encode(&arguments.on, arguments.reading, None, |keyword| vocabulary.get(keyword), tagger.tags())?;
     Ok(Similarities::of_items(tagger, &encoded.dataset, session.pool.as_deref())?)
 }
 
 impl Document {
-    fn new(similarities: &Similarities, dendrogram: &Dendrogram, min_similarity: f64, tags: &Tags) -> Self {
+    fn new(similarities: &Similarities, dendrogram: &Dendrogram, groups: Vec<Vec<usize>>, tags: &Tags) -> Self {
         let name = |tag: usize| tags[tag].name.clone();
         let group = |group: usize| match group.checked_sub(tags.len()) {
             None => name(group),
             Some(merge) => format!("#{}", merge + 1),
         };
         let merges = dendrogram.merges().iter();
-        let groups = dendrogram.groups(min_similarity).into_iter();
         Document {
             merges: merges.map(|m| Merge { a: group(m.a), b: group(m.b), similarity: m.similarity, size: m.size }).collect(),
             groups: groups
+                .into_iter()
                 .map(|tags| Group {
                     medoid: similarities.medoid(&tags).map(name).unwrap_or_default(),
                     tags: tags.into_iter().map(name).collect(),

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 use tagomatic::csr::Csr;
-use tagomatic::data::Quota;
+use tagomatic::data::{Quota, WeightedDraws};
 use tagomatic::ids;
 use tagomatic::metrics::{Curve, Evaluation, Options, Predictions, Propensities, Sparsity};
-use tagomatic::rng::{DropoutLayer, Parameter, Philox, bounded, dropout_threshold, without_replacement};
+use tagomatic::rng::{Drawn, DropoutLayer, Parameter, Philox, bounded, dropout_threshold, without_replacement};
 
-use super::{f64_of, list, not_built, u32_of, u64_of};
+use super::{f64_of, list, u32_of, u64_of};
 
 fn hex(value: &Value) -> u32 {
     u32::from_str_radix(value.as_str().unwrap(), 16).unwrap()
@@ -17,7 +17,7 @@ fn usize_of(value: &Value) -> usize {
     usize::try_from(u64_of(value)).unwrap()
 }
 
-fn ids_of(value: &Value) -> Vec<u32> {
+pub(super) fn ids_of(value: &Value) -> Vec<u32> {
     list(value).iter().map(u32_of).collect()
 }
 
@@ -77,10 +77,27 @@ pub(super) fn random_numbers(file: &Value) {
                     let expected = f64_of(&case["value"]) as f32;
                     assert_eq!(philox(case).split(u32_of(&case["sample"])).to_bits(), expected.to_bits(), "{case}");
                 }
-                part => not_built(&format!("rng={part}")),
+                "draw" => draws(case),
+                part => panic!("{part}: no test"),
             }
         }
     }
+}
+
+/// Weighted negatives: of tags unless the case says that they are keywords.
+fn draws(case: &Value) {
+    let stream = case.get("stream").map_or(5, u64_of);
+    let drawn = if stream == 6 { Drawn::Keywords } else { Drawn::Tags };
+    let (sample, step) = (u32_of(&case["sample"]), u32_of(&case["step"]));
+    let counts: Vec<u64> = list(&case["counts"]).iter().map(u64_of).collect();
+    let mut found = Vec::new();
+    WeightedDraws::new(&counts, f64_of(&case["alpha"])).unwrap().draw(
+        usize_of(&case["m"]),
+        &ids_of(&case["exclude"]),
+        |attempt| philox(case).draw_key(drawn, attempt, sample, step),
+        &mut found,
+    );
+    assert_eq!(found, ids_of(&case["expect"]), "{case}");
 }
 
 /// An edge case of kind `ids`.

@@ -6,14 +6,17 @@ use half::f16;
 use serde_json::Value;
 use tagomatic::aligned::{Block, LANES, as_floats, as_floats_mut};
 use tagomatic::format::Extensions;
+use tagomatic::ids::Sets;
 use tagomatic::kernels::Kernels;
-use tagomatic::layers::embedding_bag::{self, Bag};
-use tagomatic::network::{Activation, Network, Shape, Weights};
+use tagomatic::layers::embedding_bag::{self, Bags};
+use tagomatic::network::{Activation, Network, Pooling, Shape, Weights};
 use tagomatic::train::{
-    DecayMode, DecayWhen, OptimizerKind, PairWeights, Penalty, Rowwise, Sample, Statistics, Targets, TrainConfig, Trainer,
+    Anchor, Autoencoder, DecayMode, DecayWhen, Objective, OptimizerKind, PairWeights, Penalty, Rowwise, Sample, Statistics,
+    Targets, TrainConfig, Trainer,
 };
 use tagomatic::{Level, ModelParts, Provenance, Tagger, Tags, Vocabulary};
 
+use super::data::ids_of;
 use super::{close, f64_of, flat, floats, list, per_tag, u32_of, u64_of};
 
 /// What a model case asks for that is not built, as `option=value`.
@@ -26,7 +29,7 @@ pub(super) fn missing_options(case: &Value) -> Vec<String> {
             missing.push(format!("{option}={value}"));
         }
     };
-    need("model", &case["model"], &["tagger"]);
+    need("model", &case["model"], &["tagger", "autoencoder", "anchor"]);
     need("act", &config["act"], &["relu", "leaky_relu", "elu", "sigmoid", "trec", "tlin", "identity"]);
     need("kind", &optimizer["kind"], &["adagrad", "sgd"]);
     need("eps_mode", &optimizer["eps_mode"], &["outside", "inside"]);
@@ -47,9 +50,19 @@ fn matrix(value: &Value) -> Vec<Vec<f32>> {
 }
 
 impl Plain {
-    pub(super) fn read(params: &Value, hidden: usize) -> Self {
+    /// The parameters of a case, by its model's names for them; biases that it lacks are 0.
+    pub(super) fn read(model: &str, params: &Value, hidden: usize) -> Self {
         let b1 = params.get("b1").map_or_else(|| vec![0.0; hidden], floats);
-        Plain { w1: matrix(&params["W1"]), b1, w2: matrix(&params["W2"]), b2: floats(&params["b2"]) }
+        let [first, _, output, bias] = tensor_names(model);
+        let w1 = matrix(&params[first]);
+        let w2 = match (model, params.get(output)) {
+            ("tagger", Some(w2)) => matrix(w2),
+            // A tied autoencoder has no D.
+            (_, rows) => transposed(&rows.map_or_else(|| w1.clone(), matrix), hidden),
+        };
+        let outputs = w2.first().map_or(0, Vec::len);
+        let b2 = params.get(bias).map_or_else(|| vec![0.0; outputs], floats);
+        Plain { w1, b1, w2, b2 }
     }
 
     fn rounded_to_f16(&self) -> Self {
@@ -91,9 +104,27 @@ impl Plain {
         }
     }
 
-    fn tensors(&self) -> [(&'static str, Vec<f32>); 4] {
-        [("W1", self.w1.concat()), ("b1", self.b1.clone()), ("W2", self.w2.concat()), ("b2", self.b2.clone())]
+    /// The tensors of a model, by its names for them.
+    fn tensors(&self, model: &str) -> [(&'static str, Vec<f32>); 4] {
+        let w2 = if model == "tagger" { self.w2.concat() } else { transposed(&self.w2, self.b2.len()).concat() };
+        let [first, hidden_bias, output, bias] = tensor_names(model);
+        [(first, self.w1.concat()), (hidden_bias, self.b1.clone()), (output, w2), (bias, self.b2.clone())]
     }
+}
+
+/// A model's names for W1, b1, W2 (a row a unit of a tagger, else a row an output) and b2.
+fn tensor_names(model: &str) -> [&'static str; 4] {
+    match model {
+        "tagger" => ["W1", "b1", "W2", "b2"],
+        "autoencoder" => ["W1", "b1", "D", "c"],
+        "anchor" => ["E", "b1", "V", "no output bias"],
+        _ => panic!("{model}: no such model"),
+    }
+}
+
+/// The columns of `rows`, which have so many.
+fn transposed(rows: &[Vec<f32>], columns: usize) -> Vec<Vec<f32>> {
+    (0..columns).map(|column| rows.iter().map(|row| row[column]).collect()).collect()
 }
 
 fn names(prefix: &str, count: usize) -> Vec<String> {
@@ -122,7 +153,17 @@ fn trainer(case: &Value, plain: &Plain, level: Level, change: impl FnOnce(&mut T
     let amount = |key: &str| decay.get(key).map_or(0.0, f64_of);
     // Names of parameters that this model lacks are ignored.
     let rowwise = |name: &str| list(&optimizer["rowwise"]).iter().any(|listed| listed == name);
+    let model = case["model"].as_str().unwrap();
+    let objective = match model {
+        "autoencoder" => Objective::Autoencoder(Autoencoder { tied: given["tied"] == true, ..Autoencoder::default() }),
+        "anchor" => Objective::Anchor(Anchor { kind: given["anchor"].as_str().unwrap().parse().unwrap(), ..Anchor::default() }),
+        _ => Objective::Tagger,
+    };
+    let outputs = if model == "autoencoder" { size("K") } else { size("T") };
+    let [first, _, output, bias] = tensor_names(model);
     let mut config = TrainConfig {
+        objective,
+        hidden_bias: given.get("hidden_bias").map_or_else(|| case["params"].get("b1").is_some(), |has| has == true),
         hidden: size("H"),
         activation: activation(given),
         penalty: penalty(&given["penalty"]),
@@ -137,7 +178,7 @@ fn trainer(case: &Value, plain: &Plain, level: Level, change: impl FnOnce(&mut T
         optimizer: optimizer["kind"].as_str().unwrap().parse().unwrap(),
         epsilon: f64_of(&optimizer["eps_opt"]),
         epsilon_place: optimizer["eps_mode"].as_str().unwrap().parse().unwrap(),
-        rowwise: Rowwise { w1: rowwise("W1"), b1: rowwise("b1"), w2: rowwise("W2"), b2: rowwise("b2") },
+        rowwise: Rowwise { w1: rowwise(first), b1: rowwise("b1"), w2: rowwise(output), b2: rowwise(bias) },
         initial_square: f64_of(&optimizer["acc_init"]),
         l1: amount("l1"),
         l2: amount("l2"),
@@ -148,15 +189,15 @@ fn trainer(case: &Value, plain: &Plain, level: Level, change: impl FnOnce(&mut T
     change(&mut config);
     let vocabulary = Vocabulary::from_keywords(names("k", size("K"))).unwrap();
     let tags = Tags::from_names(names("t", size("T"))).unwrap();
-    let statistics = Statistics { samples: 0, mean_keywords: 1.0, positives: vec![0; size("T")] };
+    let statistics = Statistics { samples: 0, mean_keywords: 1.0, positives: vec![0; outputs] };
     let mut trainer = Trainer::new(config, vocabulary, tags, &statistics).unwrap();
     trainer.set_level(level).unwrap();
     let shape = trainer.network().shape.clone();
     plain.with(&shape, |weights| trainer.set_weights(weights)).unwrap();
-    if let Some(factors) = per_tag(&given["pos_weight"], size("T")) {
+    if let Some(factors) = per_tag(&given["pos_weight"], outputs) {
         trainer.set_positive_weights(&factors.iter().map(|w| *w as f32).collect::<Vec<_>>()).unwrap();
     }
-    if let Some(rates) = per_tag(&given["pi"], size("T")) {
+    if let Some(rates) = per_tag(&given["pi"], outputs) {
         trainer.set_inclusion_rates(&rates).unwrap();
     }
     trainer
@@ -166,22 +207,33 @@ fn trainer(case: &Value, plain: &Plain, level: Level, change: impl FnOnce(&mut T
 struct OwnedSample {
     index: u32,
     keywords: Vec<u32>,
+    /// One an output, or none where `outputs` are all that there is to say.
     targets: Vec<f32>,
-    /// The tags whose target is 1.
-    tags: Vec<u32>,
+    /// The outputs whose target is 1.
+    outputs: Vec<u32>,
     weights: Option<Vec<f32>>,
+    /// The others that are scored; `None` for all.
+    negatives: Option<Vec<u32>>,
 }
 
-fn read_batch(value: &Value) -> Vec<OwnedSample> {
+fn read_batch(model: &str, value: &Value) -> Vec<OwnedSample> {
     let weights = value.get("weight").filter(|weights| !weights.is_null());
     let read = |(i, ids): (usize, &Value)| {
-        let targets = floats(&value["y"][i]);
+        let keywords: Vec<u32> = list(ids).iter().map(u32_of).collect();
+        let ids_of = |key: &str| value.get(key).filter(|lists| !lists.is_null()).map(|lists| ids_of(&lists[i]));
+        let targets = value.get("y").map_or_else(Vec::new, |y| floats(&y[i]));
+        let positives = (0..).zip(&targets).filter(|(_, y)| **y == 1.0).map(|(output, _)| output).collect();
         OwnedSample {
             index: u32_of(&value["samples"][i]),
-            keywords: list(ids).iter().map(u32_of).collect(),
-            tags: (0..).zip(&targets).filter(|(_, y)| **y == 1.0).map(|(tag, _)| tag).collect(),
+            outputs: match model {
+                "tagger" => positives,
+                "autoencoder" => keywords.clone(),
+                _ => ids_of("pos").unwrap(),
+            },
+            keywords,
             targets,
             weights: weights.map(|weights| floats(&weights[i])),
+            negatives: ids_of("neg"),
         }
     };
     list(&value["ids"]).iter().enumerate().map(read).collect()
@@ -194,8 +246,12 @@ fn samples(batch: &[OwnedSample]) -> Vec<Sample<'_>> {
         .map(|owned| Sample {
             index: owned.index,
             keywords: &owned.keywords,
-            targets: if hard(owned) { Targets::Tags(&owned.tags) } else { Targets::Soft(&owned.targets) },
-            weights: owned.weights.as_deref().map_or(PairWeights::All(1.0), PairWeights::PerTag),
+            targets: if hard(owned) { Targets::Tags(&owned.outputs) } else { Targets::Soft(&owned.targets) },
+            weights: match (&owned.weights, &owned.negatives) {
+                (Some(weights), _) => PairWeights::PerTag(weights),
+                (None, Some(negatives)) => PairWeights::Listed { negatives, weight: 1.0 },
+                (None, None) => PairWeights::All(1.0),
+            },
         })
         .collect()
 }
@@ -205,7 +261,7 @@ pub(super) fn tagger(network: &Network, plain: &Plain, level: Level) -> tagomati
     let model = plain.with(shape, |weights| {
         ModelParts {
             network,
-            weights,
+            weights: weights.into(),
             vocabulary: Vocabulary::from_keywords(names("k", shape.keywords()))?.view(),
             tags: &Tags::from_names(names("t", shape.tags()))?,
             provenance: &Provenance::new(),
@@ -225,7 +281,15 @@ fn check_forward(name: &str, tagger: &Tagger, batch: &[OwnedSample], expected: &
         if let Some(a) = expected.get("a") {
             let mut blocks = vec![Block::ZERO; shape.row_blocks()];
             let kernels = Kernels::at(tagger.level()).unwrap();
-            embedding_bag::forward(kernels, tagger.model().weights(), Bag::of(&sample.keywords), &mut blocks).unwrap();
+            let starts = [0, sample.keywords.len()];
+            let bags = Bags { sets: Sets::new(&sample.keywords, &starts).unwrap(), factor: 1.0 };
+            let weights = tagger.model().weights().as_f32().unwrap();
+            match tagger.model().network().pooling {
+                Pooling::Mean => {
+                    embedding_bag::forward_mean(kernels, weights, bags, [sample.keywords.len()], &mut blocks).unwrap();
+                }
+                _ => embedding_bag::forward(kernels, weights, bags, &mut blocks).unwrap(),
+            }
             close(&format!("{name}: a"), &as_floats(&blocks)[..shape.hidden()], &flat(&a[i]), 1e-5);
         }
         tagger.hidden(&sample.keywords, &mut scratch, &mut hidden).unwrap();
@@ -240,16 +304,18 @@ fn check_forward(name: &str, tagger: &Tagger, batch: &[OwnedSample], expected: &
 /// A file with a `model`.
 pub(super) fn check(path: &Path, case: &Value, level: Level) {
     let name = format!("{} at {level}", path.display());
-    let plain = Plain::read(&case["params"], u64_of(&case["shape"]["H"]) as usize);
-    let batches: Vec<Vec<OwnedSample>> = list(&case["batches"]).iter().map(read_batch).collect();
+    let model = case["model"].as_str().unwrap();
+    let plain = Plain::read(model, &case["params"], u64_of(&case["shape"]["H"]) as usize);
+    let batches: Vec<Vec<OwnedSample>> = list(&case["batches"]).iter().map(|batch| read_batch(model, batch)).collect();
     let expected = &case["expected"];
 
     let mut still =
         trainer(case, &plain, level, |config| (config.lr, config.dropout_in, config.dropout_hidden) = (0.0, 0.0, 0.0));
     let network = still.network().clone();
     check_forward(&name, &tagger(&network, &plain, level).unwrap(), &batches[0], &expected["forward"]);
-    let rounded = plain.rounded_to_f16();
-    check_forward(&name, &tagger(&network, &rounded, level).unwrap(), &batches[0], &expected["forward_f16"]);
+    if let Some(expected) = expected.get("forward_f16") {
+        check_forward(&name, &tagger(&network, &plain.rounded_to_f16(), level).unwrap(), &batches[0], expected);
+    }
     let report = still.step(&samples(&batches[0])).unwrap();
     close(&format!("{name}: loss"), &[report.loss as f32], &[f64_of(&expected["forward"]["loss_data"])], 1e-5);
     close(&format!("{name}: penalty"), &[report.penalty as f32], &[f64_of(&expected["forward"]["loss_penalty"])], 1e-5);
@@ -262,7 +328,8 @@ pub(super) fn check(path: &Path, case: &Value, level: Level) {
     probe.step(&samples(&batches[0])).unwrap();
     let squares = Plain::of(&network.shape, probe.squares().weights());
     let moved = Plain::of(&network.shape, probe.snapshot().weights());
-    for (((tensor, squares), (_, moved)), (_, start)) in squares.tensors().into_iter().zip(moved.tensors()).zip(plain.tensors())
+    for (((tensor, squares), (_, moved)), (_, start)) in
+        squares.tensors(model).into_iter().zip(moved.tensors(model)).zip(plain.tensors(model))
     {
         let Some(gradient) = expected["grad"].get(tensor).map(flat) else { continue };
         let largest = gradient.iter().fold(1e-3, |m, g| g.abs().max(m));
@@ -271,8 +338,13 @@ pub(super) fn check(path: &Path, case: &Value, level: Level) {
             assert!((found - g).abs() <= 2e-5 * largest, "{name}: gradient of {tensor}[{i}]: {found}, expected {g}");
         }
     }
+    let tied = case["config"].get("tied").is_some_and(|tied| tied == true);
     for (keyword, squares) in squares.w1.iter().enumerate() {
-        if !batches[0].iter().any(|sample| sample.keywords.contains(&(keyword as u32))) {
+        let id = keyword as u32;
+        // As a row of output weights a tied one takes part where it is scored.
+        let scored = |sample: &OwnedSample| sample.negatives.as_ref().is_none_or(|negatives| negatives.contains(&id));
+        let takes_part = |sample: &OwnedSample| sample.keywords.contains(&id) || (tied && scored(sample));
+        if !batches[0].iter().any(takes_part) {
             assert!(squares.iter().all(|g| *g == 0.0), "{name}: keyword {keyword} does not occur");
         }
     }
@@ -290,12 +362,12 @@ pub(super) fn check(path: &Path, case: &Value, level: Level) {
         let Some(after) = expected["after"].get((step + 1).to_string()) else { continue };
         let tolerance = if step < 10 { 1e-4 } else { 2e-3 };
         let weights = Plain::of(&network.shape, trained.snapshot().weights());
-        for (tensor, values) in weights.tensors() {
+        for (tensor, values) in weights.tensors(model) {
             if let Some(expected) = after["params"].get(tensor) {
                 close(&format!("{name}: {tensor} after {} steps", step + 1), &values, &flat(expected), tolerance);
             }
         }
-        for (tensor, values) in Plain::of(&network.shape, trained.squares().weights()).tensors() {
+        for (tensor, values) in Plain::of(&network.shape, trained.squares().weights()).tensors(model) {
             if let Some(expected) = after.get("acc").and_then(|acc| acc.get(tensor)) {
                 // Of a row that shares its sum there is one.
                 let expected = flat(expected);

@@ -1,0 +1,209 @@
+//! How a training is run: checkpoints, what ends it early, and the record of its course. What is learnt does not depend on it.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::{Args, value_parser};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use tagomatic::evaluate::{HiddenActivity, KeyMeasures};
+use tagomatic::metrics::Metric;
+use tagomatic::train::recipe::{Phase, PhaseObserver};
+use tagomatic::train::{Checkpoints, EpochReport, Event, Every, Run};
+use tagomatic::{Error, Result as LibraryResult};
+
+use super::failure::{Failure, Result};
+use super::output;
+use super::progress::Progress;
+
+#[derive(Args, Default)]
+#[command(next_help_heading = "Course of the training")]
+pub(super) struct Course {
+    /// Keep checkpoints in this folder, and the best model so far; Ctrl-C then ends the training with a checkpoint
+    #[arg(long, value_name = "DIR")]
+    checkpoint: Option<PathBuf>,
+    /// Go on with the training whose checkpoints are there, given the same data and options; its model has the same bytes as if it
+    /// had never ended
+    #[arg(long, value_name = "DIR", conflicts_with = "checkpoint")]
+    resume: Option<PathBuf>,
+    /// Steps between checkpoints [default: by time]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    checkpoint_steps: Option<u64>,
+    /// Seconds between checkpoints [default: 30, if not by steps]
+    #[arg(long, value_name = "X", value_parser = seconds)]
+    checkpoint_seconds: Option<Duration>,
+    /// Write the learning curve there, JSON Lines: an epoch a line
+    #[arg(long, value_name = "FILE")]
+    curve: Option<PathBuf>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| "expected a number of seconds, at least 0".to_owned())
+}
+
+/// Whether the user has asked to stop.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+impl Course {
+    /// Whether it keeps something of the training of one network.
+    pub(super) fn is_of_one_network(&self) -> bool {
+        self.checkpoint.is_some() || self.resume.is_some() || self.curve.is_some()
+    }
+
+    /// The file of the learning curve.
+    pub(super) fn curve(&self) -> Option<&Path> {
+        self.curve.as_deref()
+    }
+
+    /// Runs a training to its end.
+    pub(super) fn run(&self, run: &mut Run<'_>) -> Result<()> {
+        let Some(folder) = self.checkpoint.as_ref().or(self.resume.as_ref()) else {
+            let mut progress = Shown::new(self, run)?;
+            let _ = run.advance(&mut |phase, event| progress.show(phase, event))?;
+            return progress.finish();
+        };
+        let every = match (self.checkpoint_steps, self.checkpoint_seconds) {
+            (None, None) => Every::default(),
+            (steps, time) => Every { steps, time },
+        };
+        let mut checkpoints = match self.resume {
+            Some(_) => Checkpoints::resume(folder, every).map_err(|error| resuming(error, folder))?,
+            None => Checkpoints::create(folder, every)?,
+        };
+        if self.resume.is_some() {
+            checkpoints.load(run)?;
+        }
+        let stop = || {
+            // Whoever asks twice does not want to wait for a checkpoint; the last one stays.
+            if STOP.swap(true, Ordering::Relaxed) {
+                std::process::exit(1);
+            }
+        };
+        ctrlc::set_handler(stop).map_err(|error| Failure::Work(format!("cannot catch Ctrl-C: {error}")))?;
+        let mut progress = Shown::new(self, run)?;
+        let mut observer = |phase: Phase, event: Event<'_>| progress.show(phase, event);
+        let observer: &mut PhaseObserver<'_> = &mut observer;
+        let flow = checkpoints.advance(run, observer).map_err(|error| match error {
+            Error::NonFinite { .. } => {
+                Failure::Work(format!("{error}; the last good state is the checkpoint in {}", folder.display()))
+            }
+            error => error.into(),
+        })?;
+        progress.finish()?;
+        if flow.is_continue() {
+            return Ok(());
+        }
+        let resume = folder.display();
+        Err(Failure::Work(format!("interrupted after {} steps (go on with --resume {resume})", output::count(run.steps()))))
+    }
+}
+
+/// That there is nothing to resume is the commonest mistake of all.
+fn resuming(error: Error, folder: &Path) -> Failure {
+    match &error {
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Failure::Work(format!("{error} (begin with --checkpoint {})", folder.display()))
+        }
+        _ => error.into(),
+    }
+}
+
+/// What is seen of a training: on the terminal, and in the file of its curve.
+struct Shown {
+    progress: Progress,
+    curve: Option<Curve>,
+    /// Why the curve could not be written; it ends the training.
+    failure: Option<Failure>,
+}
+
+impl Shown {
+    fn new(course: &Course, run: &Run<'_>) -> Result<Self> {
+        let mut curve = course.curve.as_deref().map(Curve::create).transpose()?;
+        if let Some(curve) = &mut curve {
+            // Of a training that goes on, what was before.
+            run.epochs().try_for_each(|(phase, epoch)| curve.write(phase, epoch))?;
+        }
+        Ok(Shown { progress: Progress::new(run.metric()), curve, failure: None })
+    }
+
+    fn show(&mut self, phase: Phase, event: Event<'_>) -> ControlFlow<()> {
+        self.progress.show(phase, event);
+        if let (Event::Epoch(epoch), Some(curve)) = (event, &mut self.curve) {
+            self.failure = curve.write(phase, epoch).err();
+        }
+        let stop = self.failure.is_some() || STOP.load(Ordering::Relaxed);
+        if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn finish(self) -> Result<()> {
+        self.failure.map_or(Ok(()), Err)
+    }
+}
+
+/// The file of a learning curve.
+struct Curve {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+/// A line of it.
+#[derive(Serialize)]
+struct Point {
+    /// `fit`, or `refit` on all items.
+    phase: &'static str,
+    epoch: u32,
+    log_loss: f64,
+    penalty: f64,
+    valid: Option<Valid>,
+    zeros: Option<f64>,
+    dead_units: usize,
+    always_on_units: usize,
+    mean_activity: Option<f64>,
+    best: bool,
+}
+
+/// Measures on the validation items under their names; undefined ones are null.
+struct Valid(KeyMeasures);
+
+impl Serialize for Valid {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for metric in Metric::ALL {
+            map.serialize_entry(metric.name(), &self.0.get(*metric))?;
+        }
+        map.end()
+    }
+}
+
+impl Curve {
+    fn create(path: &Path) -> LibraryResult<Self> {
+        let file = File::create(path).map_err(|error| failed(path, error))?;
+        Ok(Curve { path: path.to_owned(), file: BufWriter::new(file) })
+    }
+
+    fn write(&mut self, phase: Phase, epoch: &EpochReport) -> Result<()> {
+        let EpochReport { epoch, log_loss, penalty, valid, hidden, best } = *epoch;
+        let HiddenActivity { zeros, mean, dead_units, always_on_units, .. } = hidden;
+        let phase = match phase {
+            Phase::Pretrain { .. } => "pretrain",
+            Phase::Fit { .. } => "fit",
+            Phase::Refit { .. } => "refit",
+        };
+        let valid = valid.map(Valid);
+        let point =
+            Point { phase, epoch, log_loss, penalty, valid, zeros, dead_units, always_on_units, mean_activity: mean, best };
+        let line = output::json(&point)?;
+        // Whoever follows the file sees the epoch at once.
+        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.flush());
+        Ok(written.map_err(|error| failed(&self.path, error))?)
+    }
+}
+
+fn failed(path: &Path, source: io::Error) -> Error {
+    Error::Io { path: path.to_owned(), doing: "write the learning curve", source }
+}

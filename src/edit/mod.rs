@@ -1,0 +1,78 @@
+//! Models made of models: tags removed, renamed and merged, the others' scores left bit for bit as they are.
+//!
+//! A tag keeps its id and threshold whatever happens around it. The layout of the output weights, which fixes the order of sums,
+//! never changes.
+
+pub(crate) mod assemble;
+mod merge;
+
+use crate::error::{Error, Result};
+use crate::format::{Model, ModelParts, Provenance};
+use crate::tags::{Tag, Tags};
+use assemble::{GroupPlan, Row, assemble};
+
+pub use merge::{Merged, Renumbered, merge};
+
+/// Provenance whose values have an entry for each tag.
+pub(crate) const OF_TAGS: &str = "data.tag_counts";
+/// Provenance whose values have an entry for each group.
+pub(crate) const OF_GROUPS: &str = "fit.";
+
+/// The model without the tags at `indices`. Groups that lose all their tags go, if another one is left.
+///
+/// # Errors
+/// [`Error::Length`] for a tag that the model does not have; [`Error::Model`] if a mapped file is corrupt.
+pub fn remove(model: &Model, indices: &[usize]) -> Result<Model> {
+    let (shape, tags) = (&model.network().shape, model.tags());
+    if let Some(&missing) = indices.iter().find(|&&index| index >= tags.len()) {
+        return Err(Error::Length { what: "tags", expected: missing.saturating_add(1), found: tags.len() });
+    }
+    let kept = |index: &usize| !indices.contains(index);
+    let plan = |(group, of): (usize, &crate::network::Group)| GroupPlan {
+        model,
+        group,
+        rows: of.tags.clone().filter(kept).map(|tag| Row::Old(tag - of.tags.start)).collect(),
+    };
+    let mut plans: Vec<GroupPlan<'_>> = shape.groups().iter().enumerate().map(plan).collect();
+    if plans.iter().any(|plan| !plan.rows.is_empty()) {
+        plans.retain(|plan| !plan.rows.is_empty());
+    } else {
+        plans.truncate(1);
+    }
+    let left = tags.iter().enumerate().filter(|(index, _)| kept(index)).map(|(_, tag)| tag.clone());
+    let left = Tags::new(left.collect(), tags.next_id())?;
+    let groups: Vec<usize> = plans.iter().map(|plan| plan.group).collect();
+    let mut provenance = Provenance::new();
+    for (key, value) in model.provenance()?.iter() {
+        let value = if key == OF_TAGS {
+            select(value, tags.len(), (0..tags.len()).filter(kept))
+        } else if key.starts_with(OF_GROUPS) {
+            select(value, shape.groups().len(), groups.iter().copied())
+        } else {
+            value.to_owned()
+        };
+        provenance.insert(key, value)?;
+    }
+    provenance.insert("data.tags", left.len().to_string())?;
+    assemble(&plans, &left, &provenance)
+}
+
+/// Those entries of a list, if it has one for each of `count` things.
+fn select(list: &str, count: usize, kept: impl Iterator<Item = usize>) -> String {
+    let entries: Vec<&str> = list.split(',').collect();
+    if entries.len() == count { kept.map(|index| entries[index]).collect::<Vec<_>>().join(",") } else { list.to_owned() }
+}
+
+/// The model with another name for the tag at `index`, which keeps its id.
+///
+/// # Errors
+/// [`Error::Length`] without such a tag; [`Error::BadName`] if the name cannot be or is another tag's; [`Error::Model`] if a mapped
+/// file is corrupt.
+pub fn rename(model: &Model, index: usize, name: impl Into<String>) -> Result<Model> {
+    let (mut tags, next_id): (Vec<Tag>, u32) = (model.tags().iter().cloned().collect(), model.tags().next_id());
+    let found = tags.len();
+    let tag = tags.get_mut(index).ok_or(Error::Length { what: "tags", expected: index.saturating_add(1), found })?;
+    tag.name = name.into();
+    let provenance = model.provenance()?;
+    ModelParts { tags: &Tags::new(tags, next_id)?, ..model.parts(&provenance) }.to_model()
+}

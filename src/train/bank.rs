@@ -1,0 +1,206 @@
+//! Banks: one small net a tag, each trained on its own, merged into one model with a group a tag.
+//!
+//! A tag's net is a function of the data, the configuration with its seed, and the tag's name; the other tags have no part in it but
+//! for the choice of validation items. So tags that were trained apart, on other machines even, and [merged](crate::edit::merge) make
+//! the same bytes as those that were trained together.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::config::TrainConfig;
+use super::recipe::{TrainingReport, TrainingSet, Validation};
+use crate::aligned::Block;
+use crate::data::{Counts, Dataset};
+use crate::edit::merge;
+use crate::error::{Error, Result};
+use crate::evaluate::{Evaluated, evaluate};
+use crate::format::{Model, ModelParts};
+use crate::kernels::Level;
+use crate::network::Weights;
+use crate::tagger::Tagger;
+
+/// A tag of a bank that is done.
+#[derive(Clone, Copy, Debug)]
+pub struct TagDone<'a> {
+    /// Its name.
+    pub tag: &'a str,
+    /// Tags done so far, this one included; they are not done in order.
+    pub done: usize,
+    /// Tags to train.
+    pub of: usize,
+    /// What its training did, up to the refit.
+    pub report: &'a TrainingReport,
+}
+
+/// Watches the training of a bank, from any thread. [`ControlFlow::Break`] ends it; the bank has the tags that are done then.
+pub type BankObserver<'o> = dyn Fn(TagDone<'_>) -> ControlFlow<()> + Sync + 'o;
+
+/// What [`TrainingSet::train_bank`] did.
+#[derive(Clone, Debug)]
+pub struct BankReport {
+    /// The fit of each tag of the bank, in their order.
+    pub tags: Vec<TrainingReport>,
+    /// Measures of the fitted nets, on the validation items, or on the training items where there are none.
+    pub measured: Evaluated,
+    /// Items in the fits.
+    pub samples: usize,
+    /// Items validated on.
+    pub valid_samples: usize,
+    /// Items that the final weights were trained on anew; 0 if they were not.
+    pub refit_samples: usize,
+    /// Whether the observer ended it.
+    pub interrupted: bool,
+    /// The time that it took.
+    pub duration: Duration,
+}
+
+/// The items of a training, divided once for all tags.
+struct Sides<'a> {
+    train: &'a Dataset,
+    valid: Option<&'a Dataset>,
+    /// All items, if the final nets are to be trained on them.
+    all: Option<&'a Dataset>,
+}
+
+/// One net.
+struct Net {
+    fitted: Model,
+    /// Trained on all items, if that was asked for.
+    refitted: Option<Model>,
+    report: TrainingReport,
+}
+
+impl TrainingSet {
+    /// Trains a net for each of the tags at the indices `tags`, as many at a time as `pool` has threads, and makes a bank of them.
+    /// All share the items and the vocabulary. The bank does not depend on `pool` and `level`, and each net not on `tags`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a set that extends a model; [`Error::NoData`] without tags, or if the observer ends it before one is done; [`Error::Length`] for a tag that is not there;
+    /// and as [`TrainingSet::train`].
+    pub fn train_bank(
+        &self,
+        config: &TrainConfig,
+        validation: Validation<'_>,
+        tags: &[usize],
+        level: Level,
+        pool: Option<&rayon::ThreadPool>,
+        observer: &BankObserver<'_>,
+    ) -> Result<(Model, BankReport)> {
+        if self.begins_from_a_model() {
+            let found = "a bank to train".to_owned();
+            return Err(Error::Config { option: "init", expected: "one net that all tags share", found });
+        }
+        let start = Instant::now();
+        let mut wanted = tags.to_vec();
+        wanted.sort_unstable();
+        wanted.dedup();
+        if let Some(&missing) = wanted.iter().find(|&&tag| tag >= self.tags().len()) {
+            return Err(Error::Length { what: "tags", expected: missing.saturating_add(1), found: self.tags().len() });
+        }
+        let divided = self.split(validation, config)?;
+        let train = divided.as_ref().map_or(self.dataset(), |(train, _)| train);
+        let (valid, refit) = match validation {
+            Validation::On(valid) => (Some(valid), false),
+            Validation::Split { refit, .. } => (divided.as_ref().map(|(_, valid)| valid), refit && divided.is_some()),
+            Validation::None => (None, false),
+        };
+        let sides = Sides { train, valid, all: refit.then(|| self.dataset()) };
+
+        let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let net = |&tag: &usize| -> Result<Option<Net>> {
+            let Some(net) = self.net(tag, config, &sides, level, &stop)? else { return Ok(None) };
+            let done = 1 + done.fetch_add(1, Ordering::Relaxed);
+            let event = TagDone { tag: &self.tags()[tag].name, done, of: wanted.len(), report: &net.report };
+            if observer(event).is_break() {
+                stop.store(true, Ordering::Relaxed);
+            }
+            Ok(Some(net))
+        };
+        // Small nets have nothing to divide: each is trained by one thread.
+        let nets = match pool {
+            Some(pool) => pool.install(|| wanted.par_iter().map(net).collect::<Result<Vec<_>>>()),
+            None => wanted.iter().map(net).collect(),
+        }?;
+        let interrupted = nets.iter().any(Option::is_none);
+        let (kept, nets): (Vec<u32>, Vec<Net>) =
+            wanted.iter().zip(nets).filter_map(|(&tag, net)| Some((tag as u32, net?))).unzip();
+        if nets.is_empty() {
+            return Err(Error::NoData { what: "a bank without tags".to_owned(), cure: "train one tag at least" });
+        }
+
+        let bank = |models: Vec<&Model>| merge(&models).map(|merged| merged.model);
+        let fitted = bank(nets.iter().map(|net| &net.fitted).collect())?;
+        let propensities = Counts::of(&sides.train.of_tags(&kept)?, kept.len()).propensities();
+        let tagger = Tagger::with_level(fitted, level)?;
+        let measured = evaluate(&tagger, &valid.unwrap_or(train).of_tags(&kept)?, propensities.as_ref(), pool)?;
+        let model = match nets.iter().map(|net| net.refitted.as_ref()).collect::<Option<Vec<&Model>>>() {
+            Some(refitted) => bank(refitted)?,
+            None => tagger.into_model(),
+        };
+        let report = BankReport {
+            tags: nets.into_iter().map(|net| net.report).collect(),
+            measured,
+            samples: train.len(),
+            valid_samples: valid.map_or(0, Dataset::len),
+            refit_samples: sides.all.map_or(0, Dataset::len),
+            interrupted,
+            duration: start.elapsed(),
+        };
+        Ok((model, report))
+    }
+
+    /// The net of one tag; `None` if it is not done when `stop` is set.
+    fn net(&self, tag: usize, config: &TrainConfig, sides: &Sides<'_>, level: Level, stop: &AtomicBool) -> Result<Option<Net>> {
+        let name = &self.tags()[tag].name;
+        // Every tag has random numbers of its own, whatever tags there are beside it.
+        let own = TrainConfig { seed: xxh3_64_with_seed(name.as_bytes(), config.seed), ..config.clone() };
+        let of_tag = |dataset: &Dataset| dataset.of_tags(&[tag as u32]);
+        let go_on = || if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let valid = sides.valid.map(of_tag).transpose()?;
+        let validation = valid.as_ref().map_or(Validation::None, Validation::On);
+        let set = self.of_tag(tag, sides.train)?;
+        let (fitted, report) = set.train(own.clone(), validation, level, None, &mut |_, _| go_on())?;
+        if report.fit.interrupted {
+            return Ok(None);
+        }
+        let mut provenance = fitted.provenance()?;
+        // The seed that it all follows from.
+        provenance.insert("train.seed", config.seed.to_string())?;
+        provenance.insert("train.objective", "per-tag")?;
+        let mut refitted = None;
+        if let Some(all) = sides.all.filter(|_| report.fit.best_epoch > 0) {
+            let set = self.of_tag(tag, all)?;
+            let again = TrainConfig { epochs: report.fit.best_epoch, ..own };
+            let (model, report) = set.train(again, Validation::None, level, None, &mut |_, _| go_on())?;
+            if report.fit.interrupted {
+                return Ok(None);
+            }
+            let mut provenance = provenance.clone();
+            Counts::of(set.dataset(), 1).describe(&mut provenance)?;
+            refitted = Some(finish(&model, self.withheld(tag), &provenance)?);
+        } else if sides.all.is_some() {
+            refitted = Some(finish(&fitted, self.withheld(tag), &provenance)?);
+        }
+        Ok(Some(Net { fitted: finish(&fitted, self.withheld(tag), &provenance)?, refitted, report }))
+    }
+}
+
+/// The same model with another provenance, on which some keywords have no effect.
+fn finish(model: &Model, withheld: &[u32], provenance: &crate::format::Provenance) -> Result<Model> {
+    let parts = model.parts(provenance);
+    let row = model.network().shape.row_blocks();
+    let weights = parts.weights.to_f32(&model.network().shape)?;
+    let weights = weights.view();
+    let mut w1 = Vec::new();
+    if !withheld.is_empty() {
+        // Training never saw them: these rows are still what they were drawn to be.
+        w1.extend_from_slice(weights.w1);
+        withheld.iter().for_each(|&id| w1[id as usize * row..(id as usize + 1) * row].fill(Block::ZERO));
+    }
+    let w1 = if withheld.is_empty() { weights.w1 } else { &w1 };
+    ModelParts { weights: Weights { w1, ..weights }.into(), ..parts }.to_model()
+}

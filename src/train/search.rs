@@ -1,0 +1,227 @@
+//! Search: which configuration fits best, found by random trials of which few are run to the end.
+//!
+//! Trials are drawn from lists of sensible values (the first trial is the given configuration); what differs from the default is
+//! kept as it is. They are trained until each has stepped through a budget of samples, and measured on the validation items; the
+//! better third goes on with three times the budget, and so on until one is left (successive halving: Jamieson & Talwalkar, AISTATS
+//! 2016; Li et al., *Hyperband*, JMLR 18, 2018). The last ones reach about [`TrainConfig::epochs`] epochs. Budgets are steps times the
+//! size of mini-batches, so that sizes can be compared. All trials are held in memory: their weights, and AdaGrad's sums.
+
+use std::cmp::Ordering;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::config::TrainConfig;
+use super::fit::{Event, FitState};
+use super::parameters::Statistics;
+use super::recipe::{TrainingSet, Validation};
+use super::trainer::Trainer;
+use crate::error::{Error, Result};
+use crate::evaluate::KeyMeasures;
+use crate::kernels::Level;
+use crate::rng::{Philox, bounded};
+
+/// Trials that go on, of each so many.
+const KEEP_ONE_OF: u64 = 3;
+
+/// A configuration that was tried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trial {
+    /// Its number, counted from 1; the first is the configuration that the search was given.
+    pub number: u32,
+    /// The configuration.
+    pub config: TrainConfig,
+    /// Steps taken.
+    pub steps: u64,
+    /// Epochs begun.
+    pub epochs: u32,
+    /// Measures on the validation items at the end of its budget; `None` if it failed.
+    pub valid: Option<KeyMeasures>,
+}
+
+/// The values that are tried of each option, by the option's name.
+macro_rules! choices {
+    ($($name:literal, $field:ident: $values:expr;)*) => {
+        /// Draws what `config` leaves at its default.
+        fn draw(config: &mut TrainConfig, mut choose: impl FnMut(usize) -> usize) {
+            let default = TrainConfig::default();
+            $(
+                let values = $values;
+                // Drawn in any case, so that what is given does not change what else is drawn.
+                let value = values[choose(values.len())];
+                if config.$field == default.$field {
+                    config.$field = value;
+                }
+            )*
+        }
+
+        impl Trial {
+            /// The options that were drawn, with their values: those that are not at their default.
+            #[must_use]
+            pub fn options(&self) -> Vec<(&'static str, String)> {
+                let default = TrainConfig::default();
+                let mut options = Vec::new();
+                $(
+                    if self.config.$field != default.$field {
+                        options.push(($name, self.config.$field.to_string()));
+                    }
+                )*
+                options
+            }
+        }
+    };
+}
+
+choices! {
+    "hidden", hidden: [32, 64, 128, 256, 512];
+    "batch", batch: [16, 32, 64, 128, 256];
+    "lr", lr: [0.01, 0.02, 0.05, 0.1, 0.2];
+    "initial-scale", initial_scale: [0.03, 0.1, 0.3, 1.0];
+    "initial-square", initial_square: [0.01, 0.1, 1.0];
+    "dropout-in", dropout_in: [0.0, 0.1, 0.2, 0.3];
+    "dropout-hidden", dropout_hidden: [0.0, 0.1, 0.3, 0.5];
+    "l2", l2: [0.0, 0.0, 1e-6, 1e-5, 1e-4];
+}
+
+/// A trial under way.
+struct Running {
+    trial: Trial,
+    trainer: Trainer,
+    fit: FitState,
+}
+
+/// Tries `trials` configurations on `set`, each with one network even where several are to be averaged, at a kernel level and on the threads of `pool`; the result depends on neither. All of
+/// them are returned, the best one first: the survivor, then those that were given up last. `observer` is told of each trial when
+/// its budget is spent, and can end the search.
+///
+/// # Errors
+/// [`Error::Config`] without trials or without validation items, or with an autoencoder to come first; whatever else ends every training. A trial whose training fails by
+/// itself ([`Error::NonFinite`]) is only the worst.
+pub fn search(
+    set: &TrainingSet,
+    config: &TrainConfig,
+    validation: Validation<'_>,
+    trials: u32,
+    level: Level,
+    pool: Option<Arc<rayon::ThreadPool>>,
+    observer: &mut (dyn FnMut(&Trial) -> ControlFlow<()> + Send),
+) -> Result<Vec<Trial>> {
+    if trials == 0 {
+        return Err(Error::Config { option: "search", expected: "at least 1 trial", found: "0".to_owned() });
+    }
+    if let Some(pretrain) = config.pretrain {
+        let expected = "0 with a search, whose trials have no autoencoder before them";
+        return Err(Error::Config { option: "pretrain", expected, found: pretrain.epochs.to_string() });
+    }
+    let sides = set.split(validation, config)?;
+    let (train, valid) = match (&sides, validation) {
+        (Some((train, valid)), _) => (train, valid),
+        (None, Validation::On(valid)) => (set.dataset(), valid),
+        _ => {
+            let found = "none".to_owned();
+            return Err(Error::Config { option: "search", expected: "items to validate on", found });
+        }
+    };
+    let statistics = Statistics::of(train, set.tags().len());
+    let mut running = Vec::new();
+    for number in 1..=trials {
+        let given = config;
+        let mut config = given.clone();
+        if number > 1 {
+            let rng = Philox::new(config.seed);
+            let mut choice = 0;
+            draw(&mut config, |values| {
+                choice += 1;
+                bounded(rng.search_key(number, choice), values as u64) as usize
+            });
+            if set.begins_from_a_model() {
+                config.hidden = given.hidden;
+            }
+        }
+        let mut trainer = set.trainer(config.clone(), &statistics)?;
+        trainer.set_level(level)?;
+        pool.iter().for_each(|pool| trainer.set_pool(pool.clone()));
+        let trial = Trial { number, config, steps: 0, epochs: 0, valid: None };
+        running.push(Running { trial, trainer, fit: FitState::default() });
+    }
+    let mut rounds = 0;
+    while KEEP_ONE_OF.pow(rounds) < u64::from(trials) {
+        rounds += 1;
+    }
+    let all = u64::from(config.epochs) * train.len() as u64;
+    let mut given_up = Vec::new();
+    for round in 0..=rounds {
+        let budget = all / KEEP_ONE_OF.pow(rounds - round);
+        for Running { trial, trainer, fit } in &mut running {
+            let batch = trial.config.batch as u64;
+            let spent = |event: Event<'_>| match event {
+                Event::Batch { step, .. } if step * batch >= budget => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            };
+            trial.valid = match trainer.advance(fit, train, Some(valid), &mut { spent }) {
+                Ok(_) => Some(KeyMeasures::of(&trainer.evaluate(valid, None)?.evaluation)),
+                Err(Error::NonFinite { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            (trial.steps, trial.epochs) = (trainer.steps(), trainer.epochs());
+            if observer(trial).is_break() {
+                return Err(Error::Config { option: "search", expected: "to be let finish", found: "an end".to_owned() });
+            }
+        }
+        running.sort_by(|a, b| by_score(&a.trial, &b.trial));
+        let kept = if round == rounds { 0 } else { (running.len() as u64).div_ceil(KEEP_ONE_OF) as usize };
+        given_up.splice(0..0, running.drain(kept..).map(|running| running.trial));
+    }
+    Ok(given_up)
+}
+
+/// The better trial first, of equals the earlier one; those that failed last.
+fn by_score(a: &Trial, b: &Trial) -> Ordering {
+    let score = |trial: &Trial| trial.valid.map_or(f64::NEG_INFINITY, |valid| valid.score(trial.config.metric));
+    score(b).total_cmp(&score(a)).then(a.number.cmp(&b.number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Corpus, Item};
+    use crate::train::{Autoencoder, Pretrain};
+
+    #[test]
+    fn few_trials_are_run_to_the_end_and_the_best_comes_first() {
+        let mut corpus = Corpus::new();
+        for i in 0..300_u32 {
+            let keywords = format!("a{} b{} c{}", i % 7, i % 5, i % 3);
+            corpus.push(&Item::of(&keywords, if i % 7 < 3 { "t" } else { "u" })).unwrap();
+        }
+        let set = TrainingSet::new(corpus, 1).unwrap();
+        let config = TrainConfig { hidden: 4, epochs: 9, ..TrainConfig::default() };
+        let validation = Validation::Split { fraction: 0.2, refit: true };
+        let told = std::sync::atomic::AtomicUsize::new(0);
+        let run = |trials| {
+            let mut observer = |_: &Trial| {
+                told.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                ControlFlow::Continue(())
+            };
+            search(&set, &config, validation, trials, Level::Scalar, None, &mut observer)
+        };
+        let trials = run(7).unwrap();
+        assert_eq!(trials, run(7).unwrap(), "a seed decides it all");
+        let mut numbers: Vec<u32> = trials.iter().map(|trial| trial.number).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7]);
+        assert!(trials.iter().all(|trial| trial.config.hidden == 4), "what is given is kept");
+        let samples = |trial: &Trial| trial.steps * trial.config.batch as u64;
+        assert!(samples(&trials[0]) > 2 * samples(&trials[6]), "{trials:?}");
+        assert_eq!(trials.iter().find(|trial| trial.number == 1).unwrap().config, config);
+        assert!(trials[1..].iter().any(|trial| trial.options().iter().any(|(name, _)| *name == "lr")));
+        assert!(matches!(run(0), Err(Error::Config { option: "search", .. })));
+        assert_eq!(told.into_inner(), 2 * (7 + 3 + 1), "trials told of");
+        let pretrain = Some(Pretrain { epochs: 1, autoencoder: Autoencoder::default() });
+        let pretrained = TrainConfig { pretrain, ..config.clone() };
+        let none =
+            search(&set, &pretrained, validation, 2, Level::Scalar, None, &mut |_| ControlFlow::Continue(())).unwrap_err();
+        assert!(matches!(none, Error::Config { option: "pretrain", .. }), "{none}");
+        let none = search(&set, &config, Validation::None, 2, Level::Scalar, None, &mut |_| ControlFlow::Continue(()));
+        assert!(matches!(none, Err(Error::Config { option: "search", .. })));
+    }
+}
