@@ -19,24 +19,6 @@ use tagomatic::{Level, ModelParts, Provenance, Tagger, Tags, Vocabulary};
 use super::data::ids_of;
 use super::{close, f64_of, flat, floats, list, per_tag, u32_of, u64_of};
 
-/// What a model case asks for that is not built, as `option=value`.
-pub(super) fn missing_options(case: &Value) -> Vec<String> {
-    let (config, optimizer) = (&case["config"], &case["optimizer"]);
-    let mut missing = Vec::new();
-    let mut need = |option: &str, value: &Value, built: &[&str]| {
-        let value = value.as_str().unwrap();
-        if !built.contains(&value) {
-            missing.push(format!("{option}={value}"));
-        }
-    };
-    need("model", &case["model"], &["tagger", "autoencoder", "anchor"]);
-    need("act", &config["act"], &["relu", "leaky_relu", "elu", "sigmoid", "trec", "tlin", "identity"]);
-    need("kind", &optimizer["kind"], &["adagrad", "sgd"]);
-    need("eps_mode", &optimizer["eps_mode"], &["outside", "inside"]);
-    need("decay", &optimizer["decay"]["mode"], &["none", "decoupled", "prox", "coupled"]);
-    missing
-}
-
 /// Weights of a network in plain f32 matrices.
 pub(super) struct Plain {
     pub(super) w1: Vec<Vec<f32>>,
