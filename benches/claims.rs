@@ -20,7 +20,7 @@ use tagomatic::format::Extensions;
 use tagomatic::kernels::LossKind;
 use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::metrics::Predictions;
-use tagomatic::network::{Activation, Weights};
+use tagomatic::network::{Activation, StoredWeights};
 use tagomatic::rng::{Parameter, Philox};
 use tagomatic::train::{
     Autoencoder, Correction, Negatives, OptimizerKind, Penalty, PenaltyKind, Pretrain, Statistics, TrainConfig, Trainer,
@@ -103,7 +103,7 @@ impl Films {
     }
 
     /// Scores of all tags for all samples of `dataset`, by the weights as they are.
-    fn scores(&self, trainer: &Trainer, weights: Weights<'_>, dataset: &Dataset) -> (Tagger, Vec<f32>) {
+    fn scores(&self, trainer: &Trainer, weights: StoredWeights<'_>, dataset: &Dataset) -> (Tagger, Vec<f32>) {
         let tagger = Tagger::new(self.model(trainer, weights));
         let (mut scratch, tags) = (tagger.scratch(), self.tags.len());
         let mut scores = vec![0.0; dataset.len() * tags];
@@ -113,7 +113,7 @@ impl Films {
         (tagger, scores)
     }
 
-    fn model(&self, trainer: &Trainer, weights: Weights<'_>) -> Model {
+    fn model(&self, trainer: &Trainer, weights: StoredWeights<'_>) -> Model {
         let parts = ModelParts {
             network: trainer.network(),
             weights,
@@ -259,7 +259,7 @@ fn clamp(bench: &Bench) {
             let epochs = if bench.quick { 1 } else { 20 };
             let mut trainer = films.trainer(TrainConfig { initial_scale, lr, loss, epochs, ..bench.config(seed) });
             trainer.fit(&films.train, None, &mut |_| ControlFlow::Continue(())).unwrap();
-            let (_, scores) = films.scores(&trainer, trainer.snapshot().weights(), &films.train);
+            let (_, scores) = films.scores(&trainer, trainer.snapshot().weights().into(), &films.train);
             let (mut wrong, mut pairs) = (0, 0);
             for (scores, tags) in scores.chunks_exact(films.tags.len()).zip(films.train.tag_sets().rows()) {
                 pairs += tags.len();
@@ -448,7 +448,7 @@ fn sampling(bench: &Bench) {
             |trainer| {
                 let served_model = trainer.model(Provenance::new()).unwrap();
                 let snapshot = trainer.snapshot();
-                let weights = if served { served_model.weights() } else { snapshot.weights() };
+                let weights = if served { served_model.weights() } else { snapshot.weights().into() };
                 let (tagger, scores) = films.scores(trainer, weights, &films.test);
                 let [mean, log_loss] = measure(&scores);
                 [mean, log_loss, quality(&evaluate(&tagger, &films.test, None, None).unwrap())[0]]

@@ -176,7 +176,7 @@ fn output(rounds: usize) {
 fn contest(rounds: usize, vectors: &Vectors, weights: &[Block]) {
     let (items, units, width, tags) = (vectors.items, vectors.units, 63, 1_000);
     let bias = noise(2, width * LANES);
-    let panels = Panels { blocks: weights, units, width };
+    let panels = Panels { weights: tagomatic::weights::Matrix::F32(weights), units, width };
     let hidden = HiddenRows { blocks: &vectors.blocks, stride: units / LANES, first: 0, items };
     let active = ActiveLists { starts: &vectors.starts, units: &vectors.numbers, values: &vectors.values };
     // `gemm` takes the weights as rows of tags, the best case for it; it fuses multiplication and addition.
@@ -291,7 +291,7 @@ fn bank(rounds: usize) {
         let (w2, b2) = (noise(seed + 2, shape.w2_blocks() * LANES), vec![Block::ZERO; shape.slot_blocks()]);
         ModelParts {
             network: &Network { shape, pooling: Pooling::Sum, activation: Activation::Relu, eps: 1e-4 },
-            weights: Weights { w1: &w1, b1: &b1, w2: &w2, b2: &b2 },
+            weights: Weights { w1: &w1, b1: &b1, w2: &w2, b2: &b2 }.into(),
             vocabulary: Vocabulary::from_keywords((0..keywords).map(workloads::keyword)).unwrap().view(),
             tags: &Tags::from_names((0..nets).map(|tag| tag.to_string())).unwrap(),
             provenance: &Provenance::new(),

@@ -92,7 +92,7 @@ fn make(workload: &Workload, requests: Sets, folder: &Path) {
 }
 
 fn export(tagger: &Tagger, requests: &Sets, scores: &[f32], out: &mut impl Write) -> std::io::Result<()> {
-    let (shape, weights) = (&tagger.model().network().shape, tagger.model().weights());
+    let (shape, weights) = (&tagger.model().network().shape, tagger.model().weights().as_f32().unwrap());
     let (hidden, tags, group) = (shape.hidden(), shape.tags(), &shape.groups()[0]);
     for size in [shape.keywords(), hidden, tags, requests.len(), requests.ids.len()] {
         out.write_all(&(size as u64).to_le_bytes())?;

@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use tagomatic::aligned::as_floats;
 use tagomatic::kernels::Level;
+use tagomatic::weights::Matrix;
 use tagomatic::{Model, Tagger};
 use workloads::{Sets, W1, W1M, W2, W3, Workload};
 
@@ -151,14 +152,15 @@ struct Work {
 impl<'a> Floor<'a> {
     fn new(model: &'a Model, level: Level) -> Self {
         let (shape, weights) = (&model.network().shape, model.weights());
+        let (Matrix::F32(w1), Matrix::F32(w2)) = (weights.w1, weights.w2) else { panic!("a model of f32") };
         assert!(shape.hidden().is_multiple_of(64));
         Floor {
             level,
             hidden: shape.hidden(),
             tags: shape.tags(),
-            w1: as_floats(weights.w1),
+            w1: as_floats(w1),
             b1: as_floats(weights.b1),
-            w2: as_floats(weights.w2),
+            w2: as_floats(w2),
             b2: as_floats(weights.b2),
         }
     }

@@ -139,7 +139,7 @@ impl Workload {
         let (b1, b2) = (zeroed(row), zeroed(shape.slot_blocks() * LANES));
         ModelParts {
             network: &Network { shape: shape.clone(), pooling: Pooling::Sum, activation: Activation::Relu, eps: 1e-4 },
-            weights: Weights { w1: &w1, b1: &b1, w2: &w2, b2: &b2 },
+            weights: Weights { w1: &w1, b1: &b1, w2: &w2, b2: &b2 }.into(),
             vocabulary: self.vocabulary().view(),
             tags: &self.tags(),
             provenance: &Provenance::new(),

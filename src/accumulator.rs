@@ -3,14 +3,18 @@
 //! Sums of floats depend on their order, and a model's is ascending ids. Adding a row to a sum or taking it away, as one would with
 //! integers, would give other bits than scoring the set afresh. So the sums of the first n rows are kept for every n, and a change
 //! makes those after its place anew: half of the rows on average, and those alone. Scores are the very bits of [`Tagger::score`] after any
-//! walk.
+//! walk. Weights of type `i8` are integers until the last step, so their sums are kept without scale and bias.
 
-use crate::aligned::Block;
+use crate::aligned::{Block, LANES};
 use crate::error::{Error, Result};
-use crate::kernels::Rows;
+use crate::ids::Sets;
 use crate::layers::Wanted;
-use crate::network::Pooling;
+use crate::network::{Activation, Pooling};
 use crate::tagger::{Scratch, Tagger};
+use crate::weights::{I8_MAX, Matrix};
+
+/// Keywords of a set whose integers add up exactly in `f32`.
+const MAX_INTEGERS: usize = (1 << 24) / I8_MAX as usize;
 
 /// A set of keyword ids with the sums of their rows.
 ///
@@ -34,11 +38,14 @@ pub struct Accumulator<'t> {
     tagger: &'t Tagger,
     /// Ascending.
     ids: Vec<u32>,
-    /// Row n is the sum of the first n rows, and of the bias where keywords are not pooled by their mean.
+    /// Row n is the sum of the first n rows, of integers as they are; of others with the bias, where keywords are not pooled by
+    /// their mean.
     sums: Vec<Block>,
     /// Rows of `sums` that are up to date, at least the first.
     summed: usize,
     row: usize,
+    /// For integers: a scale of 1 for each column, and a sum with scale and bias.
+    integers: Option<[Vec<Block>; 2]>,
     scratch: Scratch,
 }
 
@@ -48,11 +55,13 @@ impl<'t> Accumulator<'t> {
     pub fn new(tagger: &'t Tagger) -> Self {
         let (network, weights) = (tagger.model().network(), tagger.model().weights());
         let row = network.shape.row_blocks();
+        let integers = matches!(weights.w1, Matrix::I8 { .. });
         let sums = match network.pooling {
-            Pooling::Sum => weights.b1.to_vec(),
-            Pooling::Mean => vec![Block::ZERO; row],
+            Pooling::Sum if !integers => weights.b1.to_vec(),
+            _ => vec![Block::ZERO; row],
         };
-        Accumulator { tagger, ids: Vec::new(), sums, summed: 1, row, scratch: tagger.scratch() }
+        let integers = integers.then(|| [vec![Block([1.0; LANES]); row], vec![Block::ZERO; row]]);
+        Accumulator { tagger, ids: Vec::new(), sums, summed: 1, row, integers, scratch: tagger.scratch() }
     }
 
     /// The keywords, ascending.
@@ -64,13 +73,17 @@ impl<'t> Accumulator<'t> {
     /// Adds a keyword; false if it was there.
     ///
     /// # Errors
-    /// [`Error::KeywordOutOfRange`] if the model has no such id.
+    /// [`Error::KeywordOutOfRange`] if the model has no such id; [`Error::TooLarge`] if it has weights of type `i8`, and more than
+    /// 132,104 keywords would be added.
     pub fn add(&mut self, id: u32) -> Result<bool> {
         let keywords = self.tagger.model().network().shape.keywords();
         if id as usize >= keywords {
             return Err(Error::KeywordOutOfRange { id, keywords });
         }
         let Err(place) = self.ids.binary_search(&id) else { return Ok(false) };
+        if self.integers.is_some() && self.ids.len() >= MAX_INTEGERS {
+            return Err(Error::TooLarge { what: "set of keywords for i8 weights", limit: MAX_INTEGERS as u64 });
+        }
         self.ids.insert(place, id);
         self.summed = self.summed.min(place + 1);
         Ok(true)
@@ -118,8 +131,7 @@ impl<'t> Accumulator<'t> {
 
     fn run(&mut self, wanted: Wanted, answers: &mut [f32]) -> Result<()> {
         self.sum(self.ids.len())?;
-        let end = &self.sums[self.ids.len() * self.row..][..self.row];
-        self.tagger.answer_sum(end, self.ids.len(), wanted, &mut self.scratch, answers)
+        self.answer(self.ids.len(), self.ids.len(), wanted, answers)
     }
 
     fn run_without(&mut self, id: u32, wanted: Wanted, answers: &mut [f32]) -> Result<()> {
@@ -130,20 +142,34 @@ impl<'t> Accumulator<'t> {
         self.reserve(length + 2);
         let (sums, free) = self.sums.split_at_mut((length + 1) * self.row);
         let (before, free) = (&sums[place * self.row..][..self.row], &mut free[..self.row]);
-        let rows = Rows::new(self.tagger.model().weights().w1, self.row);
-        self.tagger.kernels().sum_rows(rows, Some(before), &self.ids[place + 1..], free)?;
-        self.tagger.answer_sum(free, length - 1, wanted, &mut self.scratch, answers)
+        add_rows(self.tagger, self.integers.as_ref(), before, &self.ids[place + 1..], free)?;
+        self.answer(length + 1, length - 1, wanted, answers)
+    }
+
+    /// Answers from row `sum` of the sums, which is that of `keywords` keywords.
+    fn answer(&mut self, sum: usize, keywords: usize, wanted: Wanted, answers: &mut [f32]) -> Result<()> {
+        let mut sum = &self.sums[sum * self.row..][..self.row];
+        let (network, weights) = (self.tagger.model().network(), self.tagger.model().weights());
+        if let (Some([_, scaled]), Matrix::I8 { scales, .. }) = (&mut self.integers, weights.w1) {
+            for (block, (scaled, (sum, scale))) in scaled.iter_mut().zip(sum.iter().zip(scales)).enumerate() {
+                for lane in 0..LANES {
+                    let bias = if network.pooling == Pooling::Sum { weights.b1[block].0[lane] } else { 0.0 };
+                    scaled.0[lane] = bias + scale.0[lane] * sum.0[lane];
+                }
+            }
+            sum = scaled;
+        }
+        self.tagger.answer_sum(sum, keywords, wanted, &mut self.scratch, answers)
     }
 
     /// Brings the sums of up to `count` rows up to date.
     fn sum(&mut self, count: usize) -> Result<()> {
         self.reserve(count + 1);
-        let rows = Rows::new(self.tagger.model().weights().w1, self.row);
         while self.summed <= count {
             let (before, after) = self.sums.split_at_mut(self.summed * self.row);
             let before = &before[(self.summed - 1) * self.row..];
             let id = &self.ids[self.summed - 1..self.summed];
-            self.tagger.kernels().sum_rows(rows, Some(before), id, &mut after[..self.row])?;
+            add_rows(self.tagger, self.integers.as_ref(), before, id, &mut after[..self.row])?;
             self.summed += 1;
         }
         Ok(())
@@ -156,4 +182,21 @@ impl<'t> Accumulator<'t> {
             self.sums.resize(blocks, Block::ZERO);
         }
     }
+}
+
+/// `sum` = `before` and the rows of W1 of `ids`, which ascend; integers without their scale.
+fn add_rows(
+    tagger: &Tagger,
+    integers: Option<&[Vec<Block>; 2]>,
+    before: &[Block],
+    ids: &[u32],
+    sum: &mut [Block],
+) -> Result<()> {
+    let table = match (tagger.model().weights().w1, integers) {
+        (Matrix::I8 { weights, .. }, Some([ones, _])) => Matrix::I8 { weights, scales: ones },
+        (table, _) => table,
+    };
+    let bounds = [0, ids.len()];
+    let set = Sets::checked(ids, &bounds)?;
+    tagger.kernels().sum_bags(table, before, Activation::Identity, set, false, sum)
 }

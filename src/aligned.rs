@@ -3,7 +3,7 @@
 //! Every vector and every matrix row of the network is a whole number of blocks, padded with zeros. So a row never straddles
 //! a cache line more than it must, no kernel has a tail, and `Vec<Block>` is an aligned buffer without an allocator of its own.
 
-#![allow(unsafe_code, reason = "the two marker impls below, each with its proof")]
+#![allow(unsafe_code, reason = "the marker impls of blocks below, each with its proof")]
 
 use std::ops::{Deref, DerefMut};
 
@@ -42,6 +42,38 @@ impl Block {
     /// A block of zeros.
     pub const ZERO: Block = Block([0.0; LANES]);
 }
+
+/// Declares sixteen consecutive numbers of a narrower type than `f32`: what a [`Block`] of weights becomes in that type.
+macro_rules! narrow_block {
+    ($(#[$doc:meta])+ $name:ident, $element:ty, $align:literal) => {
+        $(#[$doc])+
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[repr(C, align($align))]
+        pub struct $name(pub [$element; LANES]);
+
+        const _: () = assert!(size_of::<$name>() == $align && size_of::<$name>() == size_of::<[$element; LANES]>());
+
+        // SAFETY: an array of integers is inhabited and valid when all bits are zero, and `repr(C)` adds nothing to it.
+        unsafe impl bytemuck::Zeroable for $name {}
+
+        // SAFETY: the size equals the alignment and that of the array (asserted above), so there is no padding; every bit pattern
+        // is a valid array of integers; there is no interior mutability and no pointer; the type is `Copy + 'static`.
+        unsafe impl bytemuck::Pod for $name {}
+    };
+}
+
+narrow_block!(
+    /// Sixteen numbers of IEEE 754 binary16, as bits.
+    F16Block, u16, 32
+);
+narrow_block!(
+    /// Sixteen numbers of bfloat16, the high halves of `f32`, as bits.
+    Bf16Block, u16, 32
+);
+narrow_block!(
+    /// Sixteen small integers.
+    I8Block, i8, 16
+);
 
 /// The number of blocks that hold `floats` floats.
 #[must_use]

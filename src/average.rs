@@ -26,12 +26,12 @@ pub fn average(models: &[Model]) -> Result<Model> {
     let group_tags: Vec<usize> = one.groups().iter().map(|group| group.tags.len()).collect();
     let shape = Shape::new(one.keywords(), hidden, &group_tags, one.layout())?;
 
-    let joined = Joined::new(models, one, &shape);
+    let joined = Joined::new(models, one, &shape)?;
     let mut provenance = first.provenance()?;
     provenance.insert("fit.average", models.len().to_string())?;
     ModelParts {
         network: &Network { shape, ..first.network().clone() },
-        weights: Weights { w1: &joined.w1, b1: &joined.b1, w2: &joined.w2, b2: &joined.b2 },
+        weights: Weights { w1: &joined.w1, b1: &joined.b1, w2: &joined.w2, b2: &joined.b2 }.into(),
         vocabulary: first.vocabulary(),
         tags: first.tags(),
         provenance: &provenance,
@@ -65,7 +65,7 @@ struct Joined {
 }
 
 impl Joined {
-    fn new(models: &[Model], one: &Shape, wide: &Shape) -> Self {
+    fn new(models: &[Model], one: &Shape, wide: &Shape) -> Result<Self> {
         let mut joined = Joined {
             w1: vec![Block::ZERO; wide.w1_blocks()],
             b1: vec![Block::ZERO; wide.row_blocks()],
@@ -76,7 +76,8 @@ impl Joined {
         // At least 1, for networks without hidden units.
         let [row, wide_row] = [one, wide].map(|shape| (shape.row_blocks() * LANES).max(1));
         for (member, model) in models.iter().enumerate() {
-            let Weights { w1, b1, w2, b2 } = model.weights();
+            let weights = model.weights().to_f32(one)?;
+            let Weights { w1, b1, w2, b2 } = weights.view();
             for (from, to) in one.groups().iter().zip(wide.groups()) {
                 let (first, place) = (from.hidden.start * LANES, to.hidden.start * LANES + member * hidden);
                 let rows = as_floats(w1).chunks_exact(row).zip(as_floats_mut(&mut joined.w1).chunks_exact_mut(wide_row));
@@ -95,7 +96,7 @@ impl Joined {
                 *sum += b2 / count;
             }
         }
-        joined
+        Ok(joined)
     }
 }
 

@@ -58,27 +58,25 @@ pub fn explain(tagger: &Tagger, ids: &[u32], tag: usize) -> Result<Explanation> 
     let group = &shape.groups()[number];
     let mut hidden = vec![0.0; shape.hidden() * shape.groups().len()];
     tagger.hidden(&ids, &mut tagger.scratch(), &mut hidden)?;
-    let w2 = as_floats(weights.w2);
     let mut slopes = Vec::with_capacity(shape.hidden());
     for (unit, &h) in hidden[number * shape.hidden()..][..shape.hidden()].iter().enumerate() {
-        let to_tag = f64::from(w2[shape.w2_index(group, unit, tag - group.tags.start)]);
+        let to_tag = f64::from(weights.output(shape, group, unit, tag - group.tags.start));
         slopes.push(slope(network.activation, h)? * to_tag);
     }
-    let part = |row: &[f32]| -> f64 {
-        let units = &row[group.hidden.start * LANES..][..slopes.len()];
-        units.iter().zip(&slopes).map(|(&w, slope)| f64::from(w) * slope).sum()
+    // The sum over the group's units of the slope times what `to_unit` says of the unit's position.
+    let part = |to_unit: &dyn Fn(usize) -> f32| -> f64 {
+        (group.hidden.start * LANES..).zip(&slopes).map(|(position, slope)| f64::from(to_unit(position)) * slope).sum()
     };
     let share = match network.pooling {
         Pooling::Sum => 1.0,
         Pooling::Mean => 1.0 / ids.len().max(1) as f64,
     };
-    let (w1, row) = (as_floats(weights.w1), shape.row_blocks() * LANES);
     let mut keywords = Vec::with_capacity(ids.len());
     for id in ids {
-        let contribution = share * part(&w1[id as usize * row..][..row]);
+        let contribution = share * part(&|position| weights.first(shape, id as usize, position));
         keywords.push(Contribution { id, contribution, score_without: scorer.score_without(id)? });
     }
-    let bias = f64::from(as_floats(weights.b2)[shape.slot(tag)]) + part(as_floats(weights.b1));
+    let bias = f64::from(as_floats(weights.b2)[shape.slot(tag)]) + part(&|position| as_floats(weights.b1)[position]);
     Ok(Explanation { logit, score, bias, keywords })
 }
 
@@ -291,7 +289,7 @@ mod tests {
         }
         let vocabulary = Vocabulary::from_keywords(names("k", KEYWORDS)).unwrap();
         let parts = ModelParts {
-            weights: Weights { w1: &w1, b1: &b1, w2: &w2, b2: &b2 },
+            weights: Weights { w1: &w1, b1: &b1, w2: &w2, b2: &b2 }.into(),
             vocabulary: vocabulary.view(),
             tags: &Tags::from_names(names("t", shape.tags())).unwrap(),
             provenance: &Provenance::new(),

@@ -11,6 +11,7 @@
 //! | [`aligned`] | the unit of storage, a block of 16 floats |
 //! | `named` | enums whose variants have names that people type and files store |
 //! | [`rng`], `ln` | random numbers that depend on what they decide; the natural logarithm |
+//! | [`weights`] | matrices of weights of four types: `f32`, `f16`, `bf16`, `i8` |
 //! | [`kernels`] | all arithmetic on slices, at a level chosen once |
 //! | [`ids`], `column`, `csr` | a set of ids; numbers in memory or in a file; many sets |
 //! | [`network`], [`layers`] | sizes and layout of the one network; its layers, forward and backward |
@@ -21,8 +22,9 @@
 //! | [`tagger`], [`accumulator`] | serving; sets of keywords that change one by one |
 //! | [`speed`] | how fast a model serves on this machine |
 //! | [`explain`], [`neighbors`] | what each keyword adds to a score; tags that a model sees alike |
+//! | [`convert`] | weights rounded to narrower types, pruning |
 //! | [`edit`] | models made of models: tags removed, renamed, merged |
-//! | `live` | serving while the model is replaced |
+//! | `live`, `capi` | serving while the model is replaced; serving from C |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
 //! | `rules` | what a tag is, in terms of the themes and keywords of items |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
@@ -39,8 +41,11 @@ pub mod average;
 #[cfg(feature = "train")]
 pub mod calibrate;
 pub mod calibration;
+#[cfg(feature = "capi")]
+pub mod capi;
 #[cfg(feature = "train")]
 mod column;
+pub mod convert;
 #[cfg(feature = "train")]
 pub mod csr;
 #[cfg(feature = "train")]
@@ -84,6 +89,7 @@ pub mod train;
 #[cfg(feature = "train")]
 pub mod tune;
 pub mod vocab;
+pub mod weights;
 #[cfg(feature = "train")]
 mod workers;
 

@@ -5,7 +5,6 @@
 //! have no part in it. Only tags of one group compare: each group has hidden units of its own. An item's hidden vector takes the place of a
 //! row for the tags of its group; in an anchor model it is the item's own vector.
 
-use crate::aligned::as_floats;
 use crate::error::{Error, Result};
 use crate::format::Model;
 use crate::network::Group;
@@ -78,10 +77,12 @@ impl<'m> OutputRows<'m> {
         rows
     }
 
+    fn weight(&self, tag: usize, unit: usize) -> f64 {
+        self.model.weights().output(&self.model.network().shape, self.group, unit, tag).into()
+    }
+
     fn dot(&self, a: usize, b: usize) -> f64 {
-        let (shape, w2) = (&self.model.network().shape, as_floats(self.model.weights().w2));
-        let weight = |tag, unit| f64::from(w2[shape.w2_index(self.group, unit, tag)]);
-        (0..shape.hidden()).map(|unit| weight(a, unit) * weight(b, unit)).sum()
+        (0..self.model.network().shape.hidden()).map(|unit| self.weight(a, unit) * self.weight(b, unit)).sum()
     }
 
     /// The cosine of the rows of the group's tags number `a` and `b`, which must exist, as with a slice.
@@ -91,11 +92,7 @@ impl<'m> OutputRows<'m> {
 
     /// The cosine of the row of the group's tag number `tag`, which must exist, with a hidden vector of the group.
     fn cosine_with(&self, tag: usize, hidden: &[f32]) -> f64 {
-        let (shape, w2) = (&self.model.network().shape, as_floats(self.model.weights().w2));
-        let products = hidden.iter().enumerate().map(|(unit, h)| {
-            let weight = w2[shape.w2_index(self.group, unit, tag)];
-            f64::from(weight) * f64::from(*h)
-        });
+        let products = hidden.iter().enumerate().map(|(unit, h)| self.weight(tag, unit) * f64::from(*h));
         let length = hidden.iter().map(|h| f64::from(*h) * f64::from(*h)).sum::<f64>().sqrt();
         quotient(products.sum(), self.lengths[tag] * length)
     }
@@ -132,7 +129,7 @@ mod tests {
         let vocabulary = Vocabulary::from_keywords::<[&str; 0]>([]).unwrap();
         let parts = ModelParts {
             network: &Network { shape, pooling: Pooling::Sum, activation: Activation::Identity, eps: 0.0 },
-            weights: Weights { w1: &[], b1: &b1, w2: &w2, b2: &b2 },
+            weights: Weights { w1: &[], b1: &b1, w2: &w2, b2: &b2 }.into(),
             vocabulary: vocabulary.view(),
             tags: &tags,
             provenance: &Provenance::new(),

@@ -10,12 +10,14 @@
 //! A network has one or more *groups*. Group g owns `hidden` units and its own tags; all groups read the same keywords, so a row
 //! of W1 is the rows of all groups side by side. A shared network is one group; a bank of single-tag networks is one group a tag.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 pub use crate::activation::Activation;
-use crate::aligned::{Block, LANES, blocks_for};
+use crate::aligned::{Block, LANES, as_floats_mut, blocks_for};
 use crate::error::{Error, Result};
 use crate::named::named;
+use crate::weights::Matrix;
 
 /// Tags that one register tile of the output layer holds.
 pub const PANEL: usize = 64;
@@ -322,7 +324,7 @@ pub(crate) fn check_eps(eps: f64) -> Result<f32> {
     }
 }
 
-/// A borrowed view of all parameters of a network. Padding is zero.
+/// A borrowed view of all parameters of a network, as they are trained. Padding is zero.
 #[derive(Clone, Copy, Debug)]
 pub struct Weights<'a> {
     /// First layer: [`Shape::keywords`] rows of [`Shape::row_blocks`] blocks.
@@ -349,6 +351,115 @@ impl Weights<'_> {
     pub(crate) fn check_output(&self, shape: &Shape) -> Result<()> {
         Error::check_length("W2 blocks", shape.w2_blocks(), self.w2.len())?;
         Error::check_length("b2 blocks", shape.slot_blocks(), self.b2.len())
+    }
+}
+
+/// A borrowed view of all parameters of a network, as a model stores them. Padding is zero.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredWeights<'a> {
+    /// First layer: [`Shape::keywords`] rows of [`Shape::row_blocks`] blocks. Scales are in the form of `b1`.
+    pub w1: Matrix<'a>,
+    /// Hidden bias: [`Shape::row_blocks`] blocks.
+    pub b1: &'a [Block],
+    /// Output layer: [`Shape::w2_blocks`] blocks, group by group, as [`Shape::layout`] says. Scales are in the form of `b2`.
+    pub w2: Matrix<'a>,
+    /// Output bias: [`Shape::slot_blocks`] blocks.
+    pub b2: &'a [Block],
+}
+
+impl<'a> From<Weights<'a>> for StoredWeights<'a> {
+    fn from(weights: Weights<'a>) -> Self {
+        let Weights { w1, b1, w2, b2 } = weights;
+        StoredWeights { w1: Matrix::F32(w1), b1, w2: Matrix::F32(w2), b2 }
+    }
+}
+
+impl<'a> StoredWeights<'a> {
+    /// Fails unless every part has the length that `shape` gives it.
+    ///
+    /// # Errors
+    /// [`Error::Length`].
+    pub fn check(self, shape: &Shape) -> Result<()> {
+        self.w1.check("W1 blocks", shape.w1_blocks(), shape.row_blocks())?;
+        Error::check_length("b1 blocks", shape.row_blocks(), self.b1.len())?;
+        self.check_output(shape)
+    }
+
+    pub(crate) fn check_output(self, shape: &Shape) -> Result<()> {
+        self.w2.check("W2 blocks", shape.w2_blocks(), shape.slot_blocks())?;
+        Error::check_length("b2 blocks", shape.slot_blocks(), self.b2.len())
+    }
+
+    /// The same parameters, if they are all `f32`.
+    #[must_use]
+    pub fn as_f32(self) -> Option<Weights<'a>> {
+        match (self.w1, self.w2) {
+            (Matrix::F32(w1), Matrix::F32(w2)) => Some(Weights { w1, b1: self.b1, w2, b2: self.b2 }),
+            _ => None,
+        }
+    }
+
+    /// The weight from a keyword to the hidden unit at `position` of the hidden vector. The weights fit `shape`.
+    pub(crate) fn first(self, shape: &Shape, keyword: usize, position: usize) -> f32 {
+        self.w1.at(keyword * shape.row_blocks() * LANES + position, position)
+    }
+
+    /// The weight from hidden unit `unit` of `group` to the group's tag number `tag`. The weights fit `shape`.
+    pub(crate) fn output(self, shape: &Shape, group: &Group, unit: usize, tag: usize) -> f32 {
+        self.w2.at(shape.w2_index(group, unit, tag), group.slots.start + tag)
+    }
+
+    /// The same parameters as `f32`, copied unless they are `f32`. A weight of type `i8` is rounded once, as the product of integer
+    /// and scale. The weights fit `shape`.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless every part has the length that `shape` gives it.
+    pub fn to_f32(self, shape: &Shape) -> Result<FloatWeights<'a>> {
+        self.check(shape)?;
+        let w1 = match self.w1 {
+            Matrix::F32(blocks) => Cow::Borrowed(blocks),
+            matrix => {
+                let row = shape.row_blocks() * LANES;
+                let mut blocks = vec![Block::ZERO; matrix.len()];
+                for (index, w) in as_floats_mut(&mut blocks).iter_mut().enumerate() {
+                    *w = matrix.at(index, index % row);
+                }
+                Cow::Owned(blocks)
+            }
+        };
+        let w2 = match self.w2 {
+            Matrix::F32(blocks) => Cow::Borrowed(blocks),
+            matrix => {
+                let mut blocks = vec![Block::ZERO; matrix.len()];
+                let floats = as_floats_mut(&mut blocks);
+                for group in &shape.groups {
+                    for tag in 0..group.tags.len() {
+                        for unit in 0..shape.hidden {
+                            floats[shape.w2_index(group, unit, tag)] = self.output(shape, group, unit, tag);
+                        }
+                    }
+                }
+                Cow::Owned(blocks)
+            }
+        };
+        Ok(FloatWeights { w1, b1: self.b1, w2, b2: self.b2 })
+    }
+}
+
+/// What [`StoredWeights::to_f32`] makes.
+#[derive(Clone, Debug)]
+pub struct FloatWeights<'a> {
+    w1: Cow<'a, [Block]>,
+    b1: &'a [Block],
+    w2: Cow<'a, [Block]>,
+    b2: &'a [Block],
+}
+
+impl FloatWeights<'_> {
+    /// A view of them.
+    #[must_use]
+    pub fn view(&self) -> Weights<'_> {
+        Weights { w1: &self.w1, b1: self.b1, w2: &self.w2, b2: self.b2 }
     }
 }
 

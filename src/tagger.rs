@@ -233,21 +233,10 @@ impl Tagger {
     /// # Errors
     /// None for a model that passed verification.
     pub fn signature(&self) -> Result<u64> {
-        let keywords = self.model.network().shape.keywords() as u64;
         let mut scratch = self.scratch();
         let mut scores = vec![0.0; self.tags().len()];
         let mut hash = xxhash_rust::xxh3::Xxh3::new();
-        let rng = crate::rng::Philox::new(0x7461_676F_6D61_7469);
-        let mut ids = Vec::new();
-        for item in 0..256 {
-            ids.clear();
-            if keywords > 0 {
-                let [length, ..] = rng.block([item, 0, 0, 0]);
-                ids.extend((1..=length % 64).map(|n| {
-                    let [word, ..] = rng.block([item, n, 0, 0]);
-                    ((u64::from(word) * keywords) >> 32) as u32
-                }));
-            }
+        for ids in fixed_items(self.model.network().shape.keywords()) {
             self.score(&ids, &mut scratch, &mut scores)?;
             for score in &scores {
                 hash.update(&score.to_bits().to_le_bytes());
@@ -314,13 +303,28 @@ impl Tagger {
     pub(crate) fn parameter_bytes(&self) -> [f64; 2] {
         let weights = self.model.weights();
         let rows = self.model.network().shape.keywords().max(1) as f64;
-        [size_of_val(weights.w1) as f64 / rows, (size_of_val(weights.w2) + size_of_val(weights.b2)) as f64]
+        [weights.w1.bytes().len() as f64 / rows, (weights.w2.bytes().len() + size_of_val(weights.b2)) as f64]
     }
 
     pub(crate) fn net(&self) -> Net<'_> {
         let (network, weights) = (self.model.network(), self.model.weights());
         Net { kernels: self.kernels, network, weights, calibration: self.calibration() }
     }
+}
+
+/// The keyword ids of 256 pseudo-random items of up to 63 keywords, for a model with `keywords` keywords: the same everywhere.
+pub(crate) fn fixed_items(keywords: usize) -> impl Iterator<Item = Vec<u32>> {
+    let rng = crate::rng::Philox::new(0x7461_676F_6D61_7469);
+    let keywords = keywords as u64;
+    (0..256).map(move |item| {
+        let [length, ..] = rng.block([item, 0, 0, 0]);
+        let length = if keywords > 0 { length % 64 } else { 0 };
+        let id = |n| {
+            let [word, ..] = rng.block([item, n, 0, 0]);
+            ((u64::from(word) * keywords) >> 32) as u32
+        };
+        (1..=length).map(id).collect()
+    })
 }
 
 impl Scratch {

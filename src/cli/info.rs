@@ -24,7 +24,7 @@ struct Document<'a> {
     tags: usize,
     groups: usize,
     activation: String,
-    weights: &'a str,
+    weights: String,
     bytes: usize,
     sections: Vec<Section<'a>>,
     provenance: BTreeMap<&'a str, &'a str>,
@@ -60,7 +60,7 @@ fn document<'a>(session: &Session, model: &'a Model, provenance: &'a Provenance)
         tags: network.shape.tags(),
         groups: network.shape.groups().len(),
         activation: network.activation.to_string(),
-        weights: "f32",
+        weights: output::weights(model),
         bytes: model.byte_len(),
         sections: model.sections().iter().map(section).collect(),
         provenance: provenance.iter().collect(),
@@ -76,7 +76,7 @@ fn text(document: &Document<'_>) -> String {
         ("keywords", output::count(document.keywords)),
         ("hidden", format!("{} {}{groups}", document.hidden, document.activation)),
         ("tags", output::count(document.tags)),
-        ("weights", document.weights.to_owned()),
+        ("weights", document.weights.clone()),
         ("level", format!("{} (of {})", document.level, document.levels.join(", "))),
     ]);
     let sections = document

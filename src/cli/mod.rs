@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod config;
+mod convert;
 mod course;
 mod demo;
 mod eval;
@@ -79,6 +80,8 @@ enum Command {
     Features(features::Arguments),
     /// Look at the tags of a model
     Tags(tags::Arguments),
+    /// Round a model's weights to a narrower type, or prune what changes no score
+    Convert(convert::Arguments),
     /// Show what a model file holds
     Info(info::Arguments),
     /// Check every byte of a model file
@@ -130,6 +133,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         Command::Explain(arguments) => explain::run(&session, arguments),
         Command::Features(arguments) => features::run(&session, arguments),
         Command::Tags(arguments) => tags::run(&session, arguments),
+        Command::Convert(arguments) => convert::run(&session, arguments),
         Command::Info(arguments) => info::run(&session, arguments),
         Command::Verify(arguments) => verify::run(&session, arguments),
         Command::Bench(arguments) => bench::run(&session, arguments),

@@ -136,6 +136,12 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
+/// The types of a model's weights.
+pub(super) fn weights(model: &tagomatic::Model) -> String {
+    let [first, output] = [model.weights().w1, model.weights().w2].map(|matrix| matrix.weight_type());
+    if first == output { first.to_string() } else { format!("{first} (first layer), {output} (output layer)") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,6 +15,7 @@ use tagomatic::train::{
     Anchor, AnchorKind, Autoencoder, Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, Objective, OptimizerKind,
     Penalty, PenaltyKind, Pretrain, Rowwise, TrainConfig,
 };
+use tagomatic::weights::WeightType;
 
 use super::course::Course;
 use super::failure::{Failure, Result};
@@ -54,6 +55,9 @@ pub(super) struct Arguments {
     /// Leave out keywords that fewer items have
     #[arg(long, value_name = "N", default_value_t = MIN_COUNT)]
     min_count: u64,
+    /// Round the trained weights to this type; measures are those before
+    #[arg(long, value_name = "f32|f16|bf16|i8", default_value_t = WeightType::F32)]
+    weights: WeightType,
     #[command(flatten)]
     reading: Reading,
     /// Options in TOML, by their names below, as in: lr = 0.1; what is typed wins
@@ -352,6 +356,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     } else {
         training::train(session, &set, config, validation, &arguments.course)?
     };
+    let training = training.with_weights(session, &set, arguments.weights)?;
     let mut document = training.document(&set, read, valid.as_ref());
     document.search = found;
 

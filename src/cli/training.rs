@@ -4,10 +4,12 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use serde::Serialize;
+use tagomatic::convert::{Conversion, convert};
 use tagomatic::evaluate::Evaluated;
 use tagomatic::metrics::Metric;
 use tagomatic::train::recipe::{TrainingReport, TrainingSet, Validation};
 use tagomatic::train::{BankReport, FitReport, TrainConfig};
+use tagomatic::weights::WeightType;
 use tagomatic::{Model, Tagger};
 
 use super::course::Course;
@@ -32,6 +34,20 @@ pub(super) struct Training {
     tagger: Tagger,
     signature: String,
     metric: Metric,
+}
+
+impl Training {
+    /// The same with weights rounded to this type; the error is measured on the items of `set` too.
+    pub(super) fn with_weights(self, session: &Session, set: &TrainingSet, weights: WeightType) -> Result<Self> {
+        if weights == WeightType::F32 {
+            return Ok(self);
+        }
+        let how = Conversion { weights: Some(weights), ..Conversion::default() };
+        let dataset = set.dataset();
+        let items = (0..dataset.len()).map(|item| dataset.keywords(item));
+        let tagger = session.tagger(convert(self.tagger.model(), how, items)?.model)?;
+        Ok(Training { signature: output::signature(&tagger)?, tagger, ..self })
+    }
 }
 
 /// Trains a model, and shows how far it is.

@@ -2,10 +2,11 @@
 
 use crate::aligned::{Block, as_floats, as_floats_mut};
 use crate::calibration::{Calibration, Curve};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::{Extensions, LogitError, Model, ModelParts, Provenance};
-use crate::network::{Network, Shape, Weights};
+use crate::network::{Network, Shape, StoredWeights, Weights};
 use crate::tags::Tags;
+use crate::weights::WeightType;
 
 /// A group of the model to be made: the hidden units of a group that there is, with tags on them.
 pub(crate) struct GroupPlan<'a> {
@@ -39,6 +40,9 @@ pub(crate) fn assemble(plans: &[GroupPlan<'_>], tags: &Tags, provenance: &Proven
         let from_shape = &plan.model.network().shape;
         let from = &from_shape.groups()[plan.group];
         let weights = plan.model.weights();
+        check_type(weights)?;
+        let weights = weights.to_f32(from_shape)?;
+        let weights = weights.view();
         b1[group.hidden.clone()].copy_from_slice(&weights.b1[from.hidden.clone()]);
         let rows = w1.chunks_exact_mut(shape.row_blocks().max(1)).zip(weights.w1.chunks_exact(from_shape.row_blocks().max(1)));
         for (row, from_row) in rows {
@@ -61,13 +65,23 @@ pub(crate) fn assemble(plans: &[GroupPlan<'_>], tags: &Tags, provenance: &Proven
     }
     ModelParts {
         network: &Network { shape, ..first.network().clone() },
-        weights: Weights { w1: &w1, b1: &b1, w2: &w2, b2: &b2 },
+        weights: Weights { w1: &w1, b1: &b1, w2: &w2, b2: &b2 }.into(),
         vocabulary: first.vocabulary(),
         tags,
         provenance,
         extensions: &extensions(plans)?,
     }
     .to_model()
+}
+
+/// Fails for integers: as floats they would give other bits.
+fn check_type(weights: StoredWeights<'_>) -> Result<()> {
+    let types = [weights.w1, weights.w2].map(crate::weights::Matrix::weight_type);
+    if types.contains(&WeightType::I8) {
+        let expected = "f32, f16 or bf16 in a model whose tags change; round to i8 afterwards";
+        return Err(Error::Config { option: "weights", expected, found: WeightType::I8.to_string() });
+    }
+    Ok(())
 }
 
 /// Each tag's calibration, the identity for those that have none, if any tag has one; the largest error of rounded weights.
@@ -84,8 +98,11 @@ fn extensions(plans: &[GroupPlan<'_>]) -> Result<Extensions> {
     });
     let is_calibrated = plans.iter().any(|plan| of_model(plan).is_some());
     let errors = plans.iter().filter_map(|plan| plan.model.extensions().logit_error);
-    let larger =
-        |a: LogitError, b: LogitError| LogitError { measured: a.measured.max(b.measured), bound: a.bound.max(b.bound) };
+    let larger = |a: LogitError, b: LogitError| LogitError {
+        measured: a.measured.max(b.measured),
+        bound: a.bound.max(b.bound),
+        keywords: a.keywords.min(b.keywords),
+    };
     Ok(Extensions {
         calibration: is_calibrated.then(|| Calibration::new(&curves.collect::<Vec<Curve>>())).transpose()?,
         logit_error: errors.reduce(larger),

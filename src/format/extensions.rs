@@ -95,12 +95,23 @@ fn write_calibration(calibration: &Calibration, tags: usize) -> Result<Vec<u8>> 
 pub struct LogitError {
     /// The largest difference that was seen, finite and not negative.
     pub measured: f64,
-    /// A bound for a set of any keywords, at least as large as `measured`; +∞ if none is known.
+    /// What no difference surpasses for a set of up to `keywords` keywords, at least as large as `measured`; +∞ if that is unknown.
     pub bound: f64,
+    /// See `bound`.
+    pub keywords: u64,
 }
 
 impl LogitError {
     const RULE: &str = "0 <= measured <= bound, measured finite, not -0";
+
+    /// What two roundings, one after the other, do at most.
+    pub(crate) fn and(self, other: Self) -> Self {
+        LogitError {
+            measured: (self.measured + other.measured).min(f64::MAX),
+            bound: self.bound + other.bound,
+            keywords: self.keywords.min(other.keywords),
+        }
+    }
 
     fn is_sound(self) -> bool {
         let positive = self.measured.is_sign_positive() && self.bound.is_sign_positive();
@@ -111,10 +122,10 @@ impl LogitError {
         let fault = |expected: &str, found: String| Error::model(Extension::LogitError.name(), expected, found);
         let mut fields = Fields(body);
         let read = (|| {
-            let error = LogitError { measured: fields.f64()?, bound: fields.f64()? };
+            let error = LogitError { measured: fields.f64()?, bound: fields.f64()?, keywords: fields.u64()? };
             fields.0.is_empty().then_some(error)
         })();
-        let error = read.ok_or_else(|| fault("16 bytes", format!("{} bytes", body.len())))?;
+        let error = read.ok_or_else(|| fault("24 bytes", format!("{} bytes", body.len())))?;
         if error.is_sound() { Ok(error) } else { Err(fault(Self::RULE, format!("{error:?}"))) }
     }
 
@@ -122,6 +133,6 @@ impl LogitError {
         if !self.is_sound() {
             return Err(Error::Config { option: "logit error", expected: Self::RULE, found: format!("{self:?}") });
         }
-        Ok([self.measured, self.bound].map(f64::to_le_bytes).concat())
+        Ok([self.measured.to_le_bytes(), self.bound.to_le_bytes(), self.keywords.to_le_bytes()].concat())
     }
 }

@@ -89,15 +89,20 @@ impl Part {
 pub(crate) enum Extension {
     Calibration,
     LogitError,
+    W1Scales,
+    W2Scales,
 }
 
 impl Extension {
-    pub(crate) const ALL: [Extension; 2] = [Extension::Calibration, Extension::LogitError];
+    pub(crate) const ALL: [Extension; 4] =
+        [Extension::Calibration, Extension::LogitError, Extension::W1Scales, Extension::W2Scales];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Extension::Calibration => "CALB",
             Extension::LogitError => "LERR",
+            Extension::W1Scales => "SCL1",
+            Extension::W2Scales => "SCL2",
         }
     }
 
@@ -106,6 +111,7 @@ impl Extension {
         match self {
             Extension::Calibration => REQUIRED,
             Extension::LogitError => 0,
+            Extension::W1Scales | Extension::W2Scales => REQUIRED,
         }
     }
 }

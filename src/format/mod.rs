@@ -13,6 +13,7 @@ mod weights;
 mod write;
 
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 
 pub use extensions::{Extensions, LogitError};
@@ -28,12 +29,14 @@ pub(crate) use storage::to_little_endian;
 pub(crate) use weights::check_weights;
 pub use write::ModelParts;
 
+#[cfg(target_endian = "big")]
 use crate::aligned::Block;
 use crate::error::Result;
-use crate::network::{Network, Weights};
+use crate::network::{Network, StoredWeights};
 use crate::tags::Tags;
 use crate::vocab::VocabularyView;
-use header::Part;
+use crate::weights::{Matrix, WeightType};
+use header::{Extension, Part};
 use read::Contents;
 use storage::Storage;
 
@@ -52,7 +55,7 @@ use storage::Storage;
 pub struct Model {
     storage: Storage,
     contents: Contents,
-    /// The weights in the machine's byte order, where that is not the file's.
+    /// The bytes with the weights in the machine's byte order, where that is not the file's.
     #[cfg(target_endian = "big")]
     swapped: Vec<Block>,
 }
@@ -107,9 +110,8 @@ impl Model {
         Ok(Model {
             #[cfg(target_endian = "big")]
             swapped: {
-                let weights = contents.header.range(Part::W1).start..contents.header.range(Part::B2).end;
-                let mut swapped = Storage::copy(&storage.bytes()[weights])?;
-                storage::to_little_endian(bytemuck::cast_slice_mut(&mut swapped));
+                let mut swapped = Storage::copy(storage.bytes())?;
+                weights::to_little_endian(&contents.header, contents.weights, bytemuck::cast_slice_mut(&mut swapped));
                 swapped
             },
             storage,
@@ -137,8 +139,27 @@ impl Model {
 
     /// The parameters.
     #[must_use]
-    pub fn weights(&self) -> Weights<'_> {
-        Weights { w1: self.blocks(Part::W1), b1: self.blocks(Part::B1), w2: self.blocks(Part::W2), b2: self.blocks(Part::B2) }
+    pub fn weights(&self) -> StoredWeights<'_> {
+        let [first, output] = self.contents.weights;
+        StoredWeights {
+            w1: self.matrix(Part::W1, Extension::W1Scales, first),
+            b1: self.blocks(self.contents.header.range(Part::B1)),
+            w2: self.matrix(Part::W2, Extension::W2Scales, output),
+            b2: self.blocks(self.contents.header.range(Part::B2)),
+        }
+    }
+
+    fn matrix(&self, part: Part, scales: Extension, weights: WeightType) -> Matrix<'_> {
+        let range = self.contents.header.range(part);
+        match weights {
+            WeightType::F32 => Matrix::F32(self.blocks(range)),
+            WeightType::F16 => Matrix::F16(self.blocks(range)),
+            WeightType::Bf16 => Matrix::Bf16(self.blocks(range)),
+            WeightType::I8 => {
+                let scales = self.contents.header.extension(scales).map_or(0..0, |section| section.body.clone());
+                Matrix::I8 { weights: self.blocks(range), scales: self.blocks(scales) }
+            }
+        }
     }
 
     /// The keywords.
@@ -199,16 +220,13 @@ impl Model {
         &self.bytes()[self.contents.header.range(part)]
     }
 
-    #[cfg(target_endian = "little")]
-    fn blocks(&self, part: Part) -> &[Block] {
-        bytemuck::cast_slice(self.body(part))
-    }
-
-    #[cfg(target_endian = "big")]
-    fn blocks(&self, part: Part) -> &[Block] {
-        let range = self.contents.header.range(part);
-        let start = (range.start - self.contents.header.range(Part::W1).start) / size_of::<Block>();
-        &self.swapped[start..start + range.len() / size_of::<Block>()]
+    /// Weights in the machine's byte order.
+    fn blocks<B: bytemuck::Pod>(&self, range: Range<usize>) -> &[B] {
+        #[cfg(target_endian = "little")]
+        let bytes = self.bytes();
+        #[cfg(target_endian = "big")]
+        let bytes: &[u8] = bytemuck::cast_slice(&self.swapped);
+        bytemuck::cast_slice(&bytes[range])
     }
 }
 

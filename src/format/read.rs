@@ -1,13 +1,14 @@
 //! From bytes to a model's contents: what is checked on opening, and what only when everything is verified.
 
 use super::extensions::Extensions;
-use super::header::{Header, Part};
+use super::header::{Extension, Header, Part};
 use super::records::{NetworkRecord, parse_groups, parse_tags};
 use crate::aligned::{Block, LANES};
 use crate::error::{Error, Result};
 use crate::network::{Network, Shape};
 use crate::tags::Tags;
 use crate::vocab::{Bucket, buckets_for};
+use crate::weights::WeightType;
 
 /// What opening a file reads out of it; all else stays where it is.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(super) struct Contents {
     pub(super) network: Network,
     pub(super) tags: Tags,
     pub(super) extensions: Extensions,
+    /// The types of W1 and of W2.
+    pub(super) weights: [WeightType; 2],
 }
 
 impl Contents {
@@ -49,13 +52,20 @@ impl Contents {
         }
         let shape = Shape::new(keywords, hidden, &group_tags, record.layout)
             .map_err(|error| Error::model(Part::Network.name(), "sizes in range", error.to_string()))?;
-        for (part, blocks) in [(Part::W1, shape.w1_blocks()), (Part::W2, shape.w2_blocks()), (Part::B2, shape.slot_blocks())] {
-            check_length(&header, part, blocks as u64, |blocks| sizes(&[blocks, size_of::<Block>()]))?;
+        let [first, output] = record.weights;
+        for (part, blocks, block) in [
+            (Part::W1, shape.w1_blocks(), first.block_bytes()),
+            (Part::W2, shape.w2_blocks(), output.block_bytes()),
+            (Part::B2, shape.slot_blocks(), size_of::<Block>()),
+        ] {
+            check_length(&header, part, blocks as u64, |blocks| sizes(&[blocks, block]))?;
         }
+        check_scales(&header, Extension::W1Scales, first, shape.row_blocks())?;
+        check_scales(&header, Extension::W2Scales, output, shape.slot_blocks())?;
         let tags = parse_tags(body(Part::Tags), body(Part::TagNames))?;
         let network = Network { shape, pooling: record.pooling, activation: record.activation, eps: record.eps };
         let extensions = Extensions::parse(&header, bytes, tags.len())?;
-        Ok(Contents { header, network, tags, extensions })
+        Ok(Contents { header, network, tags, extensions, weights: record.weights })
     }
 
     /// Checks padding between sections and the checksum of every section. `bytes` is what was parsed.
@@ -82,4 +92,16 @@ fn check_length(header: &Header, part: Part, size: u64, length: impl Fn(usize) -
             Err(Error::model(part.name(), format!("{bytes} for a size of {size}"), format!("{found} bytes")))
         }
     }
+}
+
+/// Fails unless weights have scales, `blocks` blocks of them, exactly if their type has.
+fn check_scales(header: &Header, extension: Extension, weights: WeightType, blocks: usize) -> Result<()> {
+    let found = header.extension(extension).map(|section| section.body.len());
+    let expected = (weights == WeightType::I8).then_some(blocks * size_of::<Block>());
+    if found == expected {
+        return Ok(());
+    }
+    let describe =
+        |length: Option<usize>| length.map_or_else(|| "no such section".to_owned(), |bytes| format!("{bytes} bytes"));
+    Err(Error::model(extension.name(), format!("{} for weights of type {weights}", describe(expected)), describe(found)))
 }

@@ -4,12 +4,10 @@ use super::header::{Fields, Part};
 use crate::error::{Error, Result};
 use crate::network::{Activation, Network, OutputLayout, Pooling, check_eps};
 use crate::tags::{Tag, Tags};
+use crate::weights::WeightType;
 
 /// Bytes of `NETW`.
 const NETWORK_LEN: usize = 64;
-
-/// The type of weights that are `f32`.
-const F32: u32 = 0;
 
 /// `NETW`: sizes and kinds, each in its range; not yet compared with the sections that they measure.
 #[derive(Debug)]
@@ -22,6 +20,8 @@ pub(super) struct NetworkRecord {
     pub(super) pooling: Pooling,
     pub(super) activation: Activation,
     pub(super) eps: f32,
+    /// Of W1 and of W2.
+    pub(super) weights: [WeightType; 2],
 }
 
 impl NetworkRecord {
@@ -32,8 +32,8 @@ impl NetworkRecord {
             let sizes = [fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?];
             let (layout, activation) = (fields.u32()?, fields.u32()?);
             let (parameter, eps) = (fields.f32()?, fields.f32()?);
-            let (weights, pooling, reserved) = (fields.u32()?, fields.u32()?, fields.bytes::<8>()?);
-            fields.0.is_empty().then_some((sizes, layout, activation, parameter, eps, weights, pooling, reserved))
+            let (w1, pooling, w2, reserved) = (fields.u32()?, fields.u32()?, fields.u32()?, fields.bytes::<4>()?);
+            fields.0.is_empty().then_some((sizes, layout, activation, parameter, eps, [w1, w2], pooling, reserved))
         })();
         let Some((sizes, layout, activation, parameter, eps, weights, pooling, reserved)) = raw else {
             return Err(fault("64 bytes", format!("{} bytes", body.len())));
@@ -65,26 +65,40 @@ impl NetworkRecord {
         if check_eps(eps.into()).is_err() {
             return Err(fault("a clamp in [0, 0.5), not -0", format!("{eps:?}")));
         }
-        if weights != F32 {
-            return Err(Error::newer_model(format!("weights of type {weights}, which this program does not know")));
-        }
+        let [w1, w2] = weights.map(|code| {
+            let known = WeightType::ALL.iter().find(|weights| weight_code(**weights) == code);
+            known
+                .copied()
+                .ok_or_else(|| Error::newer_model(format!("weights of type {code}, which this program does not know")))
+        });
+        let weights = [w1?, w2?];
         let pooling = match pooling {
             0 => Pooling::Sum,
             1 => Pooling::Mean,
             other => return Err(Error::newer_model(format!("pooling {other}, which this program does not know"))),
         };
-        if reserved != [0; 8] {
+        if reserved != [0; 4] {
             return Err(fault("zeros at its end", format!("{reserved:02x?}")));
         }
-        Ok(NetworkRecord { keywords, hidden, tags, groups, layout, pooling, activation, eps })
+        Ok(NetworkRecord { keywords, hidden, tags, groups, layout, pooling, activation, eps, weights })
     }
 }
 
-/// The body of `NETW`.
+/// What stands in the file for a type.
+const fn weight_code(weights: WeightType) -> u32 {
+    match weights {
+        WeightType::F32 => 0,
+        WeightType::F16 => 1,
+        WeightType::Bf16 => 2,
+        WeightType::I8 => 3,
+    }
+}
+
+/// The body of `NETW`; `weights` are the types of W1 and of W2.
 ///
 /// # Errors
 /// [`Error::Config`] if the clamp is out of range.
-pub(super) fn write_network(network: &Network) -> Result<Vec<u8>> {
+pub(super) fn write_network(network: &Network, weights: [WeightType; 2]) -> Result<Vec<u8>> {
     let Network { shape, pooling, activation, eps } = network;
     check_eps((*eps).into())?;
     activation.check()?;
@@ -109,12 +123,13 @@ pub(super) fn write_network(network: &Network) -> Result<Vec<u8>> {
     body.extend(activation.to_le_bytes());
     body.extend(parameter.to_le_bytes());
     body.extend(eps.to_le_bytes());
-    body.extend(F32.to_le_bytes());
+    body.extend(weight_code(weights[0]).to_le_bytes());
     let pooling: u32 = match pooling {
         Pooling::Sum => 0,
         Pooling::Mean => 1,
     };
     body.extend(pooling.to_le_bytes());
+    body.extend(weight_code(weights[1]).to_le_bytes());
     body.resize(NETWORK_LEN, 0);
     Ok(body)
 }
@@ -171,6 +186,7 @@ pub(super) fn write_tags(tags: &Tags) -> Result<(Vec<u8>, Vec<u8>)> {
 
 #[cfg(test)]
 mod tests {
+    use super::WeightType::{Bf16, F16, F32, I8};
     use super::*;
     use crate::network::Shape;
 
@@ -180,11 +196,12 @@ mod tests {
             let shape = Shape::new(5, 3, &[2, 0, 70], layout).unwrap();
             let pooling = if layout == OutputLayout::Panels { Pooling::Sum } else { Pooling::Mean };
             let network = Network { shape, pooling, activation: Activation::Relu, eps: 1e-4 };
-            let body = write_network(&network).unwrap();
+            let weights = if layout == OutputLayout::Panels { [F32, Bf16] } else { [I8, F16] };
+            let body = write_network(&network, weights).unwrap();
             let record = NetworkRecord::parse(&body).unwrap();
             assert_eq!((record.keywords, record.hidden, record.tags, record.groups), (5, 3, 72, 3));
             assert_eq!((record.layout, record.pooling, record.activation), (layout, pooling, Activation::Relu));
-            assert_eq!(record.eps, 1e-4);
+            assert_eq!((record.eps, record.weights), (1e-4, weights));
             assert_eq!(parse_groups(&write_groups(&network).unwrap()).unwrap(), [2, 0, 70]);
             assert!(NetworkRecord::parse(&body[..63]).is_err());
             assert!(NetworkRecord::parse(&[&body[..], &[0]].concat()).is_err());
@@ -195,20 +212,20 @@ mod tests {
     fn tells_damage_from_novelty() {
         let shape = Shape::new(1, 1, &[1], OutputLayout::TagMajor).unwrap();
         let network = Network { shape, pooling: Pooling::Sum, activation: Activation::Relu, eps: 0.0 };
-        let body = write_network(&network).unwrap();
+        let body = write_network(&network, [F32, F32]).unwrap();
         let with = |at: usize, field: [u8; 4]| {
             let mut body = body.clone();
             body[at..at + 4].copy_from_slice(&field);
             NetworkRecord::parse(&body).map(drop).unwrap_err()
         };
-        for (at, value) in [(32, 2u32), (36, 7), (48, 1), (52, 2)] {
+        for (at, value) in [(32, 2u32), (36, 7), (48, 4), (52, 2), (56, 4)] {
             assert!(matches!(with(at, value.to_le_bytes()), Error::NewerModel { .. }), "{at}");
         }
-        for (at, value) in [(40, -0.0f32), (44, 0.5), (44, -0.0), (44, f32::NAN), (56, 1.0), (60, 1.0)] {
+        for (at, value) in [(40, -0.0f32), (44, 0.5), (44, -0.0), (44, f32::NAN), (60, 1.0), (60, f32::NAN)] {
             assert!(matches!(with(at, value.to_le_bytes()), Error::Model { section: "NETW", .. }), "{at} {value}");
         }
         for eps in [0.5, -0.0, f32::NAN] {
-            assert!(write_network(&Network { eps, ..network.clone() }).is_err());
+            assert!(write_network(&Network { eps, ..network.clone() }, [F32, F32]).is_err());
         }
     }
 

@@ -89,17 +89,15 @@ pub(super) fn open(path: &Path) -> Result<(File, [u8; PREAMBLE], usize)> {
     Ok((file, start, length))
 }
 
-/// Turns floats from the machine's byte order to that of the file, or back. Nothing to do on almost every machine.
-pub(crate) fn to_little_endian(floats: &mut [u8]) {
+/// Turns numbers of `width` bytes from the machine's byte order to that of the file, or back. Nothing to do on almost every machine.
+pub(crate) fn to_little_endian(numbers: &mut [u8], width: usize) {
     if cfg!(target_endian = "big") {
-        swap(floats);
+        swap(numbers, width);
     }
 }
 
-fn swap(floats: &mut [u8]) {
-    for float in floats.as_chunks_mut::<4>().0 {
-        float.reverse();
-    }
+fn swap(numbers: &mut [u8], width: usize) {
+    numbers.chunks_exact_mut(width).for_each(<[u8]>::reverse);
 }
 
 #[cfg(test)]
@@ -107,10 +105,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn big_endian_floats_become_little_endian() {
+    fn big_endian_numbers_become_little_endian() {
         let mut bytes = [1.5f32.to_be_bytes(), (-0.1f32).to_be_bytes()].concat();
-        swap(&mut bytes);
+        swap(&mut bytes, 4);
         assert_eq!(bytes, [1.5f32.to_le_bytes(), (-0.1f32).to_le_bytes()].concat());
+        swap(&mut bytes, 1);
+        assert_eq!(bytes, [1.5f32.to_le_bytes(), (-0.1f32).to_le_bytes()].concat());
+        let mut halves = [0x1234_u16.to_be_bytes(), 0x5678_u16.to_be_bytes()].concat();
+        swap(&mut halves, 2);
+        assert_eq!(halves, [0x1234_u16.to_le_bytes(), 0x5678_u16.to_le_bytes()].concat());
     }
 
     #[test]

@@ -1,18 +1,20 @@
 //! From the parts of a model to its bytes, and from these to a file.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::extensions::Extensions;
 use super::header::{Extension, Header, Part};
 use super::provenance::Provenance;
-use super::storage::{Storage, to_little_endian};
+use super::storage::Storage;
 use super::{Model, records, weights};
 use crate::aligned::Block;
 use crate::atomic;
 use crate::error::{Error, Result};
-use crate::network::{Network, Weights};
+use crate::network::{Network, StoredWeights};
 use crate::tags::Tags;
 use crate::vocab::VocabularyView;
+use crate::weights::{Matrix, WeightType};
 
 /// All that a model consists of, borrowed.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +22,7 @@ pub struct ModelParts<'a> {
     /// Sizes and nonlinearities.
     pub network: &'a Network,
     /// The parameters, with the lengths that the network's shape gives them.
-    pub weights: Weights<'a>,
+    pub weights: StoredWeights<'a>,
     /// The keywords: as many as the network has.
     pub vocabulary: VocabularyView<'a>,
     /// The tags: as many as the network has.
@@ -46,23 +48,47 @@ impl ModelParts<'_> {
         weights::check(network, weights).map_err(weights::Fault::in_weights)?;
         vocabulary.verify()?;
 
-        let network_record = records::write_network(network)?;
+        let StoredWeights { w1, b1, w2, b2 } = weights;
+        let types = [w1.weight_type(), w2.weight_type()];
+        let network_record = records::write_network(network, types)?;
         let groups = records::write_groups(network)?;
         let [buckets, offsets, text] = vocabulary.sections();
         let (tag_records, tag_names) = records::write_tags(tags)?;
-        let [w1, b1, w2, b2] = [weights.w1, weights.b1, weights.w2, weights.b2].map(bytemuck::cast_slice);
         let provenance = provenance.to_string();
-        let extensions = extensions.write(tags.len())?;
-        let parts =
-            [&network_record, &groups, buckets, offsets, text, &tag_records, &tag_names, w1, b1, w2, b2, provenance.as_bytes()];
-        let blocks = serialize(parts, &extensions)?;
+        let parts: [&[u8]; Part::COUNT] = [
+            &network_record,
+            &groups,
+            buckets,
+            offsets,
+            text,
+            &tag_records,
+            &tag_names,
+            w1.bytes(),
+            bytemuck::cast_slice(b1),
+            w2.bytes(),
+            bytemuck::cast_slice(b2),
+            provenance.as_bytes(),
+        ];
+        let mut extensions: Vec<_> =
+            extensions.write(tags.len())?.into_iter().map(|(kind, body)| (kind, Cow::Owned(body))).collect();
+        for (kind, matrix) in [(Extension::W1Scales, w1), (Extension::W2Scales, w2)] {
+            if let Matrix::I8 { scales, .. } = matrix {
+                extensions.push((kind, Cow::Borrowed(bytemuck::cast_slice(scales))));
+            }
+        }
+        extensions.sort_by_key(|(kind, _)| kind.name());
+        let blocks = serialize(parts, &extensions, types)?;
         Model::new(Storage::Owned(blocks))
     }
 }
 
-/// The file with these bodies, parts in the order of [`Part::ALL`]; those of the weights are in the machine's byte order.
-fn serialize(parts: [&[u8]; Part::COUNT], extensions: &[(Extension, Vec<u8>)]) -> Result<Vec<Block>> {
-    let lengths: Vec<_> = extensions.iter().map(|(extension, body)| (*extension, body.len())).collect();
+/// The file with these bodies, parts in the order of [`Part::ALL`]; those of weights of these types are in the machine's byte order.
+fn serialize(
+    parts: [&[u8]; Part::COUNT],
+    extensions: &[(Extension, Cow<'_, [u8]>)],
+    types: [WeightType; 2],
+) -> Result<Vec<Block>> {
+    let lengths: Vec<_> = extensions.iter().map(|(kind, body)| (*kind, body.len())).collect();
     let mut header = Header::plan(parts.map(<[u8]>::len), &lengths)?;
     let mut blocks = Storage::zeroed(header.length())?;
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut blocks);
@@ -70,7 +96,7 @@ fn serialize(parts: [&[u8]; Part::COUNT], extensions: &[(Extension, Vec<u8>)]) -
     for (section, body) in header.sections.iter().zip(bodies) {
         bytes[section.body.clone()].copy_from_slice(body);
     }
-    to_little_endian(&mut bytes[header.range(Part::W1).start..header.range(Part::B2).end]);
+    weights::to_little_endian(&header, types, bytes);
     header.seal(bytes);
     Ok(blocks)
 }

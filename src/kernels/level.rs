@@ -10,7 +10,7 @@ pub enum Level {
     Scalar,
     /// The `wide` crate, with the instructions that the build allows: SSE2, NEON, wasm simd128.
     Portable,
-    /// x86-64 with AVX2.
+    /// x86-64 with AVX2 and F16C: every CPU that has the one has the other.
     Avx2,
     /// x86-64 with AVX-512 F, BW, VL and DQ.
     Avx512,
@@ -23,7 +23,11 @@ impl Level {
         match self {
             Level::Scalar | Level::Portable => true,
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("popcnt"),
+            Level::Avx2 => {
+                std::arch::is_x86_feature_detected!("avx2")
+                    && std::arch::is_x86_feature_detected!("f16c")
+                    && std::arch::is_x86_feature_detected!("popcnt")
+            }
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => {
                 std::arch::is_x86_feature_detected!("popcnt")

@@ -39,6 +39,7 @@ use crate::activation::Activation;
 use crate::aligned::{Block, LANES, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
+use crate::weights::Matrix;
 
 /// The kernels of one level that this machine has.
 #[derive(Clone, Copy, Debug)]
@@ -55,17 +56,17 @@ type Start<'a> = Option<&'a [Block]>;
 struct Table {
     level: Level,
     ascends: unsafe fn(&[u32]) -> bool,
-    sum_bags: unsafe fn(Rows<'_>, &[Block], Activation, Sets<'_>, bool, &mut [Block]),
+    sum_bags: unsafe fn(Matrix<'_>, &[Block], Activation, Sets<'_>, bool, &mut [Block]),
     sum_scaled_bags: unsafe fn(Rows<'_>, &[Block], Sets<'_>, f32, bool, &mut [Block]),
     sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &mut [Block]),
     weighted_sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &[f32], &mut [Block]),
     dot_rows: unsafe fn(Rows<'_>, &[u32], &[Block], &mut [Block]),
-    panels: unsafe fn(Panels<'_>, HiddenRows<'_>, ListBuffers<'_>, &[Block], &mut Answers<'_>),
-    panels_sparse: unsafe fn(Panels<'_>, ActiveLists<'_>, &[Block], &mut Answers<'_>),
-    panels_dense: unsafe fn(Panels<'_>, HiddenRows<'_>, &[Block], &mut Answers<'_>),
+    panels: unsafe fn(Panels<Matrix<'_>>, HiddenRows<'_>, ListBuffers<'_>, &[Block], &mut Answers<'_>),
+    panels_sparse: unsafe fn(Panels<Matrix<'_>>, ActiveLists<'_>, &[Block], &mut Answers<'_>),
+    panels_dense: unsafe fn(Panels<Matrix<'_>>, HiddenRows<'_>, &[Block], &mut Answers<'_>),
     tag_major: unsafe fn(TagMajor<'_>, HiddenRows<'_>, &mut Answers<'_>),
     product: unsafe fn(Product<'_>, &mut RowsMut<'_>),
-    panels_backward: unsafe fn(Panels<'_>, HiddenRows<'_>, &mut RowsMut<'_>),
+    panels_backward: unsafe fn(Panels<&[Block]>, HiddenRows<'_>, &mut RowsMut<'_>),
     activate: unsafe fn(Activation, &[Block], &mut [Block]),
     activate_backward: unsafe fn(Activation, &[Block], &[Block], &mut [Block]),
     list_active: unsafe fn(&[Block], ActiveUnits<'_>) -> usize,
@@ -129,14 +130,14 @@ macro_rules! level {
             }
             $(#[$features])?
             fn sum_bags(
-                rows: Rows<'_>,
+                table: Matrix<'_>,
                 init: &[Block],
                 activation: Activation,
                 sets: Sets<'_>,
                 prefetch: bool,
                 out: &mut [Block],
             ) {
-                rows::sum_bags($token, rows, init, sets, rows::Ones, prefetch, out);
+                rows::sum_table_bags($token, table, init, sets, prefetch, out);
                 activation::activate_in_place($token, activation, out);
             }
             $(#[$features])?
@@ -153,7 +154,7 @@ macro_rules! level {
             }
             $(#[$features])?
             fn panels(
-                panels: Panels<'_>,
+                panels: Panels<Matrix<'_>>,
                 hidden: HiddenRows<'_>,
                 lists: ListBuffers<'_>,
                 bias: &[Block],
@@ -162,11 +163,11 @@ macro_rules! level {
                 output::panels($token, panels, hidden, lists, bias, answers);
             }
             $(#[$features])?
-            fn panels_sparse(panels: Panels<'_>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
+            fn panels_sparse(panels: Panels<Matrix<'_>>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
                 output::sparse($token, panels, active, bias, answers);
             }
             $(#[$features])?
-            fn panels_dense(panels: Panels<'_>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
+            fn panels_dense(panels: Panels<Matrix<'_>>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
                 output::dense($token, panels, hidden, bias, answers);
             }
             $(#[$features])?
@@ -178,7 +179,7 @@ macro_rules! level {
                 product::product($token, product, out);
             }
             $(#[$features])?
-            fn panels_backward(panels: Panels<'_>, delta: HiddenRows<'_>, out: &mut RowsMut<'_>) {
+            fn panels_backward(panels: Panels<&[Block]>, delta: HiddenRows<'_>, out: &mut RowsMut<'_>) {
                 product::panels_backward($token, panels, delta, out);
             }
             $(#[$features])?
@@ -268,7 +269,7 @@ macro_rules! level {
 
 level!(PORTABLE, Level::Portable, simd::portable::Portable);
 #[cfg(target_arch = "x86_64")]
-level!(AVX2, Level::Avx2, simd::avx2::Avx2::new(), #[target_feature(enable = "avx2,popcnt")]);
+level!(AVX2, Level::Avx2, simd::avx2::Avx2::new(), #[target_feature(enable = "avx2,f16c,popcnt")]);
 #[cfg(target_arch = "x86_64")]
 level!(
     AVX512,
@@ -318,14 +319,16 @@ impl Kernels {
         Sets::new_with(ids, starts, |set| unsafe { (self.table.ascends)(set) })
     }
 
-    /// Embedding bags: for each set `out = act(init + Σ_k rows[k])`, added in ascending order. `prefetch` asks for rows before they
-    /// are added, across sets: it pays where the table is not in the caches near to the core.
+    /// Embedding bags: for each set `out = act(init + Σ_k table[k])`, rows of as many blocks as `init`, added in ascending order.
+    /// Integers are added exactly, and their sum is multiplied with its column's scale before `init` is added. `prefetch` asks for
+    /// rows before they are added, across sets: it pays where the table is not in the caches near to the core.
     ///
     /// # Errors
-    /// [`Error::Length`] unless `out` has as many blocks for each set as `init`; [`Error::KeywordOutOfRange`] if an id has no row.
+    /// [`Error::Length`] unless `out` has as many blocks for each set as `init`, and the table, if it has scales, as many of them;
+    /// [`Error::KeywordOutOfRange`] if an id has no row; [`Error::TooLarge`] if more than 2^24 integers are to be added.
     pub fn sum_bags(
         self,
-        rows: Rows<'_>,
+        table: Matrix<'_>,
         init: &[Block],
         activation: Activation,
         sets: Sets<'_>,
@@ -333,9 +336,16 @@ impl Kernels {
         out: &mut [Block],
     ) -> Result<()> {
         Error::check_length("sums of bags", init.len().saturating_mul(sets.len()), out.len())?;
-        sets.check_below(rows.count(init.len()))?;
+        // Rows without columns are never read.
+        sets.check_below(table.len().checked_div(init.len()).unwrap_or(usize::MAX))?;
+        if let Matrix::I8 { scales, .. } = table {
+            Error::check_length("scales", init.len(), scales.len())?;
+            if sets.iter().any(|(set, _)| set.len() > rows::MAX_INTEGERS) {
+                return Err(Error::TooLarge { what: "set of keywords for i8 weights", limit: rows::MAX_INTEGERS as u64 });
+            }
+        }
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.sum_bags)(rows, init, activation, sets, prefetch, out) };
+        unsafe { (self.table.sum_bags)(table, init, activation, sets, prefetch, out) };
         Ok(())
     }
 
@@ -395,7 +405,7 @@ impl Kernels {
     /// [`Error::Length`] if weights, bias, hidden vectors, lists or answers do not fit.
     pub fn panels(
         self,
-        panels: Panels<'_>,
+        panels: Panels<Matrix<'_>>,
         hidden: HiddenRows<'_>,
         lists: ListBuffers<'_>,
         bias: &[Block],
@@ -427,7 +437,7 @@ impl Kernels {
     /// [`Error::Length`] if weights, bias, lists or answers do not fit; [`Error::KeywordOutOfRange`] if there is no such unit.
     pub fn panels_sparse(
         self,
-        panels: Panels<'_>,
+        panels: Panels<Matrix<'_>>,
         active: ActiveLists<'_>,
         bias: &[Block],
         answers: &mut Answers<'_>,
@@ -449,7 +459,7 @@ impl Kernels {
     /// [`Error::Length`] if weights, bias, hidden vectors or answers do not fit.
     pub fn panels_dense(
         self,
-        panels: Panels<'_>,
+        panels: Panels<Matrix<'_>>,
         hidden: HiddenRows<'_>,
         bias: &[Block],
         answers: &mut Answers<'_>,
@@ -469,7 +479,7 @@ impl Kernels {
     /// [`Error::Length`] if weights, groups, hidden vectors or answers do not fit.
     pub fn tag_major(self, tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) -> Result<()> {
         let TagMajor { weights, width, groups, bias } = tags;
-        Error::check_length("output weights", width.saturating_mul(bias.len()), weights.len())?;
+        weights.check("output weights", width.saturating_mul(bias.len()), blocks_for(bias.len()))?;
         Error::check_length("tags of all groups", bias.len(), groups.iter().fold(0, |sum, tags| tags.saturating_add(sum)))?;
         hidden.check(width.saturating_mul(groups.len()))?;
         Error::check_length("tags", bias.len(), answers.tags)?;
@@ -540,9 +550,9 @@ fn check_starts(starts: &[usize], ids: usize) -> Result<()> {
     }
 }
 
-fn check_panels(panels: Panels<'_>, bias: &[Block]) -> Result<()> {
+fn check_panels(panels: Panels<Matrix<'_>>, bias: &[Block]) -> Result<()> {
     Error::check_length("output biases", panels.width, bias.len())?;
-    Error::check_length("output weights", panels.width.saturating_mul(panels.units), panels.blocks.len())
+    panels.weights.check("output weights", panels.width.saturating_mul(panels.units), panels.width)
 }
 
 fn check_ids(rows: usize, ids: &[u32]) -> Result<()> {

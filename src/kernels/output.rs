@@ -8,9 +8,10 @@
 
 use super::activation::{ActiveUnits, list_active};
 use super::sigmoid::{sigmoid, sigmoids};
-use super::simd::Simd;
+use super::simd::{Simd, Stored};
 use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
+use crate::weights::Matrix;
 
 /// Blocks of tags in a panel.
 pub const PANEL_BLOCKS: usize = 4;
@@ -18,23 +19,113 @@ pub const PANEL_BLOCKS: usize = 4;
 /// Output weights of one group of tags. A panel is the weights of [`PANEL_BLOCKS`] blocks of tags, fewer in the last one: a row for
 /// each hidden unit. Panels lie end to end.
 #[derive(Clone, Copy, Debug)]
-pub struct Panels<'a> {
-    /// The storage.
-    pub blocks: &'a [Block],
+pub struct Panels<W> {
+    /// The storage: a [`Matrix`], with one scale a tag if it has scales, or blocks.
+    pub weights: W,
     /// Hidden units of the group.
     pub units: usize,
     /// Blocks of tags of the group.
     pub width: usize,
 }
 
-impl Panels<'_> {
+impl<'a, B> Panels<&'a [B]> {
     /// The panels: their first block of tags, how many they have, and their weights.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, usize, &[Block])> {
-        (0..self.width).step_by(PANEL_BLOCKS).map(|first| {
-            let blocks = PANEL_BLOCKS.min(self.width - first);
-            (first, blocks, &self.blocks[first * self.units..(first + blocks) * self.units])
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, usize, &'a [B])> {
+        let Panels { weights, units, width } = *self;
+        (0..width).step_by(PANEL_BLOCKS).map(move |first| {
+            let blocks = PANEL_BLOCKS.min(width - first);
+            (first, blocks, &weights[first * units..(first + blocks) * units])
         })
     }
+}
+
+/// Panels of one type of blocks, and what makes logits of their sums.
+#[derive(Clone, Copy)]
+struct PanelsOf<'a, B, E> {
+    panels: Panels<&'a [B]>,
+    bias: &'a [Block],
+    ends: E,
+}
+
+/// What a logit's sum of products starts from, and what becomes of it.
+trait Ends: Copy {
+    /// For blocks `first..first + N` of the tags.
+    fn start<S: Simd, const N: usize>(self, s: S, bias: &[Block], first: usize) -> [S::F; N];
+    /// For blocks `first..first + N` of the tags.
+    fn end<S: Simd, const N: usize>(self, s: S, sums: [S::F; N], bias: &[Block], first: usize) -> [S::F; N];
+    /// The same of a whole sum that started from 0, without the bias.
+    fn scaled(self, sum: f32, tag: usize) -> f32;
+}
+
+/// Weights that are numbers: a sum starts from the bias.
+#[derive(Clone, Copy)]
+struct Plain;
+
+impl Ends for Plain {
+    #[inline(always)]
+    fn start<S: Simd, const N: usize>(self, s: S, bias: &[Block], first: usize) -> [S::F; N] {
+        let mut sums = [s.splat(0.0); N];
+        for (sum, block) in sums.iter_mut().zip(&bias[first..first + N]) {
+            // Adding +0.0 turns -0.0 into +0.0: from then on a term of a zero unit changes no bit.
+            *sum = s.add(s.load(block), *sum);
+        }
+        sums
+    }
+    #[inline(always)]
+    fn end<S: Simd, const N: usize>(self, _: S, sums: [S::F; N], _: &[Block], _: usize) -> [S::F; N] {
+        sums
+    }
+    #[inline(always)]
+    fn scaled(self, sum: f32, _: usize) -> f32 {
+        sum
+    }
+}
+
+/// Weights that are integers times the scale of their tag: a sum starts from 0, and bias comes after scale.
+#[derive(Clone, Copy)]
+struct Scales<'a>(&'a [Block]);
+
+impl Ends for Scales<'_> {
+    #[inline(always)]
+    fn start<S: Simd, const N: usize>(self, s: S, _: &[Block], _: usize) -> [S::F; N] {
+        [s.splat(0.0); N]
+    }
+    #[inline(always)]
+    fn end<S: Simd, const N: usize>(self, s: S, mut sums: [S::F; N], bias: &[Block], first: usize) -> [S::F; N] {
+        let blocks = self.0[first..first + N].iter().zip(&bias[first..first + N]);
+        for (sum, (scale, bias)) in sums.iter_mut().zip(blocks) {
+            *sum = s.add(s.mul(s.load(scale), *sum), s.load(bias));
+        }
+        sums
+    }
+    #[inline(always)]
+    fn scaled(self, sum: f32, tag: usize) -> f32 {
+        as_floats(self.0)[tag] * sum
+    }
+}
+
+/// Compiles `$body` for each type of weights.
+macro_rules! for_each_type {
+    ($matrix:expr, |$blocks:ident, $ends:ident| $body:expr) => {
+        match $matrix {
+            Matrix::F32($blocks) => {
+                let $ends = Plain;
+                $body
+            }
+            Matrix::F16($blocks) => {
+                let $ends = Plain;
+                $body
+            }
+            Matrix::Bf16($blocks) => {
+                let $ends = Plain;
+                $body
+            }
+            Matrix::I8 { weights: $blocks, scales } => {
+                let $ends = Scales(scales);
+                $body
+            }
+        }
+    };
 }
 
 /// The hidden units of some items that are not zero, ascending: those of item i stand at `starts[i]..starts[i + 1]`.
@@ -143,7 +234,7 @@ pub(crate) const DENSE_FROM: f64 = 0.8;
 #[inline(always)]
 pub(super) fn panels<S: Simd>(
     s: S,
-    panels: Panels<'_>,
+    panels: Panels<Matrix<'_>>,
     hidden: HiddenRows<'_>,
     lists: ListBuffers<'_>,
     bias: &[Block],
@@ -168,14 +259,33 @@ pub(super) fn panels<S: Simd>(
 
 /// See [`super::Kernels::panels_sparse`]. Lengths fit, units are below `panels.units`.
 #[inline(always)]
-pub(super) fn sparse<S: Simd>(s: S, panels: Panels<'_>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
-    for (first, blocks, weights) in panels.iter() {
+pub(super) fn sparse<S: Simd>(
+    s: S,
+    panels: Panels<Matrix<'_>>,
+    active: ActiveLists<'_>,
+    bias: &[Block],
+    answers: &mut Answers<'_>,
+) {
+    let Panels { weights, units, width } = panels;
+    for_each_type!(weights, |weights, ends| {
+        sparse_of(s, PanelsOf { panels: Panels { weights, units, width }, bias, ends }, active, answers);
+    });
+}
+
+#[inline(always)]
+fn sparse_of<S: Simd, B: Stored, E: Ends>(
+    s: S,
+    panels: PanelsOf<'_, B, E>,
+    active: ActiveLists<'_>,
+    answers: &mut Answers<'_>,
+) {
+    for (first, blocks, weights) in panels.panels.iter() {
         for (item, bounds) in active.starts.windows(2).enumerate() {
             let (units, values) = (&active.units[bounds[0]..bounds[1]], &active.values[bounds[0]..bounds[1]]);
             let mut column = 0;
             while column < blocks {
-                let bias = &bias[first + column..first + blocks];
-                let tile = SparseTile { weights, stride: blocks, column, units, values, bias };
+                let tile =
+                    SparseTile { panels: &panels, weights, stride: blocks, column, first: first + column, units, values };
                 let (answer, floats) = (answers.answer, answers.of_item(item, first + column));
                 column += match blocks - column {
                     4.. if S::WIDE_TILES => tile.run::<S, 4>(s, answer, floats),
@@ -189,33 +299,33 @@ pub(super) fn sparse<S: Simd>(s: S, panels: Panels<'_>, active: ActiveLists<'_>,
 
 /// A part of a panel, for one item.
 #[derive(Clone, Copy)]
-struct SparseTile<'a> {
-    weights: &'a [Block],
+struct SparseTile<'a, B, E> {
+    panels: &'a PanelsOf<'a, B, E>,
+    weights: &'a [B],
     /// Blocks in a row of the panel.
     stride: usize,
     /// First block of the tile in the panel.
     column: usize,
+    /// First block of the tile in the group.
+    first: usize,
     units: &'a [u32],
     values: &'a [f32],
-    bias: &'a [Block],
 }
 
-impl SparseTile<'_> {
+impl<B: Stored, E: Ends> SparseTile<'_, B, E> {
     /// Makes the answers for `N` blocks of tags; returns `N`.
     #[inline(always)]
     fn run<S: Simd, const N: usize>(self, s: S, answer: Answer, floats: &mut [f32]) -> usize {
-        let mut sums = [s.splat(0.0); N];
-        for (sum, block) in sums.iter_mut().zip(&self.bias[..N]) {
-            *sum = s.add(s.load(block), *sum);
-        }
+        let PanelsOf { bias, ends, .. } = *self.panels;
+        let mut sums: [S::F; N] = ends.start(s, bias, self.first);
         for (&unit, &value) in self.units.iter().zip(self.values) {
             let start = unit as usize * self.stride + self.column;
             let value = s.splat(value);
             for (sum, block) in sums.iter_mut().zip(&self.weights[start..start + N]) {
-                *sum = s.add(*sum, s.mul(value, s.load(block)));
+                *sum = s.add(*sum, s.mul(value, block.widen(s)));
             }
         }
-        write(s, answer, sums, floats);
+        write(s, answer, ends.end(s, sums, bias, self.first), floats);
         N
     }
 }
@@ -248,24 +358,38 @@ impl<'a> HiddenRows<'a> {
 
 /// See [`super::Kernels::panels_dense`]. Lengths fit.
 #[inline(always)]
-pub(super) fn dense<S: Simd>(s: S, panels: Panels<'_>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
-    for (first, blocks, weights) in panels.iter() {
+pub(super) fn dense<S: Simd>(
+    s: S,
+    panels: Panels<Matrix<'_>>,
+    hidden: HiddenRows<'_>,
+    bias: &[Block],
+    answers: &mut Answers<'_>,
+) {
+    let Panels { weights, units, width } = panels;
+    for_each_type!(weights, |weights, ends| {
+        dense_of(s, PanelsOf { panels: Panels { weights, units, width }, bias, ends }, hidden, answers);
+    });
+}
+
+#[inline(always)]
+fn dense_of<S: Simd, B: Stored, E: Ends>(s: S, panels: PanelsOf<'_, B, E>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
+    for (first, blocks, weights) in panels.panels.iter() {
         let mut item = 0;
         while item < hidden.items {
             // A tile holds as many sums as the register file has room for, beside weights and a hidden unit.
             let items = if hidden.items - item >= S::DENSE_ITEMS { S::DENSE_ITEMS } else { 1 };
             let mut column = 0;
             while column < blocks {
-                let tile = DenseTile { weights, stride: blocks, column, units: panels.units, first: first + column, item };
+                let tile = DenseTile { panels: &panels, weights, stride: blocks, column, first: first + column, item };
                 column += match (items, blocks - column) {
-                    (6, 4) => tile.run::<S, 6, 4>(s, hidden, bias, answers),
-                    (6, 2..) => tile.run::<S, 6, 2>(s, hidden, bias, answers),
-                    (6, _) => tile.run::<S, 6, 1>(s, hidden, bias, answers),
-                    (4, _) => tile.run::<S, 4, 1>(s, hidden, bias, answers),
-                    (2, _) => tile.run::<S, 2, 1>(s, hidden, bias, answers),
-                    (_, 4) if S::WIDE_TILES => tile.run::<S, 1, 4>(s, hidden, bias, answers),
-                    (_, 2..) => tile.run::<S, 1, 2>(s, hidden, bias, answers),
-                    _ => tile.run::<S, 1, 1>(s, hidden, bias, answers),
+                    (6, 4) => tile.run::<S, 6, 4>(s, hidden, answers),
+                    (6, 2..) => tile.run::<S, 6, 2>(s, hidden, answers),
+                    (6, _) => tile.run::<S, 6, 1>(s, hidden, answers),
+                    (4, _) => tile.run::<S, 4, 1>(s, hidden, answers),
+                    (2, _) => tile.run::<S, 2, 1>(s, hidden, answers),
+                    (_, 4) if S::WIDE_TILES => tile.run::<S, 1, 4>(s, hidden, answers),
+                    (_, 2..) => tile.run::<S, 1, 2>(s, hidden, answers),
+                    _ => tile.run::<S, 1, 1>(s, hidden, answers),
                 };
             }
             item += items;
@@ -275,37 +399,33 @@ pub(super) fn dense<S: Simd>(s: S, panels: Panels<'_>, hidden: HiddenRows<'_>, b
 
 /// A part of a panel, for the items from `item` on.
 #[derive(Clone, Copy)]
-struct DenseTile<'a> {
-    weights: &'a [Block],
+struct DenseTile<'a, B, E> {
+    panels: &'a PanelsOf<'a, B, E>,
+    weights: &'a [B],
     /// Blocks in a row of the panel.
     stride: usize,
     /// First block of the tile in the panel.
     column: usize,
-    units: usize,
     /// First block of the tile in the group.
     first: usize,
     item: usize,
 }
 
-impl DenseTile<'_> {
+impl<B: Stored, E: Ends> DenseTile<'_, B, E> {
     /// Makes the answers for `ITEMS` items and `N` blocks of tags; returns `N`.
     #[inline(always)]
     fn run<S: Simd, const ITEMS: usize, const N: usize>(
         self,
         s: S,
         hidden: HiddenRows<'_>,
-        bias: &[Block],
         answers: &mut Answers<'_>,
     ) -> usize {
-        let mut sums = [[s.splat(0.0); N]; ITEMS];
-        for sums in &mut sums {
-            for (sum, block) in sums.iter_mut().zip(&bias[self.first..self.first + N]) {
-                *sum = s.add(s.load(block), *sum);
-            }
-        }
-        let hidden: [&[f32]; ITEMS] = std::array::from_fn(|i| hidden.of_item(self.item + i, self.units));
+        let PanelsOf { panels: Panels { units, .. }, bias, ends } = *self.panels;
+        let start: [S::F; N] = ends.start(s, bias, self.first);
+        let mut sums = [start; ITEMS];
+        let hidden: [&[f32]; ITEMS] = std::array::from_fn(|i| hidden.of_item(self.item + i, units));
         for (unit, row) in self.weights.chunks_exact(self.stride).enumerate() {
-            let row: [S::F; N] = std::array::from_fn(|n| s.load(&row[self.column + n]));
+            let row: [S::F; N] = std::array::from_fn(|n| row[self.column + n].widen(s));
             for (sums, hidden) in sums.iter_mut().zip(hidden) {
                 let h = s.splat(hidden[unit]);
                 for (sum, w) in sums.iter_mut().zip(row) {
@@ -314,7 +434,8 @@ impl DenseTile<'_> {
             }
         }
         for (i, sums) in sums.into_iter().enumerate() {
-            write(s, answers.answer, sums, answers.of_item(self.item + i, self.first));
+            let z = ends.end(s, sums, bias, self.first);
+            write(s, answers.answer, z, answers.of_item(self.item + i, self.first));
         }
         N
     }
@@ -323,8 +444,8 @@ impl DenseTile<'_> {
 /// Output weights of a whole network, a row of hidden units for each tag, group after group.
 #[derive(Clone, Copy, Debug)]
 pub struct TagMajor<'a> {
-    /// The rows, end to end.
-    pub weights: &'a [Block],
+    /// The rows, end to end; scales are one a tag.
+    pub weights: Matrix<'a>,
     /// Blocks in a row, and in a group's hidden vector.
     pub width: usize,
     /// Tags of each group.
@@ -339,7 +460,19 @@ const LANE_NUMBERS: [f32; LANES] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0,
 /// See [`super::Kernels::tag_major`]. Lengths fit.
 #[inline(always)]
 pub(super) fn tag_major<S: Simd>(s: S, tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
-    let TagMajor { weights, width, groups, bias } = tags;
+    for_each_type!(tags.weights, |blocks, ends| tag_major_of(s, blocks, ends, tags, hidden, answers));
+}
+
+#[inline(always)]
+fn tag_major_of<S: Simd, B: Stored, E: Ends>(
+    s: S,
+    weights: &[B],
+    ends: E,
+    tags: TagMajor<'_>,
+    hidden: HiddenRows<'_>,
+    answers: &mut Answers<'_>,
+) {
+    let TagMajor { width, groups, bias, .. } = tags;
     let lanes = s.load(&LANE_NUMBERS);
     // Where an item's answers fill no vector, those of all items are scored together.
     let together = hidden.items > 1 && answers.tags < LANES && answers.stride == answers.tags;
@@ -362,9 +495,13 @@ pub(super) fn tag_major<S: Simd>(s: S, tags: TagMajor<'_>, hidden: HiddenRows<'_
                 (row, rows) = rows.split_at(width);
                 let mut sums = s.splat(0.0);
                 for (w, h) in row.iter().zip(&h[..width]) {
-                    sums = s.add(sums, s.mul(s.load(w), s.load(h)));
+                    sums = s.add(sums, s.mul(w.widen(s), s.load(h)));
                 }
-                z = s.select(s.equal(lanes, s.splat(lane as f32)), s.splat(s.sum(sums) + bias), z);
+                z = s.select(
+                    s.equal(lanes, s.splat(lane as f32)),
+                    s.splat(ends.scaled(s.sum(sums), block * LANES + lane) + bias),
+                    z,
+                );
             }
             write(s, answer, [z], answers.of_item(item, block));
         }

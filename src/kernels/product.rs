@@ -121,7 +121,7 @@ impl Tile<'_> {
 
 /// See [`super::Kernels::panels_backward`]. Lengths fit.
 #[inline(always)]
-pub(super) fn panels_backward<S: Simd>(s: S, panels: Panels<'_>, delta: HiddenRows<'_>, out: &mut RowsMut<'_>) {
+pub(super) fn panels_backward<S: Simd>(s: S, panels: Panels<&[Block]>, delta: HiddenRows<'_>, out: &mut RowsMut<'_>) {
     let mut item = 0;
     while item < delta.items {
         let items = if delta.items - item >= S::DENSE_ITEMS { S::DENSE_ITEMS } else { 1 };
@@ -144,7 +144,7 @@ pub(super) fn panels_backward<S: Simd>(s: S, panels: Panels<'_>, delta: HiddenRo
 /// Dot products of some items with some units' weights.
 #[derive(Clone, Copy)]
 struct Dots<'a> {
-    panels: Panels<'a>,
+    panels: Panels<&'a [Block]>,
     delta: HiddenRows<'a>,
     item: usize,
     unit: usize,
@@ -225,7 +225,7 @@ mod tests {
         for (items, units, width) in [(1, 3, 1), (2, 4, 4), (5, 7, 5), (6, 16, 8), (13, 37, 9), (3, 0, 2), (0, 5, 2), (4, 5, 0)]
         {
             let table = noise(1, units * width, false);
-            let panels = Panels { blocks: &table, units, width };
+            let panels = Panels { weights: &table[..], units, width };
             let rows = noise(2, items * (width + 1), false);
             let delta = HiddenRows { blocks: &rows, stride: width + 1, first: 1, items };
             let stride = blocks_for(units) + 1;
@@ -279,7 +279,7 @@ mod tests {
             rows: Rows::new(&table, 2),
             width: 2,
         };
-        let panels = Panels { blocks: &table, units: 3, width: 2 };
+        let panels = Panels { weights: &table[..], units: 3, width: 2 };
         let delta = HiddenRows { blocks: &table, stride: 2, first: 0, items: 3 };
         for kernels in levels() {
             let run = |product, blocks, stride| {

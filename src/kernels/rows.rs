@@ -3,25 +3,26 @@
 //! The sum is the embedding bag (weights 1), the zero-skipping output layer (weights h_j) and every gradient that is summed over
 //! samples. A tile of columns stays in registers while the ids run in the inner loop; each row's tile is read once.
 
-use super::simd::Simd;
-use crate::aligned::{Block, LANES};
+use super::simd::{Simd, Stored};
+use crate::aligned::{Block, I8Block, LANES};
 use crate::ids::Sets;
+use crate::weights::Matrix;
 
 /// A matrix of blocks: row r is `blocks[r * stride + first ..]`, as wide as the other operand of a kernel.
 #[derive(Clone, Copy, Debug)]
-pub struct Rows<'a> {
+pub struct Rows<'a, B = Block> {
     /// The storage.
-    pub blocks: &'a [Block],
+    pub blocks: &'a [B],
     /// Blocks from one row to the next.
     pub stride: usize,
     /// Blocks to skip at the start of every row.
     pub first: usize,
 }
 
-impl<'a> Rows<'a> {
+impl<'a, B> Rows<'a, B> {
     /// Rows of `stride` blocks without anything between them.
     #[must_use]
-    pub fn new(blocks: &'a [Block], stride: usize) -> Self {
+    pub fn new(blocks: &'a [B], stride: usize) -> Self {
         Rows { blocks, stride, first: 0 }
     }
 
@@ -74,11 +75,39 @@ impl RowWeights for &[f32] {
 /// Rows ahead of the one that is added at which [`sum_bags`] asks for a row.
 const AHEAD: usize = 16;
 
-/// See [`super::Kernels::sum_bags`]. Every id is below `rows.count(init.len())`; `out` has `init.len()` blocks for each set.
+/// Embedding bags of a table of any type, see [`super::Kernels::sum_bags`]. Every id has a row of `init.len()` blocks; `out` has as
+/// many blocks for each set.
 #[inline(always)]
-pub(super) fn sum_bags<S: Simd, W: RowWeights>(
+pub(super) fn sum_table_bags<S: Simd>(
     s: S,
-    rows: Rows<'_>,
+    table: Matrix<'_>,
+    init: &[Block],
+    sets: Sets<'_>,
+    prefetch: bool,
+    out: &mut [Block],
+) {
+    let stride = init.len();
+    match table {
+        Matrix::F32(blocks) => sum_bags(s, Rows::new(blocks, stride), init, sets, Ones, prefetch, out),
+        Matrix::F16(blocks) => sum_bags(s, Rows::new(blocks, stride), init, sets, Ones, prefetch, out),
+        Matrix::Bf16(blocks) => sum_bags(s, Rows::new(blocks, stride), init, sets, Ones, prefetch, out),
+        Matrix::I8 { weights, scales } => {
+            sum_integer_bags(s, Rows::new(weights, stride), scales, init, sets, prefetch, out);
+        }
+    }
+}
+
+/// The ids that come [`AHEAD`] after the first of `rest`, if rows are to be asked for.
+#[inline(always)]
+fn ahead(rest: &[u32], prefetch: bool) -> &[u32] {
+    if prefetch { rest.get(AHEAD..).unwrap_or_default() } else { &[] }
+}
+
+/// Embedding bags of rows with weights. Every id is below `rows.count(init.len())`; `out` has `init.len()` blocks for each set.
+#[inline(always)]
+pub(super) fn sum_bags<S: Simd, W: RowWeights, B: Stored>(
+    s: S,
+    rows: Rows<'_, B>,
     init: &[Block],
     sets: Sets<'_>,
     weights: W,
@@ -86,8 +115,7 @@ pub(super) fn sum_bags<S: Simd, W: RowWeights>(
     out: &mut [Block],
 ) {
     for ((ids, rest), out) in sets.iter().zip(out.chunks_exact_mut(init.len().max(1))) {
-        let ahead = if prefetch { rest.get(AHEAD..).unwrap_or_default() } else { &[] };
-        sum_tiles(s, rows, Some(init), ids, weights, ahead, out);
+        sum_tiles(s, rows, Some(init), ids, weights, ahead(rest, prefetch), out);
     }
 }
 
@@ -106,9 +134,9 @@ pub(super) fn sum<S: Simd, W: RowWeights>(
 
 /// Like [`sum`], and asks for row `ahead[n]`, if there is one, when it adds row `ids[n]`.
 #[inline(always)]
-fn sum_tiles<S: Simd, W: RowWeights>(
+fn sum_tiles<S: Simd, W: RowWeights, B: Stored>(
     s: S,
-    rows: Rows<'_>,
+    rows: Rows<'_, B>,
     init: Option<&[Block]>,
     ids: &[u32],
     weights: W,
@@ -129,8 +157,8 @@ fn sum_tiles<S: Simd, W: RowWeights>(
 }
 
 /// Columns of a sum that stay in registers.
-struct Tile<'a> {
-    rows: Rows<'a>,
+struct Tile<'a, B> {
+    rows: Rows<'a, B>,
     init: Option<&'a [Block]>,
     ids: &'a [u32],
     /// The first of them, in blocks.
@@ -139,7 +167,7 @@ struct Tile<'a> {
     ahead: &'a [u32],
 }
 
-impl Tile<'_> {
+impl<B: Stored> Tile<'_, B> {
     /// Sums `N` blocks; returns `N`.
     #[inline(always)]
     fn sum<S: Simd, W: RowWeights, const N: usize>(&self, s: S, weights: W, out: &mut [Block]) -> usize {
@@ -174,7 +202,100 @@ impl Tile<'_> {
         let start = id as usize * self.rows.stride + self.rows.first + self.column;
         let row = &self.rows.blocks[start..start + N];
         for (sum, block) in sums.iter_mut().zip(row) {
-            *sum = s.add(*sum, weights.apply(s, n, s.load(block)));
+            *sum = s.add(*sum, weights.apply(s, n, block.widen(s)));
+        }
+    }
+}
+
+/// Rows that are added in 16 bits before the sums go on in 32.
+const SHORT: usize = 256;
+
+/// Keywords that a set may have.
+pub(super) const MAX_INTEGERS: usize = 1 << 24;
+
+// So many integers fit, of any value: a mapped file that nobody has verified may hold −128.
+const _: () = assert!(SHORT as i64 * i8::MIN as i64 >= i16::MIN as i64 && SHORT as i64 * i8::MAX as i64 <= i16::MAX as i64);
+const _: () =
+    assert!(MAX_INTEGERS as i64 * i8::MIN as i64 >= i32::MIN as i64 && MAX_INTEGERS as i64 * i8::MAX as i64 <= i32::MAX as i64);
+
+/// For each set `out = init + scales · Σ_k rows[k]`: the sum is exact, then it is rounded to `f32` (which is exact too up to 2²⁴),
+/// multiplied and added. No set has more than [`MAX_INTEGERS`] ids.
+#[inline(always)]
+fn sum_integer_bags<S: Simd>(
+    s: S,
+    rows: Rows<'_, I8Block>,
+    scales: &[Block],
+    init: &[Block],
+    sets: Sets<'_>,
+    prefetch: bool,
+    out: &mut [Block],
+) {
+    let width = init.len();
+    for ((ids, rest), out) in sets.iter().zip(out.chunks_exact_mut(width.max(1))) {
+        let ahead = ahead(rest, prefetch);
+        let mut column = 0;
+        while column < width {
+            let tile = IntegerTile { rows, ids, column, ahead };
+            column += match width - column {
+                4.. => tile.sum::<S, 4>(s, scales, init, out),
+                2.. => tile.sum::<S, 2>(s, scales, init, out),
+                _ => tile.sum::<S, 1>(s, scales, init, out),
+            };
+        }
+    }
+}
+
+/// Columns of a sum of integers that stay in registers.
+struct IntegerTile<'a> {
+    rows: Rows<'a, I8Block>,
+    ids: &'a [u32],
+    /// The first of them, in blocks.
+    column: usize,
+    /// Rows to ask for.
+    ahead: &'a [u32],
+}
+
+impl IntegerTile<'_> {
+    /// Sums `N` blocks; returns `N`. Plain loops: the compiler finds the vectors.
+    #[inline(always)]
+    fn sum<S: Simd, const N: usize>(&self, s: S, scales: &[Block], init: &[Block], out: &mut [Block]) -> usize {
+        let IntegerTile { rows, ids, column, ahead } = *self;
+        let mut sums = [[0_i32; LANES]; N];
+        for (portion, ids) in ids.chunks(SHORT).enumerate() {
+            let ahead = ahead.get(portion * SHORT..).unwrap_or_default();
+            let mut short = [[0_i16; LANES]; N];
+            let asked = ids.len().min(ahead.len());
+            for (&id, &next) in ids.iter().zip(ahead) {
+                s.prefetch(rows.blocks, next as usize * rows.stride + column);
+                self.add(id, &mut short);
+            }
+            for &id in &ids[asked..] {
+                self.add(id, &mut short);
+            }
+            for (sums, short) in sums.iter_mut().zip(&short) {
+                for (sum, short) in sums.iter_mut().zip(short) {
+                    *sum += i32::from(*short);
+                }
+            }
+        }
+        for (n, sums) in sums.iter().enumerate() {
+            let mut floats = [0.0; LANES];
+            for (float, sum) in floats.iter_mut().zip(sums) {
+                *float = *sum as f32;
+            }
+            let scaled = s.mul(s.load(&scales[column + n]), s.load(&floats));
+            s.store(s.add(s.load(&init[column + n]), scaled), &mut out[column + n]);
+        }
+        N
+    }
+
+    #[inline(always)]
+    fn add<const N: usize>(&self, id: u32, sums: &mut [[i16; LANES]; N]) {
+        let start = id as usize * self.rows.stride + self.column;
+        for (sums, row) in sums.iter_mut().zip(&self.rows.blocks[start..start + N]) {
+            for (sum, integer) in sums.iter_mut().zip(row.0) {
+                *sum += i16::from(integer);
+            }
         }
     }
 }

@@ -11,8 +11,9 @@ use super::select::Bounds;
 use super::sigmoid::{ATANH_POLY, EXP_POLY, EXP_UNDERFLOW, LN2_HIGH, LN2_LOW, LogLoss, LossInputs, LossKind};
 use super::simd::EXPONENT_SHIFT;
 use crate::activation::Activation;
-use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
+use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::ids::Sets;
+use crate::weights::Matrix;
 
 pub(super) fn sum_rows(rows: Rows<'_>, init: Option<&[Block]>, ids: &[u32], out: &mut [Block]) {
     let table = as_floats(rows.blocks);
@@ -56,15 +57,32 @@ pub(super) fn ascends(ids: &[u32]) -> bool {
     ids.is_sorted_by(|a, b| a < b)
 }
 
-pub(super) fn sum_bags(rows: Rows<'_>, init: &[Block], activation: Activation, sets: Sets<'_>, _: bool, out: &mut [Block]) {
-    for ((ids, _), out) in sets.iter().zip(out.chunks_exact_mut(init.len().max(1))) {
-        sum_rows(rows, Some(init), ids, out);
-        as_floats_mut(out).iter_mut().for_each(|x| *x = unit(activation, *x));
+pub(super) fn sum_bags(table: Matrix<'_>, init: &[Block], activation: Activation, sets: Sets<'_>, _: bool, out: &mut [Block]) {
+    let init = as_floats(init);
+    for ((ids, _), out) in sets.iter().zip(out.chunks_exact_mut(blocks_for(init.len()).max(1))) {
+        for (column, out) in as_floats_mut(out).iter_mut().enumerate() {
+            let row = |id: &u32| *id as usize * init.len() + column;
+            let sum = if let Matrix::I8 { weights, scales } = table {
+                let sum: i32 = ids.iter().map(|id| i32::from(weights[row(id) / LANES].0[row(id) % LANES])).sum();
+                init[column] + as_floats(scales)[column] * sum as f32
+            } else {
+                ids.iter().fold(init[column] + 0.0, |sum, id| sum + stored(table, row(id)))
+            };
+            *out = unit(activation, sum);
+        }
+    }
+}
+
+/// A weight as it is stored: a number, or an integer without its scale.
+fn stored(matrix: Matrix<'_>, index: usize) -> f32 {
+    match matrix {
+        Matrix::I8 { weights, .. } => f32::from(weights[index / LANES].0[index % LANES]),
+        _ => matrix.at(index, 0),
     }
 }
 
 pub(super) fn panels(
-    panels: Panels<'_>,
+    panels: Panels<Matrix<'_>>,
     hidden: HiddenRows<'_>,
     _: ListBuffers<'_>,
     bias: &[Block],
@@ -73,14 +91,14 @@ pub(super) fn panels(
     panels_dense(panels, hidden, bias, answers);
 }
 
-pub(super) fn panels_sparse(panels: Panels<'_>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
+pub(super) fn panels_sparse(panels: Panels<Matrix<'_>>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
     for (item, bounds) in active.starts.windows(2).enumerate() {
         let units = active.units[bounds[0]..bounds[1]].iter().zip(&active.values[bounds[0]..bounds[1]]);
         add_units(panels, units, bias, answers, item);
     }
 }
 
-pub(super) fn panels_dense(panels: Panels<'_>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
+pub(super) fn panels_dense(panels: Panels<Matrix<'_>>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
     let numbers: Vec<u32> = (0..).take(panels.units).collect();
     for item in 0..hidden.items {
         let start = (item * hidden.stride + hidden.first) * LANES;
@@ -102,14 +120,14 @@ pub(super) fn product(product: Product<'_>, out: &mut RowsMut<'_>) {
     }
 }
 
-pub(super) fn panels_backward(panels: Panels<'_>, delta: HiddenRows<'_>, out: &mut RowsMut<'_>) {
+pub(super) fn panels_backward(panels: Panels<&[Block]>, delta: HiddenRows<'_>, out: &mut RowsMut<'_>) {
     for item in 0..delta.items {
         for unit in 0..panels.units {
             let mut sums = Block::ZERO;
             for tag in 0..panels.width * LANES {
                 let panel = tag / (PANEL_BLOCKS * LANES) * PANEL_BLOCKS;
                 let stride = PANEL_BLOCKS.min(panels.width - panel) * LANES;
-                let w = as_floats(panels.blocks)[panel * panels.units * LANES + unit * stride + tag % (PANEL_BLOCKS * LANES)];
+                let w = as_floats(panels.weights)[panel * panels.units * LANES + unit * stride + tag % (PANEL_BLOCKS * LANES)];
                 let d = as_floats(delta.blocks)[(item * delta.stride + delta.first) * LANES + tag];
                 sums[tag % LANES] += w * d;
             }
@@ -119,7 +137,7 @@ pub(super) fn panels_backward(panels: Panels<'_>, delta: HiddenRows<'_>, out: &m
 }
 
 fn add_units<'a>(
-    panels: Panels<'_>,
+    panels: Panels<Matrix<'_>>,
     units: impl Iterator<Item = (&'a u32, &'a f32)> + Clone,
     bias: &[Block],
     answers: &mut Answers<'_>,
@@ -128,13 +146,13 @@ fn add_units<'a>(
     for (tag, bias) in as_floats(bias).iter().enumerate().take(answers.tags) {
         let panel = tag / (PANEL_BLOCKS * LANES) * PANEL_BLOCKS;
         let stride = PANEL_BLOCKS.min(panels.width - panel) * LANES;
-        let mut sum = bias + 0.0;
-        for (unit, value) in units.clone() {
-            sum += value
-                * as_floats(panels.blocks)
-                    [panel * panels.units * LANES + *unit as usize * stride + tag % (PANEL_BLOCKS * LANES)];
-        }
-        set(answers, item, tag, sum);
+        let first = panel * panels.units * LANES + tag % (PANEL_BLOCKS * LANES);
+        let products = units.clone().map(|(unit, value)| value * stored(panels.weights, first + *unit as usize * stride));
+        let z = match panels.weights {
+            Matrix::I8 { scales, .. } => as_floats(scales)[tag] * products.fold(0.0, |sum, product| sum + product) + bias,
+            _ => products.fold(bias + 0.0, |sum, product| sum + product),
+        };
+        set(answers, item, tag, z);
     }
 }
 
@@ -151,9 +169,15 @@ pub(super) fn tag_major(tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mu
     for item in 0..hidden.items {
         for ((tag, group), bias) in group_of_tags.clone().enumerate().zip(bias) {
             let start = item * hidden.stride + hidden.first + group * width;
-            let mut sum = [Block::ZERO];
-            dot_rows(Rows::new(weights, width), &[tag as u32], &hidden.blocks[start..start + width], &mut sum);
-            set(answers, item, tag, tree_sum(&sum[0]) + bias);
+            let mut sums = Block::ZERO;
+            for (i, h) in as_floats(&hidden.blocks[start..start + width]).iter().enumerate() {
+                sums.0[i % LANES] += stored(weights, tag * width * LANES + i) * h;
+            }
+            let sum = match weights {
+                Matrix::I8 { scales, .. } => as_floats(scales)[tag] * tree_sum(&sums),
+                _ => tree_sum(&sums),
+            };
+            set(answers, item, tag, sum + bias);
         }
     }
 }

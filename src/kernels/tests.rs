@@ -1,8 +1,12 @@
 //! Every level against the scalar one, bit for bit; and the scalar one against f64.
 
+mod stored;
+
 use super::*;
-use crate::aligned::{as_floats, as_floats_mut, zeroed};
+use crate::aligned::{Bf16Block, F16Block, I8Block, as_floats, as_floats_mut, zeroed};
 use crate::rng::{Philox, unit};
+use crate::weights::MatrixBuf;
+use stored::matrices;
 
 const WIDTHS: [usize; 11] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13];
 
@@ -81,32 +85,6 @@ fn sums_and_dots_of_rows_are_the_same_bits_on_every_level() {
     }
 }
 
-#[test]
-fn bags_are_sums_of_rows_on_every_level() {
-    for width in WIDTHS {
-        let (stride, first, count) = (width + 2, 1, 90_u32);
-        let table = noise(1, stride * count as usize, true);
-        let rows = Rows { blocks: &table, stride, first };
-        let init = noise(2, width, true);
-        let ids: Vec<u32> = (0..count).collect();
-        let starts = [2, 2, 5, 60, 61, 90];
-        let sets = Sets::new(&ids, &starts).unwrap();
-        for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
-            for (prefetch, activation) in [false, true].into_iter().cycle().zip(ACTIVATIONS) {
-                let mut out = noise(3, width * sets.len(), false);
-                kernels.sum_bags(rows, &init, activation, sets, prefetch, &mut out).unwrap();
-                for (i, (ids, _)) in sets.iter().enumerate() {
-                    let (mut sum, mut expected) = (noise(4, width, false), noise(5, width, false));
-                    scalar().sum_rows(rows, Some(&init), ids, &mut sum).unwrap();
-                    scalar().activate(activation, &sum, &mut expected).unwrap();
-                    let found = bits(&out[i * width..(i + 1) * width]);
-                    assert_eq!(found, bits(&expected), "{activation} at {}, {width} blocks", kernels.level());
-                }
-            }
-        }
-    }
-}
-
 /// Hidden vectors of `items` items with about half of the units off, and the list of the others.
 fn half_off(items: usize, width: usize, units: usize) -> (Vec<Block>, Vec<usize>, Vec<u32>, Vec<f32>) {
     let mut hidden = noise(7, items * width, false);
@@ -131,13 +109,13 @@ fn output_layers_are_the_same_bits_on_every_level_sparse_and_dense() {
     for units in [0, 1, 16, 37] {
         let stride = blocks_for(units);
         for width in WIDTHS {
-            let table = noise(1, units * width, false);
             let mut bias = noise(2, width, false);
             if let Some(block) = bias.first_mut() {
                 block.0[0] = -0.0;
             }
-            let panels = Panels { blocks: &table, units, width };
-            for items in [0, 1, 2, 5, 6, 13] {
+            let matrices = matrices(1, units * width, width);
+            for (matrix, items) in matrices.iter().flat_map(|matrix| [0, 1, 2, 5, 6, 13].map(|items| (matrix, items))) {
+                let panels = Panels { weights: matrix.view(), units, width };
                 let (hidden, starts, numbers, values) = half_off(items, stride, units);
                 let hidden = HiddenRows { blocks: &hidden, stride, first: 0, items };
                 let active = ActiveLists { starts: &starts, units: &numbers, values: &values };
@@ -181,9 +159,10 @@ fn tag_major_output_layers_are_the_same_bits_on_every_level() {
     for width in [0, 1, 3] {
         for groups in [&[][..], &[0], &[1], &[7], &[16], &[33], &[1; 20], &[0, 3, 0, 0, 20, 1, 0]] {
             let tags: usize = groups.iter().sum();
-            let (table, bias) = (noise(1, tags * width, false), noise(2, tags, false));
-            let rows = TagMajor { weights: &table, width, groups, bias: &as_floats(&bias)[..tags] };
-            for items in [0, 1, 3] {
+            let bias = noise(2, tags, false);
+            let matrices = matrices(1, tags * width, blocks_for(tags));
+            for (matrix, items) in matrices.iter().flat_map(|matrix| [0, 1, 3].map(|items| (matrix, items))) {
+                let rows = TagMajor { weights: matrix.view(), width, groups, bias: &as_floats(&bias)[..tags] };
                 let stride = width * groups.len() + 1;
                 let vectors = noise(7, items * stride + 2, false);
                 let hidden = HiddenRows { blocks: &vectors, stride, first: 1, items };
@@ -477,10 +456,15 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         assert!(kernels.sum_rows(rows, Some(block), &[0], &mut out).is_err());
         let sets = |ids| Sets::new(ids, &[0, 2]).unwrap();
         let relu = Activation::Relu;
-        assert!(kernels.sum_bags(rows, &init, relu, sets(&[0, 1]), true, &mut out).is_ok());
-        assert!(kernels.sum_bags(rows, &init, relu, sets(&[0, 2]), true, &mut out).is_err());
-        assert!(kernels.sum_bags(rows, block, relu, sets(&[0, 1]), false, &mut out).is_err());
-        let panels = Panels { blocks: &table, units: 2, width: 2 };
+        let matrix = Matrix::F32(&table);
+        assert!(kernels.sum_bags(matrix, &init, relu, sets(&[0, 1]), true, &mut out).is_ok());
+        assert!(kernels.sum_bags(matrix, &init, relu, sets(&[0, 2]), true, &mut out).is_err());
+        assert!(kernels.sum_bags(matrix, block, relu, sets(&[0, 1]), false, &mut out).is_err());
+        let integers = [I8Block::default(); 4];
+        let scaled = |scales: usize| Matrix::I8 { weights: &integers, scales: &table[..scales] };
+        assert!(kernels.sum_bags(scaled(2), &init, relu, sets(&[0, 1]), true, &mut out).is_ok());
+        assert!(kernels.sum_bags(scaled(1), &init, relu, sets(&[0, 1]), true, &mut out).is_err());
+        let panels = Panels { weights: matrix, units: 2, width: 2 };
         let hidden = HiddenRows { blocks: &table, stride: 1, first: 0, items: 2 };
         let mut floats = [0.0; 64];
         let mut z = Answers { answer: Answer::Logit, floats: &mut floats, stride: 32, first: 0, tags: 32 };
@@ -488,6 +472,8 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         assert!(kernels.panels_sparse(panels, active, &init, &mut z).is_ok());
         assert!(kernels.panels_dense(panels, hidden, &init, &mut z).is_ok());
         assert!(kernels.panels_sparse(panels, active, block, &mut z).is_err());
+        assert!(kernels.panels_sparse(Panels { weights: scaled(2), ..panels }, active, &init, &mut z).is_ok());
+        assert!(kernels.panels_sparse(Panels { weights: scaled(1), ..panels }, active, &init, &mut z).is_err());
         assert!(kernels.panels_sparse(Panels { units: 3, ..panels }, active, &init, &mut z).is_err());
         assert!(kernels.panels_sparse(panels, ActiveLists { units: &[0, 2], ..active }, &init, &mut z).is_err());
         assert!(kernels.panels_sparse(panels, ActiveLists { starts: &[0, 3], ..active }, &init, &mut z).is_err());
@@ -505,7 +491,7 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         (z.first, z.tags) = (0, 33);
         assert!(kernels.panels_dense(panels, hidden, &init, &mut z).is_err());
         z = Answers { answer: Answer::Logit, floats: &mut floats[..8], stride: 4, first: 0, tags: 4 };
-        let rows_of = |groups| TagMajor { weights: &table, width: 1, groups, bias: &[0.0; 4] };
+        let rows_of = |groups| TagMajor { weights: matrix, width: 1, groups, bias: &[0.0; 4] };
         assert!(kernels.tag_major(rows_of(&[4]), hidden, &mut z).is_ok());
         assert!(kernels.tag_major(rows_of(&[3]), hidden, &mut z).is_err());
         assert!(kernels.tag_major(rows_of(&[2, 2]), hidden, &mut z).is_err(), "a group more than hidden vectors");

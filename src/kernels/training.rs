@@ -48,8 +48,8 @@ impl Kernels {
     ///
     /// # Errors
     /// [`Error::Length`] if weights, δ or the result do not fit.
-    pub fn panels_backward(self, panels: Panels<'_>, delta: HiddenRows<'_>, out: &mut RowsMut<'_>) -> Result<()> {
-        Error::check_length("output weights", panels.width.saturating_mul(panels.units), panels.blocks.len())?;
+    pub fn panels_backward(self, panels: Panels<&[Block]>, delta: HiddenRows<'_>, out: &mut RowsMut<'_>) -> Result<()> {
+        Error::check_length("output weights", panels.width.saturating_mul(panels.units), panels.weights.len())?;
         delta.check(panels.width)?;
         out.check("gradients by hidden units", delta.items, blocks_for(panels.units))?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).

@@ -7,6 +7,7 @@ use crate::ids::Sets;
 use crate::kernels::{Kernels, Rows};
 use crate::layers::PREFETCH_FROM;
 use crate::network::{Activation, Weights};
+use crate::weights::Matrix;
 
 /// The keywords of some samples.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +25,7 @@ pub struct Bags<'a> {
 pub fn forward(kernels: Kernels, weights: Weights<'_>, bags: Bags<'_>, out: &mut [Block]) -> Result<()> {
     let (rows, prefetch) = (Rows::new(weights.w1, weights.b1.len()), size_of_val(weights.w1) > PREFETCH_FROM);
     if bags.factor == 1.0 {
-        return kernels.sum_bags(rows, weights.b1, Activation::Identity, bags.sets, prefetch, out);
+        return kernels.sum_bags(Matrix::F32(weights.w1), weights.b1, Activation::Identity, bags.sets, prefetch, out);
     }
     kernels.sum_scaled_bags(rows, weights.b1, bags.sets, bags.factor, prefetch, out)
 }
@@ -77,7 +78,7 @@ pub fn backward_rows(
     zero: &[Block],
     out: &mut [Block],
 ) -> Result<()> {
-    kernels.sum_bags(Rows::new(d_pre_activations, zero.len()), zero, Activation::Identity, samples, false, out)
+    kernels.sum_bags(Matrix::F32(d_pre_activations), zero, Activation::Identity, samples, false, out)
 }
 
 #[cfg(test)]

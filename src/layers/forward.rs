@@ -4,8 +4,8 @@ use super::{Net, PREFETCH_FROM, activation, embedding_bag};
 use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
-use crate::kernels::{Answer, Answers, HiddenRows, Kernels, ListBuffers, Panels, Rows, TagMajor};
-use crate::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
+use crate::kernels::{Answer, Answers, HiddenRows, Kernels, ListBuffers, Panels, TagMajor};
+use crate::network::{Activation, Network, OutputLayout, Pooling, Shape, StoredWeights};
 
 /// The buffers of some items.
 ///
@@ -60,7 +60,7 @@ impl Forward {
         &mut self,
         kernels: Kernels,
         network: &Network,
-        weights: Weights<'_>,
+        weights: StoredWeights<'_>,
         keywords: Sets<'_>,
         answer: Answer,
         answers: &mut [f32],
@@ -103,7 +103,7 @@ impl Forward {
         &mut self,
         kernels: Kernels,
         shape: &Shape,
-        weights: Weights<'_>,
+        weights: StoredWeights<'_>,
         items: usize,
         answer: Answer,
         answers: &mut [f32],
@@ -119,7 +119,11 @@ impl Forward {
         }
         for group in shape.groups() {
             let slots = group.slot_blocks();
-            let panels = Panels { blocks: &weights.w2[group.w2.clone()], units: shape.hidden(), width: slots.len() };
+            let panels = Panels {
+                weights: weights.w2.slice(group.w2.clone(), slots.clone()),
+                units: shape.hidden(),
+                width: slots.len(),
+            };
             let hidden = HiddenRows { blocks: &self.hidden, stride: self.row, first: group.hidden.start, items };
             let lists = ListBuffers { starts: &mut self.starts, units: &mut self.units, values: &mut self.values };
             let (first, group_tags) = (group.tags.start, group.tags.len());
@@ -137,7 +141,7 @@ impl Forward {
         &mut self,
         kernels: Kernels,
         network: &Network,
-        weights: Weights<'_>,
+        weights: StoredWeights<'_>,
         keywords: Sets<'_>,
     ) -> Result<()> {
         let shape = &network.shape;
@@ -146,14 +150,14 @@ impl Forward {
         // Without hidden units no kernel looks a keyword up.
         keywords.check_below(shape.keywords())?;
         let hidden = &mut self.hidden[..items * self.row];
-        let prefetch = size_of_val(weights.w1) > PREFETCH_FROM;
-        let rows = Rows::new(weights.w1, self.row);
+        let table = weights.w1;
+        let prefetch = table.bytes().len() > PREFETCH_FROM;
         match network.pooling {
-            Pooling::Sum => kernels.sum_bags(rows, weights.b1, network.activation, keywords, prefetch, hidden)?,
+            Pooling::Sum => kernels.sum_bags(table, weights.b1, network.activation, keywords, prefetch, hidden)?,
             Pooling::Mean => {
                 let pooled = &mut self.pooled;
                 pooled.fill(Block::ZERO);
-                kernels.sum_bags(rows, pooled, Activation::Identity, keywords, prefetch, hidden)?;
+                kernels.sum_bags(table, pooled, Activation::Identity, keywords, prefetch, hidden)?;
                 for ((ids, _), h) in keywords.iter().zip(hidden.chunks_exact_mut(self.row.max(1))) {
                     pooled.copy_from_slice(h);
                     embedding_bag::mean(weights.b1, ids.len(), pooled);

@@ -6,14 +6,14 @@ use crate::calibration::Calibration;
 use crate::error::Result;
 use crate::ids::Sets;
 use crate::kernels::{Answer, Kernels};
-use crate::network::{Network, Weights};
+use crate::network::{Network, StoredWeights};
 
 /// What answers, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Net<'a> {
     pub(crate) kernels: Kernels,
     pub(crate) network: &'a Network,
-    pub(crate) weights: Weights<'a>,
+    pub(crate) weights: StoredWeights<'a>,
     pub(crate) calibration: Option<&'a Calibration>,
 }
 

@@ -6,6 +6,7 @@ use crate::kernels::{
     ActiveUnits, Answer, Answers, HiddenRows, Kernels, ListBuffers, Panels, Product, Rows, RowsMut, TagMajor, tree_sum,
 };
 use crate::network::{Group, OutputLayout, Shape, Weights};
+use crate::weights::Matrix;
 
 /// Some items' hidden vectors, end to end.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +84,7 @@ pub fn forward(
     if shape.layout() == OutputLayout::TagMajor {
         let hidden = HiddenRows { blocks, stride: row, first: 0, items };
         let (width, bias) = (blocks_for(shape.hidden()), &as_floats(weights.b2)[..shape.tags()]);
-        let rows = TagMajor { weights: weights.w2, width, groups: shape.group_tags(), bias };
+        let rows = TagMajor { weights: Matrix::F32(weights.w2), width, groups: shape.group_tags(), bias };
         return kernels.tag_major(
             rows,
             hidden,
@@ -92,7 +93,7 @@ pub fn forward(
     }
     for group in shape.groups() {
         let tags = group.slot_blocks();
-        let panels = Panels { blocks: &weights.w2[group.w2.clone()], units: shape.hidden(), width: tags.len() };
+        let panels = Panels { weights: Matrix::F32(&weights.w2[group.w2.clone()]), units: shape.hidden(), width: tags.len() };
         let hidden = HiddenRows { blocks, stride: row, first: group.hidden.start, items };
         let lists = scratch.buffers(items, blocks.len());
         let (first, count) = (tags.start * LANES, tags.len() * LANES);
@@ -141,7 +142,7 @@ pub fn backward_hidden(
             }
             OutputLayout::Panels => {
                 let blocks = group.slot_blocks();
-                let panels = Panels { blocks: w2, units: shape.hidden(), width: blocks.len() };
+                let panels = Panels { weights: w2, units: shape.hidden(), width: blocks.len() };
                 let rows = HiddenRows { blocks: delta, stride: slots, first: blocks.start, items };
                 if every_unit {
                     kernels.panels_backward(panels, rows, &mut out)?;

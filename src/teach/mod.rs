@@ -208,7 +208,7 @@ impl<'m> Catalogue<'m> {
         }
         as_floats_mut(&mut b2)[shape.slot(0)] = tag.bias;
         let mut forward = Forward::new(&shape);
-        let (weights, eps) = (Weights { w1: &[], b1: &[], w2: &w2, b2: &b2 }, network.eps);
+        let (weights, eps) = (Weights { w1: &[], b1: &[], w2: &w2, b2: &b2 }.into(), network.eps);
         let capacity = forward.capacity();
         for (number, scores) in scores.chunks_mut(capacity).enumerate() {
             let rows = number * capacity * width..(number * capacity + scores.len()) * width;

@@ -193,12 +193,14 @@ impl TrainingSet {
 fn finish(model: &Model, withheld: &[u32], provenance: &crate::format::Provenance) -> Result<Model> {
     let parts = model.parts(provenance);
     let row = model.network().shape.row_blocks();
+    let weights = parts.weights.to_f32(&model.network().shape)?;
+    let weights = weights.view();
     let mut w1 = Vec::new();
     if !withheld.is_empty() {
         // Training never saw them: these rows are still what they were drawn to be.
-        w1.extend_from_slice(parts.weights.w1);
+        w1.extend_from_slice(weights.w1);
         withheld.iter().for_each(|&id| w1[id as usize * row..(id as usize + 1) * row].fill(Block::ZERO));
     }
-    let w1 = if withheld.is_empty() { parts.weights.w1 } else { &w1 };
-    ModelParts { weights: Weights { w1, ..parts.weights }, ..parts }.to_model()
+    let w1 = if withheld.is_empty() { weights.w1 } else { &w1 };
+    ModelParts { weights: Weights { w1, ..weights }.into(), ..parts }.to_model()
 }

@@ -125,9 +125,9 @@ impl dyn Codec + '_ {
     }
 
     fn little_endian(&mut self, part: &'static str, words: &mut [u8]) -> Result<()> {
-        to_little_endian(words);
+        to_little_endian(words, 4);
         let done = self.bytes(part, words);
-        to_little_endian(words);
+        to_little_endian(words, 4);
         done
     }
 }

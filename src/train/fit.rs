@@ -288,7 +288,10 @@ impl Trainer {
 
     /// The network as it would be served.
     fn with_net<R>(&self, run: impl FnOnce(Net<'_>) -> R) -> R {
-        self.with_served(|weights| run(Net { kernels: self.kernels, network: &self.network, weights, calibration: None }))
+        self.with_served(|weights| {
+            let weights = weights.into();
+            run(Net { kernels: self.kernels, network: &self.network, weights, calibration: None })
+        })
     }
 
     fn advance_here(

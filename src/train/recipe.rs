@@ -484,7 +484,7 @@ mod tests {
         // The first member is the network that is trained alone.
         let alone = train_networks(1, SPLIT, &mut |_, _| ControlFlow::Continue(())).unwrap().0;
         let of_three = train_networks(3, SPLIT, &mut |_, _| ControlFlow::Continue(())).unwrap().0;
-        let row = |model: &Model| crate::aligned::as_floats(model.weights().w1)[..4].to_vec();
+        let row = |model: &Model| crate::aligned::as_floats(model.weights().as_f32().unwrap().w1)[..4].to_vec();
         assert_eq!(row(&alone), row(&of_three));
     }
 

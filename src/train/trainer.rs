@@ -459,7 +459,7 @@ impl Trainer {
         };
         ModelParts {
             network: &self.network,
-            weights: Weights { b2: &shifted(weights.b2, shifts), ..weights },
+            weights: Weights { b2: &shifted(weights.b2, shifts), ..weights }.into(),
             vocabulary: self.vocabulary.view(),
             tags: keywords.as_ref().unwrap_or(&self.tags),
             provenance: &provenance,

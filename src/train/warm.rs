@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::Model;
 use crate::tags::{Tag, Tags};
 use crate::vocab::Vocabulary;
+use crate::weights::WeightType;
 
 impl Trainer {
     /// A trainer whose first keywords and tags are those of `model`, in its order, with its weights. Weights of the others are as
@@ -70,7 +71,11 @@ impl Trainer {
         let tags: Vec<&Tag> = model.tags().iter().collect();
         same("init", "its tags before all others", first == tags, format!("{} tags, or others", self.tags.len()))?;
 
-        let (from, to) = (model.weights(), &mut self.state.parameters);
+        // Sums of integers are not those of the floats that they stand for.
+        let integers = [model.weights().w1, model.weights().w2].iter().any(|w| w.weight_type() == WeightType::I8);
+        same("init", "a model whose weights are not rounded to i8: the one it was made from", !integers, "i8".to_owned())?;
+        let floats = model.weights().to_f32(&old.shape)?;
+        let (from, to) = (floats.view(), &mut self.state.parameters);
         to.w1[..from.w1.len()].copy_from_slice(from.w1);
         to.b1.copy_from_slice(from.b1);
         let group = &new.shape.groups()[0];
@@ -88,6 +93,7 @@ impl Trainer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::convert::{Conversion, convert};
     use crate::format::Provenance;
     use crate::tagger::Tagger;
     use crate::train::{Anchor, Autoencoder, PairWeights, Pretrain, Sample, Targets};
@@ -101,6 +107,28 @@ mod tests {
         let mut scores = vec![0.0; tagger.tags().len()];
         tagger.score(ids, &mut tagger.scratch(), &mut scores).unwrap();
         scores.into_iter().map(f32::to_bits).collect()
+    }
+
+    #[test]
+    fn rounded_models_go_on_where_floats_stand_for_them() {
+        let config = TrainConfig { hidden: 19, ..TrainConfig::default() };
+        let statistics = Statistics { samples: 9, mean_keywords: 2.0, positives: vec![3; 3] };
+        let vocabulary = || Vocabulary::from_keywords(names("k", 30)).unwrap();
+        let tags = Tags::from_names(names("t", 3)).unwrap();
+        let trained = Trainer::new(config.clone(), vocabulary(), tags.clone(), &statistics).unwrap();
+        let trained = trained.model(Provenance::new()).unwrap();
+        for (weights, goes_on) in [("f16", true), ("bf16", true), ("i8", false)] {
+            let how = Conversion { weights: Some(weights.parse().unwrap()), saturate: false, prune: false };
+            let model = convert::<Vec<u32>>(&trained, how, []).unwrap().model;
+            match Trainer::warm(config.clone(), &model, vocabulary(), tags.clone(), &statistics) {
+                Ok(trainer) => {
+                    assert!(goes_on);
+                    let warm = trainer.model(Provenance::new()).unwrap();
+                    assert_eq!(scores(warm, &[1, 7]), scores(model, &[1, 7]), "{weights}");
+                }
+                Err(error) => assert!(!goes_on && error.to_string().contains("i8"), "{error}"),
+            }
+        }
     }
 
     #[test]

@@ -147,7 +147,7 @@ fn random_configurations_end_in_a_finite_model_or_a_typed_error() {
         let (config, items) = (draws.config(), draws.items());
         match draws.train(&items, config.clone()) {
             Ok(model) => {
-                let Weights { w1, b1, w2, b2 } = model.weights();
+                let Weights { w1, b1, w2, b2 } = model.weights().as_f32().unwrap();
                 let finite = [w1, b1, w2, b2].into_iter().flat_map(as_floats).all(|weight| weight.is_finite());
                 assert!(finite, "{number}: {config:?}");
                 let tagger = Tagger::new(Model::from_bytes(model.bytes()).unwrap());

@@ -17,7 +17,7 @@ fn model(bias: f32, keywords: &[&str], tags: &[&str]) -> Model {
     tagomatic::aligned::as_floats_mut(&mut b2)[..tags.len()].fill(bias);
     let (w1, b1, w2) = (zeros(shape.w1_blocks()), zeros(shape.row_blocks()), zeros(shape.w2_blocks()));
     ModelParts {
-        weights: Weights { w1: &w1, b1: &b1, w2: &w2, b2: &b2 },
+        weights: Weights { w1: &w1, b1: &b1, w2: &w2, b2: &b2 }.into(),
         network: &Network { shape, pooling: Pooling::Sum, activation: Activation::Relu, eps: 1e-4 },
         vocabulary: Vocabulary::from_keywords(keywords).unwrap().view(),
         tags: &Tags::from_names(tags.iter().copied()).unwrap(),

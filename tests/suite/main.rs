@@ -7,10 +7,13 @@ mod absurd;
 mod accumulator;
 #[cfg(feature = "train")]
 mod banks;
+#[cfg(feature = "capi")]
+mod capi;
 #[cfg(feature = "cli")]
 mod checking;
 #[cfg(feature = "cli")]
 mod cli;
+mod convert;
 #[cfg(feature = "cli")]
 mod features;
 mod format;

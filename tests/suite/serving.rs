@@ -72,7 +72,7 @@ pub(super) fn pooled(pooling: Pooling, keywords: usize, hidden: usize, group_tag
     fill(Parameter::TagVectors, 2.0, &mut b2, &mut (0..shape.tags()).map(|tag| shape.slot(tag)));
     ModelParts {
         network: &Network { shape: shape.clone(), pooling, activation: Activation::Relu, eps: 1e-4 },
-        weights: Weights { w1: &w1, b1: &b1, w2: &w2, b2: &b2 },
+        weights: Weights { w1: &w1, b1: &b1, w2: &w2, b2: &b2 }.into(),
         vocabulary: Vocabulary::from_keywords(names("k", keywords)).unwrap().view(),
         tags: &Tags::from_names(names("t", shape.tags())).unwrap(),
         provenance: &Provenance::new(),
@@ -180,7 +180,10 @@ fn keywords_are_pooled_by_their_mean() {
             assert_eq!(hidden(&mean, ids), hidden(&sum, ids));
         }
         let model = mean.model();
-        let (w1, b1) = (tagomatic::aligned::as_floats(model.weights().w1), tagomatic::aligned::as_floats(model.weights().b1));
+        let (w1, b1) = (
+            tagomatic::aligned::as_floats(model.weights().as_f32().unwrap().w1),
+            tagomatic::aligned::as_floats(model.weights().b1),
+        );
         for (unit, h) in hidden(&mean, &[3, 8, 9, 30]).into_iter().enumerate() {
             let rows: f64 = [3, 8, 9, 30].map(|id| f64::from(w1[id * 32 + unit])).iter().sum();
             let expected = (f64::from(b1[unit]) + rows / 4.0).max(0.0);
@@ -203,7 +206,7 @@ fn groups_are_networks_of_their_own() {
     for (layout, group_tags) in [(OutputLayout::TagMajor, [1, 2, 1]), (OutputLayout::Panels, [5, 70, 17])] {
         let bank = model(40, 20, &group_tags, layout);
         let shape = bank.network().shape.clone();
-        let weights = bank.weights();
+        let weights = bank.weights().as_f32().unwrap();
         let tagger = Tagger::new(copy(&bank));
         let (mut scratch, mut scores) = (tagger.scratch(), vec![0.0; shape.tags()]);
         for ids in [&[][..], &[3], &[0, 7, 8, 39]] {
@@ -223,7 +226,8 @@ fn groups_are_networks_of_their_own() {
                         b1: &weights.b1[group.hidden.clone()],
                         w2: &weights.w2[group.w2.clone()],
                         b2: &b2,
-                    },
+                    }
+                    .into(),
                     vocabulary: bank.vocabulary(),
                     tags: &Tags::from_names(names("t", own.tags())).unwrap(),
                     provenance: &Provenance::new(),

@@ -4,7 +4,7 @@
 #![allow(
     clippy::undocumented_unsafe_blocks,
     clippy::multiple_unsafe_ops_per_block,
-    reason = "one proof for all, on `Avx2`: every block holds nothing but AVX and AVX2 intrinsics on values"
+    reason = "one proof for all, on `Avx2`: every block holds nothing but AVX, AVX2 and F16C intrinsics on values"
 )]
 
 use std::arch::x86_64::*;
@@ -16,14 +16,14 @@ use crate::aligned::{Block, LANES};
 ///
 /// SAFETY of every block in this file: an `Avx2` is only made by [`Avx2::new`], which can only be called safely from a function
 /// that enables AVX2 itself; such a function runs only after detection. The intrinsics used here touch no memory, except
-/// `loadu` and `storeu`, whose 32 bytes lie inside the borrowed array of 16 floats or units, `maskload` and `maskstore`, whose unmasked lanes
+/// `loadu` and `storeu`, whose 32 bytes lie inside the borrowed array of 16 floats, units or (two times 16 bytes) halves, `maskload` and `maskstore`, whose unmasked lanes
 /// are the borrowed floats, and `prefetch`, which may be given any address.
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Avx2(());
 
 impl Avx2 {
     #[inline]
-    #[target_feature(enable = "avx2,popcnt")]
+    #[target_feature(enable = "avx2,f16c,popcnt")]
     pub(in crate::kernels) fn new() -> Self {
         Avx2(())
     }
@@ -110,6 +110,11 @@ impl Simd for Avx2 {
             _mm256_maskstore_ps(floats, mask.0, x.0);
             _mm256_maskstore_ps(floats.wrapping_add(8), mask.1, x.1);
         }
+    }
+    #[inline(always)]
+    fn load_f16(self, bits: &[u16; LANES]) -> Pair {
+        let bits: *const __m128i = bits.as_ptr().cast();
+        unsafe { (_mm256_cvtph_ps(_mm_loadu_si128(bits)), _mm256_cvtph_ps(_mm_loadu_si128(bits.add(1)))) }
     }
     #[inline(always)]
     fn add(self, a: Pair, b: Pair) -> Pair {
@@ -206,7 +211,7 @@ impl Simd for Avx2 {
         unsafe { sum_of_eight(_mm256_add_ps(x.0, x.1)) }
     }
     #[inline(always)]
-    fn prefetch(self, blocks: &[Block], index: usize) {
+    fn prefetch<B>(self, blocks: &[B], index: usize) {
         unsafe { _mm_prefetch::<PREFETCH_TO>(blocks.as_ptr().wrapping_add(index).cast()) }
     }
 }

@@ -63,6 +63,10 @@ impl Simd for Avx512 {
         unsafe { _mm512_mask_storeu_ps(floats.as_mut_ptr(), first_lanes(floats), x) }
     }
     #[inline(always)]
+    fn load_f16(self, bits: &[u16; LANES]) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(bits.as_ptr().cast())) }
+    }
+    #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
         unsafe { _mm512_add_ps(a, b) }
     }
@@ -160,7 +164,7 @@ impl Simd for Avx512 {
         mask.count_ones() as usize
     }
     #[inline(always)]
-    fn prefetch(self, blocks: &[Block], index: usize) {
+    fn prefetch<B>(self, blocks: &[B], index: usize) {
         unsafe { _mm_prefetch::<PREFETCH_TO>(blocks.as_ptr().wrapping_add(index).cast()) }
     }
 }

@@ -11,7 +11,8 @@ pub(super) mod avx2;
 pub(super) mod avx512;
 pub(super) mod portable;
 
-use crate::aligned::{Block, LANES};
+use crate::aligned::{Bf16Block, Block, F16Block, I8Block, LANES};
+use crate::weights::{f32_of_bf16, f32_of_f16};
 
 /// A level's instructions on 16 lanes of `f32`. Every operation is the IEEE 754 one, rounded to nearest even.
 ///
@@ -46,6 +47,34 @@ pub(super) trait Simd: Copy {
         let mut lanes = [0.0; LANES];
         self.store(x, &mut lanes);
         floats.copy_from_slice(&lanes[..floats.len()]);
+    }
+
+    /// Widens 16 numbers of IEEE 754 binary16, given as bits; none is NaN or infinite.
+    #[inline(always)]
+    fn load_f16(self, bits: &[u16; LANES]) -> Self::F {
+        let mut lanes = [0.0; LANES];
+        for (lane, bits) in lanes.iter_mut().zip(bits) {
+            *lane = f32_of_f16(*bits);
+        }
+        self.load(&lanes)
+    }
+    /// Widens 16 numbers of bfloat16, given as bits.
+    #[inline(always)]
+    fn load_bf16(self, bits: &[u16; LANES]) -> Self::F {
+        let mut lanes = [0.0; LANES];
+        for (lane, bits) in lanes.iter_mut().zip(bits) {
+            *lane = f32_of_bf16(*bits);
+        }
+        self.load(&lanes)
+    }
+    /// Widens 16 integers.
+    #[inline(always)]
+    fn load_i8(self, integers: &[i8; LANES]) -> Self::F {
+        let mut lanes = [0.0; LANES];
+        for (lane, integer) in lanes.iter_mut().zip(integers) {
+            *lane = f32::from(*integer);
+        }
+        self.load(&lanes)
     }
 
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
@@ -99,8 +128,41 @@ pub(super) trait Simd: Copy {
 
     /// Asks for a block that will be read soon. Where there is no such instruction, or no such block, it does nothing.
     #[inline(always)]
-    fn prefetch(self, _: &[Block], _: usize) {}
+    fn prefetch<B>(self, _: &[B], _: usize) {}
 }
 
 /// `1.5 * 2^23`: adding it rounds a small float to an integer and leaves that integer in the lowest bits.
 pub(super) const EXPONENT_SHIFT: f32 = 12_582_912.0;
+
+/// A block of weights as it is stored; widening it to `f32` loses nothing.
+pub(super) trait Stored: Copy {
+    fn widen<S: Simd>(&self, s: S) -> S::F;
+}
+
+impl Stored for Block {
+    #[inline(always)]
+    fn widen<S: Simd>(&self, s: S) -> S::F {
+        s.load(self)
+    }
+}
+
+impl Stored for F16Block {
+    #[inline(always)]
+    fn widen<S: Simd>(&self, s: S) -> S::F {
+        s.load_f16(&self.0)
+    }
+}
+
+impl Stored for Bf16Block {
+    #[inline(always)]
+    fn widen<S: Simd>(&self, s: S) -> S::F {
+        s.load_bf16(&self.0)
+    }
+}
+
+impl Stored for I8Block {
+    #[inline(always)]
+    fn widen<S: Simd>(&self, s: S) -> S::F {
+        s.load_i8(&self.0)
+    }
+}

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn every_truncation_is_an_error() {
-    let model = Parts::full().model().unwrap();
+    let model = full();
     for length in 0..model.byte_len() {
         assert!(Model::from_bytes(&model.bytes()[..length]).is_err(), "cut to {length} bytes");
     }
@@ -18,7 +18,7 @@ fn every_truncation_is_an_error() {
 
 #[test]
 fn every_changed_byte_is_an_error() {
-    let model = Parts::full().model().unwrap();
+    let model = full();
     let mut bytes = model.bytes().to_vec();
     for at in 0..bytes.len() {
         let old = bytes[at];
@@ -35,7 +35,7 @@ fn every_changed_byte_is_an_error() {
 /// Here the checksums are right too, so every check behind them is reached: nothing panics, and what is accepted is canonical.
 #[test]
 fn every_changed_byte_with_correct_checksums_is_an_error_or_another_model() {
-    let model = Parts::full().model().unwrap();
+    let model = full();
     let good = Pieces::of(&model);
     let mut accepted = Vec::new();
     for (piece, name) in good.0.iter().map(|piece| &piece.0).enumerate() {

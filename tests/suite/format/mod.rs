@@ -9,8 +9,10 @@ use std::fs;
 
 use tagomatic::aligned::{self, Block};
 use tagomatic::calibration::{Calibration, Curve, Knot};
+use tagomatic::convert::{Conversion, convert};
 use tagomatic::format::{Extensions, LogitError, MapAdvice};
-use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
+use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, StoredWeights, Weights};
+use tagomatic::weights::WeightType;
 use tagomatic::{Error, Model, ModelParts, Provenance, Tags, Vocabulary};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -18,7 +20,7 @@ use xxhash_rust::xxh3::xxh3_64;
 const NAMES: [&str; 12] = ["NETW", "GRPS", "VSLT", "VOFF", "VTXT", "TAGS", "TNAM", "WGT1", "BIA1", "WGT2", "BIA2", "PROV"];
 
 /// Further ones that this version knows, and their flags.
-const EXTENSIONS: [(&str, u32); 2] = [("CALB", 1), ("LERR", 0)];
+const EXTENSIONS: [(&str, u32); 4] = [("CALB", 1), ("LERR", 0), ("SCL1", 1), ("SCL2", 1)];
 
 /// All that a model is made of, owned.
 struct Parts {
@@ -69,13 +71,12 @@ impl Parts {
         Parts::new(3, 2, &[2, 1], OutputLayout::Panels)
     }
 
-    /// A small network with everything that a model can have.
+    /// A small network with everything that its parts can have.
     fn full() -> Parts {
         let mut parts = Parts::small();
         let curve = Curve { slope: 0.5, knots: vec![Knot { from: -1.5, to: 0.25 }, Knot { from: 2.5, to: 0.25 }] };
         let curves = [Curve::identity(), curve, Curve::linear(2.0, -1.0)];
         parts.extensions.calibration = Some(Calibration::new(&curves).unwrap());
-        parts.extensions.logit_error = Some(LogitError { measured: 0.125, bound: 0.5 });
         parts
     }
 
@@ -83,7 +84,7 @@ impl Parts {
         let [w1, b1, w2, b2] = &self.weights;
         ModelParts {
             network: &self.network,
-            weights: Weights { w1, b1, w2, b2 },
+            weights: Weights { w1, b1, w2, b2 }.into(),
             vocabulary: self.vocabulary.view(),
             tags: &self.tags,
             provenance: &self.provenance,
@@ -91,6 +92,16 @@ impl Parts {
         }
         .to_model()
     }
+}
+
+/// A small model with everything that a model can have.
+fn full() -> Model {
+    rounded(&Parts::full(), WeightType::I8)
+}
+
+fn rounded(parts: &Parts, weights: WeightType) -> Model {
+    let how = Conversion { weights: Some(weights), ..Conversion::default() };
+    convert(&parts.model().unwrap(), how, [[0; 0]; 0]).unwrap().model
 }
 
 /// A file in pieces, to be damaged and put together again with correct checksums, offsets and lengths.
@@ -168,8 +179,8 @@ fn assert_same(a: &Model, b: &Model) {
     assert_eq!(a.sections(), b.sections());
     assert!(a.vocabulary().iter().eq(b.vocabulary().iter()));
     let tensors = |model: &Model| {
-        let Weights { w1, b1, w2, b2 } = model.weights();
-        [w1.to_vec(), b1.to_vec(), w2.to_vec(), b2.to_vec()]
+        let StoredWeights { w1, b1, w2, b2 } = model.weights();
+        format!("{w1:?}{b1:?}{w2:?}{b2:?}")
     };
     assert_eq!(tensors(a), tensors(b));
 }
@@ -196,7 +207,7 @@ fn what_goes_in_comes_out() {
             assert_same(&model, &read);
             assert_eq!((read.network(), read.tags()), (&parts.network, &parts.tags));
             assert_eq!(read.provenance().unwrap(), parts.provenance);
-            let Weights { w1, b1, w2, b2 } = read.weights();
+            let Weights { w1, b1, w2, b2 } = read.weights().as_f32().unwrap();
             assert_eq!([w1, b1, w2, b2], parts.weights.each_ref().map(|blocks| &blocks[..]));
             for (id, keyword) in parts.vocabulary.iter().enumerate() {
                 assert_eq!(read.vocabulary().get(keyword), Some(id as u32));
@@ -214,7 +225,7 @@ fn every_way_to_open_gives_the_same_model() {
     fn send_and_sync<T: Send + Sync>(_: &T) {}
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.tagm");
-    let model = Parts::full().model().unwrap();
+    let model = full();
     send_and_sync(&model);
     model.save(&path).unwrap();
     assert_same(&model, &Model::open(&path).unwrap());

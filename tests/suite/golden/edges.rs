@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use tagomatic::aligned::{Block, LANES, as_floats, padded, zeroed};
+use tagomatic::convert::{Conversion, convert};
 use tagomatic::data::logit_correction;
 use tagomatic::kernels::{
     AdaGradStep, Decay, Denominator, Kernels, LogLoss, LossInputs, LossKind, ProximalSteps, Rates, Squares,
@@ -12,10 +13,11 @@ use tagomatic::train::{
     DecayMode, PairWeights, Penalty, PenaltyKind, Sample, Statistics, Targets, TrainConfig, Trainer, glorot_radius, he_radius,
     prior_logit,
 };
-use tagomatic::{Level, Tags, Vocabulary};
+use tagomatic::weights::{Matrix, WeightType};
+use tagomatic::{Level, Model, Tags, Vocabulary};
 
 use super::network::{Plain, tagger};
-use super::{close, data, f64_of, flat, floats, list, not_built, per_tag, u32_of, u64_of};
+use super::{close, data, f64_of, flat, floats, list, per_tag, u32_of, u64_of};
 
 /// An `init` file.
 pub(super) fn initial_values(case: &Value) {
@@ -123,7 +125,7 @@ pub(super) fn check(case: &Value) {
     match case["kind"].as_str().unwrap() {
         "scalar" => Level::available().for_each(|level| scalar_edge(case, Kernels::at(level).unwrap())),
         "act" => act_edge(case),
-        "f16" => not_built("f16"),
+        "f16" => f16_edge(case),
         "config" => config_edge(case),
         "config_pair" => {
             let reject = &case["reject"];
@@ -142,6 +144,46 @@ pub(super) fn check(case: &Value) {
         "loss_block" => loss_block(case),
         "ids" => data::id_list(case),
         kind => panic!("{kind}: no test"),
+    }
+}
+
+/// A weight of either layer is converted to f16.
+fn f16_edge(case: &Value) {
+    let hex = |key: &str| u32::from_str_radix(case[key].as_str().unwrap(), 16).unwrap();
+    let x = f32::from_bits(hex("x_bits"));
+    let shape = Shape::new(1, 1, &[1], OutputLayout::TagMajor).unwrap();
+    let network = Network { shape, pooling: Pooling::Sum, activation: Activation::Identity, eps: 0.0 };
+    for (w1, w2, in_w1) in [(x, 1.0, true), (1.0, x, false)] {
+        let plain = Plain { w1: vec![vec![w1]], b1: vec![0.0], w2: vec![vec![w2]], b2: vec![0.0] };
+        // What is not finite does not even become a model.
+        let Ok(tagger) = tagger(&network, &plain, Level::Scalar) else {
+            assert!(!x.is_finite() && case["export"] == "error", "{case}");
+            continue;
+        };
+        let export = |saturate| {
+            let how = Conversion { weights: Some(WeightType::F16), saturate, prune: false };
+            convert(tagger.model(), how, [[0_u32]])
+        };
+        let bits = |model: &Model| match (model.weights().w1, model.weights().w2) {
+            (Matrix::F16(w1), Matrix::F16(w2)) => u32::from(if in_w1 { w1 } else { w2 }[0].0[0]),
+            other => panic!("{other:?}"),
+        };
+        match export(false) {
+            Ok(converted) => {
+                assert_eq!(case["export"], "ok", "{case}");
+                assert_eq!(bits(&converted.model), hex("f16_bits"), "{case}");
+                assert_eq!(converted.saturated, 0);
+            }
+            Err(error) => {
+                assert_eq!(case["export"], "error", "{case}");
+                let tensor = if in_w1 { "W1[0]" } else { "W2[0]" };
+                assert!(error.to_string().contains(tensor) && error.to_string().contains("--saturate"), "{error}");
+            }
+        }
+        let saturating = export(true).unwrap();
+        let back = half::f16::from_bits(u16::try_from(bits(&saturating.model)).unwrap()).to_f64();
+        close(&case.to_string(), &[back as f32], &[f64_of(&case["saturating"])], 1e-9);
+        assert_eq!(saturating.saturated, usize::from(case["export"] == "error"));
     }
 }
 

@@ -261,7 +261,7 @@ pub(super) fn tagger(network: &Network, plain: &Plain, level: Level) -> tagomati
     let model = plain.with(shape, |weights| {
         ModelParts {
             network,
-            weights,
+            weights: weights.into(),
             vocabulary: Vocabulary::from_keywords(names("k", shape.keywords()))?.view(),
             tags: &Tags::from_names(names("t", shape.tags()))?,
             provenance: &Provenance::new(),
@@ -283,7 +283,7 @@ fn check_forward(name: &str, tagger: &Tagger, batch: &[OwnedSample], expected: &
             let kernels = Kernels::at(tagger.level()).unwrap();
             let starts = [0, sample.keywords.len()];
             let bags = Bags { sets: Sets::new(&sample.keywords, &starts).unwrap(), factor: 1.0 };
-            let weights = tagger.model().weights();
+            let weights = tagger.model().weights().as_f32().unwrap();
             match tagger.model().network().pooling {
                 Pooling::Mean => {
                     embedding_bag::forward_mean(kernels, weights, bags, [sample.keywords.len()], &mut blocks).unwrap();

@@ -1,0 +1,122 @@
+/* tagomatic: sets of keywords in, a probability for every tag out.
+ *
+ * Every call that can fail returns a status; tagm_message() tells the thread's last failure in words: what was expected, what was found.
+ * Buffers are the caller's. Handles are freed by the function of their kind, once; NULL is freed without harm.
+ *
+ * A tagger never changes: share one between any number of threads. A scratch belongs to one call at a time: one for each thread.
+ * Scoring allocates nothing, takes no lock and starts no thread, and gives the same bits on every machine.
+ *
+ * Pointers must be valid, and aligned for their type. NULL is an error where a pointer is needed, and nothing is where a count of 0 says so.
+ *
+ *     tagm_tagger *tagger;
+ *     if (tagm_open("movies.tagm", &tagger) != TAGM_OK) { puts(tagm_message()); exit(1); }
+ */
+#ifndef TAGOMATIC_H
+#define TAGOMATIC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Rises when a function changes or goes; compare it with tagm_abi_version(). */
+#define TAGM_ABI_VERSION 1
+
+typedef enum tagm_status {
+    TAGM_OK = 0,
+    TAGM_IO = 1,           /* the system refused to read or write */
+    TAGM_BAD_MODEL = 2,    /* the bytes are no valid model */
+    TAGM_NEWER_MODEL = 3,  /* the model needs a newer version of this library */
+    TAGM_BAD_ARGUMENT = 4, /* a pointer is NULL that must not be, or a number is out of its range */
+    TAGM_BAD_LENGTH = 5,   /* a buffer has the wrong size, or a scratch is not of this tagger */
+    TAGM_UNKNOWN = 6,      /* there is no such keyword, tag or id */
+    TAGM_FAULT = 7         /* a fault of the library; please report it */
+} tagm_status;
+
+typedef struct tagm_tagger tagm_tagger;
+typedef struct tagm_scratch tagm_scratch;
+
+typedef struct tagm_tag {
+    const char *name;   /* UTF-8, not ended by a zero; lives as long as the tagger */
+    size_t name_length; /* in bytes */
+    uint32_t id;        /* stable for the life of the tag, whatever is added or removed */
+    float threshold;    /* the tag is given if its score is at least this; infinity if never */
+} tagm_tag;
+
+typedef struct tagm_explanation {
+    float logit;
+    float score;
+    double bias; /* what the biases add to the logit; with all contributions they sum up to it */
+} tagm_explanation;
+
+typedef struct tagm_contribution {
+    double contribution; /* what the keyword adds to the logit */
+    uint32_t id;         /* the keyword */
+    float score_without; /* the score of the item without it */
+} tagm_contribution;
+
+/* Versions: of the functions, and of the library as text. */
+uint32_t tagm_abi_version(void);
+const char *tagm_version(void);
+
+/* Why the thread's last call that failed did so; lives until the thread's next call that fails. TAGM_UNKNOWN of tagm_keyword_id leaves
+ * no message. */
+const char *tagm_message(void);
+
+/* Makes a tagger of a model file, checked in full: a bad file fails here and never later. On failure *tagger is NULL. */
+tagm_status tagm_open(const char *path, tagm_tagger **tagger);
+tagm_status tagm_from_bytes(const void *bytes, size_t length, tagm_tagger **tagger);
+
+/* The same without reading the file: open in the same time whatever its size. Vocabulary and weights are checked by tagm_verify alone. The
+ * file must not be changed or cut while it is mapped: publish a new version by renaming it over the old one. */
+tagm_status tagm_map(const char *path, tagm_tagger **tagger);
+tagm_status tagm_verify(const tagm_tagger *tagger);
+
+void tagm_free(tagm_tagger *tagger);
+
+/* Numbers of keywords and tags; 0 for NULL. */
+size_t tagm_keyword_count(const tagm_tagger *tagger);
+size_t tagm_tag_count(const tagm_tagger *tagger);
+
+/* The id of a keyword of length bytes; TAGM_UNKNOWN, and UINT32_MAX as the id, if the model does not know it. A look-up costs more than
+ * scoring the keyword: keep ids where you can. */
+tagm_status tagm_keyword_id(const tagm_tagger *tagger, const char *keyword, size_t length, uint32_t *id);
+
+/* The tag whose score stands at index. */
+tagm_status tagm_tag_at(const tagm_tagger *tagger, size_t index, tagm_tag *tag);
+
+/* A hash of the scores of a fixed workload: equal wherever the same model is served. */
+tagm_status tagm_signature(const tagm_tagger *tagger, uint64_t *signature);
+
+/* Buffers for the calls below, made for one tagger. */
+tagm_status tagm_scratch_new(const tagm_tagger *tagger, tagm_scratch **scratch);
+void tagm_scratch_free(tagm_scratch *scratch);
+
+/* Scores the item with these keyword ids, in any order; ascending without repeats is fastest. score_count is the number of tags. */
+tagm_status tagm_score(const tagm_tagger *tagger, tagm_scratch *scratch, const uint32_t *ids, size_t id_count, float *scores,
+                       size_t score_count);
+
+/* Scores item_count items: item i has the ids from starts[i] up to starts[i + 1], of item_count + 1 starts, and the scores from
+ * i * tags on. The same bits as one by one. */
+tagm_status tagm_score_batch(const tagm_tagger *tagger, tagm_scratch *scratch, const uint32_t *ids, size_t id_count,
+                             const size_t *starts, size_t item_count, float *scores, size_t score_count);
+
+/* Writes the indices of the tags that an item with these scores is given to tags, which has room for so many, best first, and how many they
+ * are to *tag_count. A tag needs min_score, or if that is NAN its own threshold; at most top_k are given, or if that is 0 as many as
+ * there are. If there is not room for all, none is written, and *tag_count tells how many they are. */
+tagm_status tagm_select(const tagm_tagger *tagger, tagm_scratch *scratch, const float *scores, size_t score_count,
+                        float min_score, size_t top_k, size_t *tags, size_t room, size_t *tag_count);
+
+/* Takes the score of the tag at index tag apart: what each keyword of the item adds to the logit, ascending by id. If there is not room
+ * for all contributions, none is written, and *contribution_count tells how many they are. It allocates. */
+tagm_status tagm_explain(const tagm_tagger *tagger, const uint32_t *ids, size_t id_count, size_t tag,
+                         tagm_explanation *explanation, tagm_contribution *contributions, size_t room,
+                         size_t *contribution_count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

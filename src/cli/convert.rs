@@ -1,0 +1,118 @@
+//! `convert`: a model with narrower weights, or without what changes no score.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tagomatic::Model;
+use tagomatic::convert::{Conversion, Converted, convert};
+use tagomatic::weights::WeightType;
+
+use super::failure::{Failure, Result};
+use super::load::{self, Reading};
+use super::{Session, output};
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The model; the file must not be changed in place meanwhile (rename a new one over it)
+    model: PathBuf,
+    /// Where the new model goes; it appears whole or not at all. For - it goes to standard output, and the report to standard error
+    out: PathBuf,
+    /// Round the weights of both layers to this type
+    #[arg(long, value_name = "f32|f16|bf16|i8")]
+    weights: Option<WeightType>,
+    /// Hold weights that the type cannot represent to its largest number, instead of failing
+    #[arg(long, requires = "weights")]
+    saturate: bool,
+    /// Remove hidden units and keywords that change no score; such keywords are unknown to the new model
+    #[arg(long)]
+    prune: bool,
+    /// Measure on these items too how far rounding moves logits
+    #[arg(long, value_name = "FILE", requires = "weights")]
+    data: Vec<PathBuf>,
+    #[command(flatten)]
+    reading: Reading,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    bytes_in: usize,
+    bytes_out: usize,
+    weights: String,
+    /// Of all roundings of the weights so far; null if there was none.
+    max_logit_error: Option<f64>,
+    /// What it never surpasses for a set of up to `bound_keywords` keywords; null if that is unknown.
+    logit_error_bound: Option<f64>,
+    bound_keywords: Option<u64>,
+    saturated: usize,
+    pruned_units: usize,
+    pruned_keywords: usize,
+    signature: &'a str,
+}
+
+pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
+    let Arguments { model: path, out, weights, saturate, prune, data, reading } = arguments;
+    if weights.is_none() && !prune {
+        return Err(Failure::Usage("convert: expected --weights or --prune, found neither".to_owned()));
+    }
+    let to_stdout = out == Path::new("-");
+    if !to_stdout {
+        load::check_apart("OUT", out, data)?;
+        Model::check_save(out).map_err(Failure::saving)?;
+    }
+    let model = load::model(path)?;
+    let dataset = if data.is_empty() {
+        tagomatic::data::Dataset::new()
+    } else {
+        load::encode(data, *reading, None, |keyword| model.vocabulary().get(keyword), model.tags())?.dataset
+    };
+    let items = (0..dataset.len()).map(|item| dataset.keywords(item));
+    let how = Conversion { weights: *weights, saturate: *saturate, prune: *prune };
+    let Converted { model: converted, logit_error, saturated, pruned_units, pruned_keywords } = convert(&model, how, items)?;
+    let (bytes_in, bytes_out, types) = (model.byte_len(), converted.byte_len(), output::weights(&converted));
+    let tagger = session.tagger(converted)?;
+    let signature = output::signature(&tagger)?;
+    let bound = logit_error.map(|error| error.bound).filter(|bound| bound.is_finite());
+    let document = Document {
+        bytes_in,
+        bytes_out,
+        weights: types,
+        max_logit_error: logit_error.map(|error| error.measured),
+        logit_error_bound: bound,
+        bound_keywords: logit_error.map(|error| error.keywords),
+        saturated,
+        pruned_units,
+        pruned_keywords,
+        signature: &signature,
+    };
+    let results = if session.json { output::json(&document)? } else { format!("{}saved {}\n", document.text(), out.display()) };
+    if to_stdout {
+        output::print(tagger.model().bytes())?;
+        output::print_aside(&results);
+        return Ok(());
+    }
+    tagger.model().save(out).map_err(Failure::saving)?;
+    output::print(results)
+}
+
+impl Document<'_> {
+    /// For people.
+    fn text(&self) -> String {
+        let mut rows = vec![
+            ("bytes", format!("{} -> {}", output::size(self.bytes_in), output::size(self.bytes_out))),
+            ("weights", self.weights.clone()),
+        ];
+        if let (Some(error), Some(keywords)) = (self.max_logit_error, self.bound_keywords) {
+            let bound = self.logit_error_bound.map_or_else(|| "no bound".to_owned(), |bound| format!("at most {bound:.3}"));
+            rows.push(("largest logit error", format!("{error:.6} measured, {bound} for {keywords} keywords")));
+        }
+        if self.saturated > 0 {
+            rows.push(("saturated weights", output::count(self.saturated)));
+        }
+        if self.pruned_units + self.pruned_keywords > 0 {
+            let removed = [(self.pruned_units, "hidden units"), (self.pruned_keywords, "keywords")];
+            rows.push(("removed", removed.map(|(count, what)| format!("{} {what}", output::count(count))).join(", ")));
+        }
+        rows.push(("signature", self.signature.to_owned()));
+        output::list(&rows)
+    }
+}

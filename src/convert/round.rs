@@ -1,0 +1,138 @@
+//! Weights of one type from those of another: each to the nearest number, ties to even.
+
+use half::{bf16, f16};
+
+use crate::aligned::{Bf16Block, Block, F16Block, I8Block, LANES, as_floats, as_floats_mut};
+use crate::error::{Error, Result};
+use crate::network::{Shape, StoredWeights};
+use crate::weights::{I8_MAX, MatrixBuf, WeightType};
+
+/// How to round, and what came of it.
+pub(super) struct Rounding {
+    pub(super) weights: WeightType,
+    pub(super) saturate: bool,
+    /// Weights that were held to the largest number.
+    pub(super) saturated: usize,
+}
+
+/// A matrix of `f32` on its way to another type.
+struct Source<'a> {
+    name: &'static str,
+    blocks: &'a [Block],
+    /// The column of each weight.
+    columns: &'a dyn Fn(usize) -> usize,
+    /// Blocks of scales.
+    scales: usize,
+}
+
+impl Rounding {
+    /// W1 in the new type.
+    pub(super) fn first(&mut self, shape: &Shape, weights: StoredWeights<'_>) -> Result<MatrixBuf> {
+        let row = shape.row_blocks() * LANES;
+        let weights = weights.to_f32(shape)?;
+        let blocks = weights.view().w1;
+        self.round(&Source { name: "W1", blocks, columns: &|index| index % row, scales: shape.row_blocks() })
+    }
+
+    /// W2 in the new type.
+    pub(super) fn output(&mut self, shape: &Shape, weights: StoredWeights<'_>) -> Result<MatrixBuf> {
+        // Padding keeps column 0: it is 0, and counts for no scale.
+        let mut columns = vec![0; shape.w2_blocks() * LANES];
+        for group in shape.groups() {
+            for (tag, slot) in group.slots.clone().enumerate() {
+                for unit in 0..shape.hidden() {
+                    columns[shape.w2_index(group, unit, tag)] = slot;
+                }
+            }
+        }
+        let weights = weights.to_f32(shape)?;
+        let blocks = weights.view().w2;
+        self.round(&Source { name: "W2", blocks, columns: &|index| columns[index], scales: shape.slot_blocks() })
+    }
+
+    fn round(&mut self, source: &Source<'_>) -> Result<MatrixBuf> {
+        let name = source.name;
+        if let Some((index, value)) = as_floats(source.blocks).iter().enumerate().find(|(_, w)| !w.is_finite()) {
+            return Err(Error::BadWeight { tensor: name, index, value: *value, expected: "finite weights" });
+        }
+        let blocks = source.blocks.iter().enumerate();
+        Ok(match self.weights {
+            WeightType::F32 => MatrixBuf::F32(source.blocks.to_vec()),
+            WeightType::F16 => {
+                let (limit, too_large) = (f16::MAX.to_f32(), "at most 65504 in magnitude for f16, or saturation (--saturate)");
+                let to_bits = |w: f32| f16::from_f32(w).to_bits();
+                let narrow = |(number, block): (usize, &Block)| {
+                    self.narrow(name, number, block, limit, too_large, to_bits, |w| f16::from_f32(w).is_finite())
+                };
+                MatrixBuf::F16(blocks.map(narrow).map(|block| block.map(F16Block)).collect::<Result<_>>()?)
+            }
+            WeightType::Bf16 => {
+                let (limit, too_large) =
+                    (bf16::MAX.to_f32(), "at most 3.38e38 in magnitude for bf16, or saturation (--saturate)");
+                let to_bits = |w: f32| bf16::from_f32(w).to_bits();
+                let narrow = |(number, block): (usize, &Block)| {
+                    self.narrow(name, number, block, limit, too_large, to_bits, |w| bf16::from_f32(w).is_finite())
+                };
+                MatrixBuf::Bf16(blocks.map(narrow).map(|block| block.map(Bf16Block)).collect::<Result<_>>()?)
+            }
+            WeightType::I8 => integers(source),
+        })
+    }
+
+    /// A block of 16-bit numbers.
+    #[expect(clippy::too_many_arguments, reason = "a block, its place, and a type of numbers")]
+    fn narrow(
+        &mut self,
+        tensor: &'static str,
+        number: usize,
+        block: &Block,
+        limit: f32,
+        too_large: &'static str,
+        to_bits: impl Fn(f32) -> u16,
+        fits: impl Fn(f32) -> bool,
+    ) -> Result<[u16; LANES]> {
+        let mut bits = [0; LANES];
+        for (lane, (bits, &w)) in bits.iter_mut().zip(&block.0).enumerate() {
+            *bits = if fits(w) {
+                to_bits(w)
+            } else if self.saturate {
+                self.saturated += 1;
+                to_bits(limit.copysign(w))
+            } else {
+                return Err(Error::BadWeight { tensor, index: number * LANES + lane, value: w, expected: too_large });
+            };
+        }
+        Ok(bits)
+    }
+}
+
+/// Integers with a scale a column: the largest magnitude of the column is [`I8_MAX`].
+fn integers(source: &Source<'_>) -> MatrixBuf {
+    let Source { blocks, columns, scales, .. } = *source;
+    let mut scale_blocks = vec![Block::ZERO; scales];
+    let scales = as_floats_mut(&mut scale_blocks);
+    for (index, w) in as_floats(blocks).iter().enumerate().filter(|(_, w)| **w != 0.0) {
+        let scale = &mut scales[columns(index)];
+        *scale = scale.max(w.abs());
+    }
+    for scale in &mut *scales {
+        *scale /= f32::from(I8_MAX);
+        // Below the normal numbers a scale would have too few bits; such weights are nothing.
+        if !scale.is_normal() {
+            *scale = 0.0;
+        }
+        // Rounded up, it could carry the largest of all floats beyond them.
+        if (*scale * f32::from(I8_MAX)).is_infinite() {
+            *scale = scale.next_down();
+        }
+    }
+    let mut weights = vec![I8Block::default(); blocks.len()];
+    for (index, (integer, w)) in weights.iter_mut().flat_map(|block| &mut block.0).zip(as_floats(blocks)).enumerate() {
+        let scale = scales.get(columns(index)).copied().unwrap_or(0.0);
+        if *w != 0.0 && scale > 0.0 {
+            let largest = f32::from(I8_MAX);
+            *integer = (w / scale).round_ties_even().clamp(-largest, largest) as i8;
+        }
+    }
+    MatrixBuf::I8 { weights, scales: scale_blocks }
+}

@@ -1,0 +1,59 @@
+//! The header for C, which people write and read, says what a generator reads out of the code.
+
+use cbindgen::{Builder, Config, Language, Style};
+
+/// The words and signs of a header, without comments and preprocessor lines.
+fn tokens(header: &str) -> Vec<String> {
+    let mut code = String::new();
+    let mut rest = header;
+    while let Some((before, comment)) = rest.split_once("/*") {
+        code.push_str(before);
+        rest = comment.split_once("*/").unwrap().1;
+    }
+    code.push_str(rest);
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with('#') && !line.contains("extern \"C\""));
+    let mut tokens: Vec<String> = vec![String::new()];
+    for c in lines.flat_map(|line| line.chars().chain([' '])) {
+        let word = |c: char| c.is_alphanumeric() || c == '_';
+        if !tokens.last().is_some_and(|last| last.ends_with(word) && word(c)) {
+            tokens.push(String::new());
+        }
+        if let Some(last) = tokens.last_mut().filter(|_| !c.is_whitespace()) {
+            last.push(c);
+        }
+    }
+    tokens.retain(|token| !matches!(token.as_str(), "" | "struct" | "enum"));
+    tokens
+}
+
+/// What a header declares: functions, types, fields and values, in no order. A place for a handle has a name of its own in the code only.
+fn declarations(header: &str) -> Vec<String> {
+    let tokens = tokens(header);
+    let mut declarations: Vec<String> = tokens
+        .split(|token| matches!(token.as_str(), ";" | "{" | "}"))
+        .filter(|declaration| {
+            !(declaration.first().is_some_and(|first| first == "typedef") && declaration.contains(&"*".to_owned()))
+        })
+        .map(|declaration| {
+            let text = declaration.join(" ").replace("Place_tagm_tagger", "tagm_tagger * *");
+            text.replace("Place_tagm_scratch", "tagm_scratch * *").trim_end_matches([' ', ',']).to_owned()
+        })
+        .filter(|declaration| !declaration.is_empty())
+        .collect();
+    declarations.sort();
+    declarations
+}
+
+#[test]
+fn the_header_says_what_the_code_does() {
+    let config = Config { language: Language::C, style: Style::Both, usize_is_size_t: true, ..Config::default() };
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/capi.rs");
+    let mut generated = Vec::new();
+    Builder::new().with_config(config).with_src(source).generate().unwrap().write(&mut generated);
+    let generated = String::from_utf8(generated).unwrap();
+    let written = include_str!("../../src/capi/tagomatic.h");
+    assert_eq!(declarations(written), declarations(&generated));
+    assert!(declarations(written).len() > 30);
+    let version = format!("#define TAGM_ABI_VERSION {}", tagomatic::capi::TAGM_ABI_VERSION);
+    assert!(written.contains(&version), "{version}");
+}
