@@ -1,8 +1,7 @@
 //! Building a data set, in memory or in files.
 //!
-//! In files are columns of numbers: where the keywords of each sample begin, the keywords, the same of tags and excluded tags, and
-//! weights. They are
-//! written one number after the other, checked once against the checksum of what was written, and mapped. Then samples can be read in
+//! In files are columns of numbers: where the keywords of each sample begin, the keywords, the same of tags and excluded tags, and weights.
+//! They are written one number after the other, checked once against the checksum of what was written, and mapped. Then samples can be read in
 //! any order, and what was read is let go of again: at most 32 MiB of each column, 224 MiB of a data set, are in memory at a time.
 //! The files have no names, so they go with the process, whatever ends it.
 

@@ -92,8 +92,8 @@ impl Corpus {
     }
 
     /// No items, and room for more than memory holds: they are kept in files without names in `folder`. In memory are the
-    /// distinct strings, and at most 160 MiB of the items. The data set that is made of them is in files as well, and so are its
-    /// subsets.
+    /// distinct strings, and at most 224 MiB of the items. The data set that is made of them is in files as well, and so are its
+    /// subsets: at most as much of each.
     ///
     /// # Errors
     ///

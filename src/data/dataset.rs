@@ -202,10 +202,9 @@ impl Dataset {
                 found: fraction.to_string(),
             });
         }
-        let valid = |&(sample, _): &(u32, usize)| f64::from(rng.split(sample)) < fraction;
-        let (valid, train): (Vec<_>, Vec<_>) = (0u32..).zip(0..self.len()).partition(valid);
-        let indices = |side: Vec<(u32, usize)>| side.into_iter().map(|(_, i)| i).collect();
-        Ok((indices(train), indices(valid)))
+        // Samples are numbered by 32 bits.
+        let (valid, train) = (0..self.len()).partition(|&i| f64::from(rng.split(i as u32)) < fraction);
+        Ok((train, valid))
     }
 
     /// As [`split`](Self::split), but so that the training side can train each of `tags` tags: a sample that would leave it without
