@@ -1,4 +1,5 @@
-//! What is claimed of such taggers, measured anew on the films in `models/`, one thread, in two minutes.
+//! What is claimed of such taggers, measured anew on the films in `models/`, one thread, in two minutes, and
+//! a quarter of an hour for the autoencoder.
 //!
 //! ```text
 //! cargo bench --all-features --bench claims                # all

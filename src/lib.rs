@@ -11,12 +11,13 @@
 //! | [`aligned`] | the unit of storage, a block of 16 floats |
 //! | `named` | enums whose variants have names that people type and files store |
 //! | [`rng`], `ln` | random numbers that depend on what they decide; the natural logarithm |
-//! | [`weights`] | matrices of weights of four types: `f32`, `f16`, `bf16`, `i8` |
-//! | [`kernels`] | all arithmetic on slices, at a level chosen once |
+//! | `workers` | work divided between threads |
+//! | [`weights`], `activation` | matrices of weights of four types: `f32`, `f16`, `bf16`, `i8`; nonlinearities of hidden units |
 //! | [`ids`], `column`, `csr` | a set of ids; numbers in memory or in a file; many sets |
+//! | [`kernels`] | all arithmetic on slices, at a level chosen once |
+//! | [`calibration`] | maps from a network's logits to calibrated ones |
 //! | [`network`], [`layers`] | sizes and layout of the one network; its layers, forward and backward |
 //! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
-//! | [`calibration`] | maps from a network's logits to calibrated ones |
 //! | [`format`](mod@format) | the model file |
 //! | [`average`](mod@average) | several models as one |
 //! | [`tagger`], [`accumulator`] | serving; sets of keywords that change one by one |
