@@ -106,8 +106,8 @@ impl Tagger {
 
     /// Scores the item with these keywords. Unknown ones are left out and counted.
     ///
-    /// A look-up took 9 to 12 ns a keyword among 10,000 and 39 to 121 ns among 1,000,000, more than its row in the sum: a caller that
-    /// can keep [ids](Tagger::score) should.
+    /// A look-up took 9 to 12 ns a keyword among 10,000 and 39 to 121 ns among 1,000,000, more than its row in the sum: a
+    /// caller that can keep [ids](Tagger::score) should.
     ///
     /// # Errors
     /// [`Error::Length`] unless `scores` has a place for each tag.

@@ -126,14 +126,19 @@ struct Options {
     #[arg(long, value_name = "all|N", default_value = "20", value_parser = decoder_negatives)]
     decoder_negatives: DecoderNegatives,
     /// Hidden units; with --init those of the model
-    #[arg(long, value_name = "N", default_value = "256",
-          default_value_ifs([("objective", ArgPredicate::from("per-tag"), Some(per_tag::HIDDEN)), ("init", ArgPredicate::IsPresent, None)]))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "256",
+        default_value_if("objective", "per-tag", per_tag::HIDDEN),
+        default_value_if("init", ArgPredicate::IsPresent, None)
+    )]
     hidden: Option<usize>,
     /// Networks to train from seeds SEED, SEED + 1 and so on, and to average on the logits: one network of N times the hidden units
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().average)]
     average: u32,
-    /// Nonlinearity of the hidden units: relu, leaky_relu[:slope], elu[:alpha], sigmoid, trec[:theta], tlin[:theta], identity; with
-    /// --init that of the model
+    /// Nonlinearity of the hidden units: relu, leaky_relu[:slope], elu[:alpha], sigmoid, trec[:theta], tlin[:theta], identity;
+    /// with --init that of the model
     #[arg(long, value_name = "NAME[:PARAM]", default_value = "relu", default_value_if("init", ArgPredicate::IsPresent, None))]
     activation: Option<Activation>,
     /// Whether hidden units have biases

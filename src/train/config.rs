@@ -414,7 +414,7 @@ mod tests {
             let autoencoder = Autoencoder { negatives: Some(negatives), ..Autoencoder::default() };
             let config = TrainConfig { objective: Objective::Autoencoder(autoencoder), ..TrainConfig::default() };
             let error = config.validate().unwrap_err();
-            assert!(matches!(error, Error::Config { option: "negatives of the autoencoder", .. }), "{error}");
+            assert!(matches!(error, Error::Config { option: "decoder_negatives", .. }), "{error}");
         }
     }
 

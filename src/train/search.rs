@@ -89,10 +89,10 @@ struct Running {
     fit: FitState,
 }
 
-/// Tries `trials` configurations on `set`, each with one network even where several are to be averaged, at a kernel level and on the
-/// threads of `pool`; the result depends on neither. All of them are returned, the best one first: the survivor, then those that
-/// were given up last. `observer` is told of each trial when its budget is spent, and can end the search: then those that were still
-/// in it come first, by their last scores, and one whose turn never came has no steps.
+/// Tries `trials` configurations on `set`, each with one network even where several are to be averaged, at a kernel level and
+/// on the threads of `pool`; the result depends on neither. All of them are returned, the best one first: the survivor, then
+/// those that were given up last. `observer` is told of each trial when its budget is spent, and can end the search: then those
+/// that were still in it come first, by their last scores, and one whose turn never came has no steps.
 ///
 /// # Errors
 /// [`Error::Config`] without trials or without validation items, or with an autoencoder to come first; whatever else ends every

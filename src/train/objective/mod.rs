@@ -158,7 +158,7 @@ impl TrainConfig {
         if let Some(m) = autoencoder.negatives
             && !(1..=MOST_DRAWS).contains(&m)
         {
-            return error("negatives of the autoencoder", "all, or from 1 to 1,000,000", m.to_string());
+            return error("decoder_negatives", "all, or from 1 to 1,000,000", m.to_string());
         }
         check_power(autoencoder.power)
     }
@@ -280,7 +280,7 @@ fn check_draws_per_positive(ratio: f64, positives: usize) -> Result<()> {
         return Ok(());
     }
     let expected = "all, or a ratio that gives no item more than 1,000,000 draws";
-    let found = format!("{ratio}, of an item with {positives} tags {draws} draws");
+    let found = format!("{ratio}, which gives one {draws}");
     Err(Error::Config { option: "negatives", expected, found })
 }
 
