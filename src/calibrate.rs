@@ -3,12 +3,13 @@
 //! | method | map of a tag | source |
 //! | --- | --- | --- |
 //! | [`Method::Platt`] | `a·z + b`, a > 0 | Platt 1999, with his smoothed targets; Newton's method as in Lin, Lin & Weng 2007 |
-//! | [`Method::Isotonic`] | the same, then a map of any rising shape through the means of the pools that adjacent violators form, linear between them | Oron & Flournoy 2017, *Centered isotonic regression* |
+//! | [`Method::Isotonic`] | the same, then a rising map, linear between the means of pooled violators | Oron & Flournoy 2017 |
 //!
 //! The shape is that of all tags together, after Platt's scaling; a tag with 1,000 positives and negatives or more has one of its own,
 //! straight from its logits: isotonic regression overfits below that (Niculescu-Mizil & Caruana 2005). Pools have 10 positives and 10
-//! negatives at least. Interpolation instead of the usual steps keeps the order of items that a step would tie. A tag with fewer than
-//! 10 positives or negatives gets the slope and shift that are fitted to the pairs of all tags together.
+//! negatives at least. Interpolation instead of the usual steps (*centered isotonic regression*) keeps the order of items that a step
+//! would tie. A tag with fewer than 10 positives or negatives gets the slope and shift that are fitted to the pairs of all tags
+//! together.
 
 use crate::calibration::{Curve, Knot, LARGEST};
 use crate::csr::Csr;

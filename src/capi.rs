@@ -299,8 +299,7 @@ pub extern "C" fn tagm_tag_at(
     call(|| {
         let (tags, place) = (given(tagger, "tagger")?.0.tags(), given(tag, "tag")?);
         if index >= tags.len() {
-            let expected = format!("a number below the model's {} tags", tags.len());
-            return failure(TAGM_UNKNOWN, format!("index: expected {expected}, found {index}"));
+            return no_tag("index", index, tags.len());
         }
         let tag = &tags[index];
         let (name, name_length) = (tag.name.as_ptr().cast(), tag.name.len());
@@ -421,7 +420,11 @@ pub unsafe extern "C" fn tagm_explain(
         let ids = unsafe { many(ids, id_count, "ids")? };
         // SAFETY: the header's contract: room for `room` contributions, of this call alone.
         let places = unsafe { places(contributions, room, "contributions")? };
-        let explained = explain(&given(tagger, "tagger")?.0, ids, tag)?;
+        let tagger = &given(tagger, "tagger")?.0;
+        if tag >= tagger.tags().len() {
+            return no_tag("tag", tag, tagger.tags().len());
+        }
+        let explained = explain(tagger, ids, tag)?;
         place.write(tagm_explanation { logit: explained.logit, score: explained.score, bias: explained.bias });
         let parts = explained.keywords.iter().map(|part| tagm_contribution {
             contribution: part.contribution,
@@ -431,6 +434,11 @@ pub unsafe extern "C" fn tagm_explain(
         *count = explained.keywords.len();
         copy_out(places, &parts.collect::<Vec<_>>(), "contributions")
     })
+}
+
+/// What is said of a tag that a model does not have.
+fn no_tag(argument: &str, found: usize, tags: usize) -> Result<tagm_status> {
+    failure(TAGM_UNKNOWN, format!("{argument}: expected a number below the model's {tags} tags, found {found}"))
 }
 
 /// Copies all values to the first places, or none.

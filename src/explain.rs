@@ -7,8 +7,8 @@
 //!       ------------ bias ---------       - contribution of k --------
 //! ```
 //!
-//! Where keywords are pooled by their mean, W1[k,j] counts 1/|S|. The parts tell how this logit is made, not what would happen without a keyword: then other units can be active. For that the
-//! sample is scored again without it.
+//! Where keywords are pooled by their mean, W1[k,j] counts 1/|S|. The parts tell how this logit is made, not what would happen
+//! without a keyword: then other units can be active. For that the sample is scored again without it.
 
 use crate::accumulator::Accumulator;
 use crate::aligned::{LANES, as_floats};
@@ -215,7 +215,7 @@ impl<'a> Scorer<'a> {
     fn new(tagger: &'a Tagger, ids: &[u32], tag: usize) -> Result<Self> {
         let tags = tagger.tags().len();
         if tag >= tags {
-            return Err(Error::Length { what: "tags", expected: tag + 1, found: tags });
+            return Err(Error::Length { what: "tags", expected: tag.saturating_add(1), found: tags });
         }
         let mut item = Accumulator::new(tagger);
         ids.iter().try_for_each(|&id| item.add(id).map(drop))?;
@@ -391,7 +391,9 @@ mod tests {
         }
         let tagger = tagger(Activation::Relu, 4, &[2], OutputLayout::TagMajor);
         assert!(matches!(explain(&tagger, &[12], 0), Err(Error::KeywordOutOfRange { .. })));
-        assert!(matches!(explain(&tagger, &[1], 2), Err(Error::Length { .. })));
+        for tag in [2, usize::MAX] {
+            assert!(matches!(explain(&tagger, &[1], tag), Err(Error::Length { .. })));
+        }
         assert!(matches!(flip(&tagger, &[1], 2), Err(Error::Length { .. })));
     }
 }

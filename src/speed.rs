@@ -35,6 +35,7 @@ pub fn measure(tagger: &Tagger, ids: &[u32], starts: &[usize], time: Duration) -
     if items == 0 {
         return Err(Error::NoData { what: "no items to measure with".to_owned(), cure: "give at least one" });
     }
+    Tagger::check_starts(ids, starts)?;
     let (mut scratch, tags) = (tagger.scratch(), tagger.tags().len());
     let mut scores = vec![0.0; items.min(BATCH) * tags];
     let mut timer: Vec<f64> = (0..1001).map(|_| nanoseconds(|| ())).collect();

@@ -52,7 +52,7 @@ impl Similarities {
         let groups = model.network().shape.groups();
         let [group] = groups else {
             let expected = "scores, since each tag of this bank has hidden units of its own: give items to compare by";
-            return Err(Error::Config { option: "by", expected, found: format!("weights, of {} groups", groups.len()) });
+            return Err(Error::Config { option: "on", expected, found: format!("weights, of {} groups", groups.len()) });
         };
         let rows = OutputRows::new(model, group);
         Ok(Self::between(group.tags.len(), |a, b| rows.cosine(a, b)))
@@ -119,7 +119,7 @@ impl Similarities {
 }
 
 /// Rules that give the tags of each group a parent of their own, called `group/` and the name of the group's medoid. All other tags
-/// stay as they are, and all keep their ids.
+/// stay as they are, and all keep their ids. The tags of the groups must exist, as with a slice.
 ///
 /// # Errors
 /// As [`Rules::new`], for instance if a tag has that name already.

@@ -154,7 +154,7 @@ struct Curve {
 /// A line of it.
 #[derive(Serialize)]
 struct Point {
-    /// `fit`, or `refit` on all items.
+    /// `pretrain` of the autoencoder, `fit`, or `refit` on all items.
     phase: &'static str,
     epoch: u32,
     log_loss: f64,

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use clap::builder::ArgPredicate;
 use tagomatic::Model;
 use tagomatic::kernels::LossKind;
 use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::metrics::Metric;
-use tagomatic::network::Activation;
+use tagomatic::network::{Activation, Network};
 use tagomatic::rules::Withhold;
 use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::train::{
@@ -39,8 +40,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with = "valid_fraction")]
     valid: Option<PathBuf>,
     /// Rules that make tags out of the tags and keywords of the items, of those in --valid too
-    #[arg(long, value_name = "RULES.toml")]
-    tags: Option<PathBuf>,
+    #[arg(long = "tags", value_name = "RULES.toml")]
+    rules: Option<PathBuf>,
     /// Of --objective per-tag: only the nets of these tags, apart by commas; `tags merge` makes one bank of several, with the same bytes
     /// as if all had been trained together
     #[arg(long, value_name = "TAG,...", value_delimiter = ',')]
@@ -64,7 +65,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "C.toml")]
     config: Option<PathBuf>,
     /// Go on from this model: its weights, keywords and tags are kept, new ones are added. It must not be changed in place meanwhile
-    #[arg(long, value_name = "M.tagm", conflicts_with = "tags")]
+    #[arg(long, value_name = "M.tagm", conflicts_with = "rules")]
     init: Option<PathBuf>,
     /// Keep items in files in this folder, not in memory: for data that are larger. The files have no names and go with the program
     #[arg(long, value_name = "DIR")]
@@ -124,15 +125,17 @@ struct Options {
     /// Keywords that an item lacks and the autoencoder is told so of: all, or so many, drawn anew in each step
     #[arg(long, value_name = "all|N", default_value = "20", value_parser = decoder_negatives)]
     decoder_negatives: DecoderNegatives,
-    /// Hidden units
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().hidden, default_value_if("objective", "per-tag", per_tag::HIDDEN))]
-    hidden: usize,
+    /// Hidden units; with --init those of the model
+    #[arg(long, value_name = "N", default_value = "256",
+          default_value_ifs([("objective", ArgPredicate::from("per-tag"), Some(per_tag::HIDDEN)), ("init", ArgPredicate::IsPresent, None)]))]
+    hidden: Option<usize>,
     /// Networks to train from seeds SEED, SEED + 1 and so on, and to average on the logits: one network of N times the hidden units
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().average)]
     average: u32,
-    /// Nonlinearity of the hidden units: relu, leaky_relu[:slope], elu[:alpha], sigmoid, trec[:theta], tlin[:theta], identity
-    #[arg(long, value_name = "NAME[:PARAM]", default_value_t = TrainConfig::default().activation)]
-    activation: Activation,
+    /// Nonlinearity of the hidden units: relu, leaky_relu[:slope], elu[:alpha], sigmoid, trec[:theta], tlin[:theta], identity; with
+    /// --init that of the model
+    #[arg(long, value_name = "NAME[:PARAM]", default_value = "relu", default_value_if("init", ArgPredicate::IsPresent, None))]
+    activation: Option<Activation>,
     /// Whether hidden units have biases
     #[arg(long, value_name = "true|false", default_value_t = true, action = clap::ArgAction::Set)]
     hidden_bias: bool,
@@ -243,16 +246,19 @@ fn decoder_negatives(text: &str) -> Result<DecoderNegatives, String> {
 }
 
 impl Options {
-    fn config(&self) -> TrainConfig {
+    /// What was asked for, and what was not as in `init`, the network that training begins from.
+    fn config(&self, init: Option<&Network>) -> TrainConfig {
+        let default = TrainConfig::default();
+        let (hidden, activation) = init.map_or((default.hidden, default.activation), |n| (n.shape.hidden(), n.activation));
         let DecoderNegatives(negatives) = self.decoder_negatives;
         let autoencoder = Autoencoder { tied: self.decoder == "tied", negatives, ..Autoencoder::default() };
         let anchor = Anchor { kind: self.anchor, ..Anchor::default() };
         TrainConfig {
             objective: if self.objective == "anchor" { Objective::Anchor(anchor) } else { Objective::Tagger },
             pretrain: (self.pretrain > 0).then_some(Pretrain { epochs: self.pretrain, autoencoder }),
-            hidden: self.hidden,
+            hidden: self.hidden.unwrap_or(hidden),
             average: self.average,
-            activation: self.activation,
+            activation: self.activation.unwrap_or(activation),
             hidden_bias: self.hidden_bias,
             epochs: self.epochs,
             batch: self.batch,
@@ -284,24 +290,14 @@ impl Options {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { data, out, valid, tags, reading, .. } = arguments;
+    let Arguments { data, out, valid, rules, reading, .. } = arguments;
     // What can be known to fail fails before the work.
     let Options { penalty, penalty_weight, .. } = arguments.options;
     if penalty.is_some() != penalty_weight.is_some() {
         return Err(Failure::Usage("--penalty, --penalty-weight: expected both, found one".to_owned()));
     }
-    let mut config = arguments.options.config();
     let init = arguments.init.as_ref().map(|model| load::model(model)).transpose()?;
-    if let Some(model) = &init {
-        // What was not asked for is as in the model.
-        let (network, default) = (model.network(), TrainConfig::default());
-        if config.hidden == default.hidden {
-            config.hidden = network.shape.hidden();
-        }
-        if config.activation == default.activation {
-            config.activation = network.activation;
-        }
-    }
+    let mut config = arguments.options.config(init.as_ref().map(Model::network));
     config.validate()?;
     let is_bank = arguments.options.objective == "per-tag";
     if !is_bank && !arguments.only.is_empty() {
@@ -317,18 +313,18 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         ("--search", arguments.search.is_some()),
     ];
     if let Some((option, _)) = not_of_banks.iter().find(|(_, is_given)| is_bank && *is_given) {
-        return Err(Failure::Usage(format!("{option}: expected --objective tagger, found per-tag, which is not built for it")));
+        return Err(Failure::Usage(format!("{option}: expected one net for all tags, found --objective per-tag")));
     }
     let to_stdout = out == Path::new("-");
     if let Some(curve) = arguments.course.curve() {
         load::check_apart("--curve", curve, data.iter().chain(valid))?;
     }
     if !to_stdout {
-        load::check_apart("--out", out, data.iter().chain(valid).chain(tags))?;
+        load::check_apart("--out", out, data.iter().chain(valid).chain(rules))?;
         Model::check_save(out).map_err(Failure::saving)?;
     }
 
-    let rules = tags.as_deref().map(load::rules).transpose()?;
+    let rules = rules.as_deref().map(load::rules).transpose()?;
     let mut items = Items::new(data, *reading)?;
     if let Some(rules) = &rules {
         items = items.labelled(rules, if is_bank { Withhold::FromTag } else { Withhold::FromAll });
@@ -398,8 +394,8 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_library() {
         let program = Program::parse_from(["train", "data", "--out", "m.tagm"]);
-        assert_eq!(program.arguments.options.config(), TrainConfig::default());
+        assert_eq!(program.arguments.options.config(None), TrainConfig::default());
         let program = Program::parse_from(["train", "data", "--out", "m.tagm", "--objective", "per-tag"]);
-        assert_eq!(program.arguments.options.config(), TrainConfig::per_tag());
+        assert_eq!(program.arguments.options.config(None), TrainConfig::per_tag());
     }
 }

@@ -67,8 +67,9 @@ pub struct Converted {
 /// Keywords of a set for which the bound of the logit error holds, at least.
 const BOUND_FOR: usize = 64;
 
-/// Converts a model. How far rounding moves logits is measured on the fixed items of [`Tagger::signature`](crate::Tagger::signature) and on `items`, sets of
-/// keyword ids; the bound that is stored beside holds for every set of up to 64 keywords, or as many as the largest of `items` has.
+/// Converts a model. How far rounding moves logits is measured on the fixed items of
+/// [`Tagger::signature`](crate::Tagger::signature) and on `items`, sets of keyword ids; the bound that is stored beside holds for
+/// every set of up to 64 keywords, or as many as the largest of `items` has.
 ///
 /// # Errors
 /// [`Error::BadWeight`] for a weight that the type cannot represent, unless it is to be saturated, and for one that is not finite;

@@ -47,7 +47,7 @@ struct Part<'a> {
 ///
 /// # Errors
 /// [`Error::Length`] without models; [`Error::Unmergeable`] if they differ in what one model can only have one of, or share the name
-/// of a tag; [`Error::TooLarge`]; [`Error::Model`] if a mapped file is corrupt.
+/// of a tag; [`Error::Config`] if weights are `i8`, whose tags do not change; [`Error::TooLarge`]; [`Error::Model`] if a mapped file is corrupt.
 pub fn merge(models: &[&Model]) -> Result<Merged> {
     let Some(first) = models.first() else { return Err(Error::Length { what: "models", expected: 1, found: 0 }) };
     let provenances = models.iter().map(|model| model.provenance()).collect::<Result<Vec<Provenance>>>()?;

@@ -21,7 +21,8 @@ pub(crate) const OF_GROUPS: &str = "fit.";
 /// The model without the tags at `indices`. Groups that lose all their tags go, if another one is left.
 ///
 /// # Errors
-/// [`Error::Length`] for a tag that the model does not have; [`Error::Model`] if a mapped file is corrupt.
+/// [`Error::Length`] for a tag that the model does not have; [`Error::Config`] if its weights are `i8`, whose tags do not change;
+/// [`Error::Model`] if a mapped file is corrupt.
 pub fn remove(model: &Model, indices: &[usize]) -> Result<Model> {
     let (shape, tags) = (&model.network().shape, model.tags());
     if let Some(&missing) = indices.iter().find(|&&index| index >= tags.len()) {

@@ -1,8 +1,8 @@
 //! The output layer, `z = b2 + Σ_j h_j·W2[j]`, for some items at once, and the scores that are made of it.
 //!
-//! In panels of tags, units are added in ascending order, in one of two forms that give the same bits. The sparse one adds the rows of the units that are not zero. The dense one multiplies the hidden
-//! vectors of a few items with a tile of the panel, so that each weight is loaded once for all of them; a zero unit adds ±0, which
-//! changes no sum (they start by adding +0.0).
+//! In panels of tags, units are added in ascending order, in one of two forms that give the same bits. The sparse one adds the
+//! rows of the units that are not zero. The dense one multiplies the hidden vectors of a few items with a tile of the panel, so that
+//! each weight is loaded once for all of them; a zero unit adds ±0, which changes no sum (they start by adding +0.0).
 //!
 //! Tag-major, a logit is the dot product of a tag's row and the hidden vector: 16 partial sums, then a fixed tree.
 

@@ -15,6 +15,7 @@ pub struct Confusion {
 
 impl Confusion {
     /// From the `scores` of a tag and the samples that have it, when it is given iff the score is at or above `threshold`.
+    /// These samples must exist, as with a slice.
     #[must_use]
     pub fn at(threshold: f64, scores: &[f64], positives: &[u32]) -> Self {
         let given = scores.iter().filter(|&&score| score >= threshold).count() as u64;

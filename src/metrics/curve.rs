@@ -41,6 +41,7 @@ pub struct OperatingPoint {
 
 impl Curve {
     /// From the `scores` of a tag, none of them NaN, and the `positives`: the samples that have the tag, each once.
+    /// They must exist, as with a slice.
     #[must_use]
     pub fn new(scores: &[f64], positives: &[u32]) -> Self {
         let mut of_positives: Vec<f64> = positives.iter().map(|&sample| scores[sample as usize]).collect();

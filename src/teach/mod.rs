@@ -175,7 +175,7 @@ impl<'m> Catalogue<'m> {
     }
 
     /// `count` items drawn from `pool`, without those whose keywords are those of one of `positives`: they would be held against
-    /// themselves. `dataset` is what the catalogue was made of.
+    /// themselves. `dataset` is what the catalogue was made of. Its items `positives` and `pool` must exist, as with a slice.
     #[must_use]
     pub fn draw_negatives(
         &self,
@@ -223,7 +223,8 @@ impl Taught {
     /// `model`, which it was taught on, with this tag, called `name`, as the last of its group. All other tags keep their bits.
     ///
     /// # Errors
-    /// [`Error::BadName`] if the name cannot be or is taken; [`Error::Length`] if the model has other hidden units.
+    /// [`Error::BadName`] if the name cannot be or is taken; [`Error::Length`] if the model has other hidden units;
+    /// [`Error::Config`] if its weights are `i8`, whose tags do not change; [`Error::Model`] if a mapped file is corrupt.
     pub fn add_to(&self, model: &Model, name: &str) -> Result<Model> {
         let shape = &model.network().shape;
         Error::check_length("weights of the tag", shape.hidden(), self.weights.len())?;

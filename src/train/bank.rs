@@ -79,8 +79,8 @@ impl TrainingSet {
     /// All share the items and the vocabulary. The bank does not depend on `pool` and `level`, and each net not on `tags`.
     ///
     /// # Errors
-    /// [`Error::Config`] for a set that extends a model; [`Error::NoData`] without tags, or if the observer ends it before one is done; [`Error::Length`] for a tag that is not there;
-    /// and as [`TrainingSet::train`].
+    /// [`Error::Config`] for a set that extends a model; [`Error::NoData`] without tags, or if the observer ends it before one is
+    /// done; [`Error::Length`] for a tag that is not there; and as [`TrainingSet::train`].
     pub fn train_bank(
         &self,
         config: &TrainConfig,

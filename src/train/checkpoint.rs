@@ -20,7 +20,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::codec::{Codec, DOING, Reader, Writer};
-
 use super::fit::Event;
 use super::recipe::PhaseObserver;
 use super::run::Run;

@@ -378,6 +378,7 @@ impl TrainConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::{Anchor, Autoencoder};
 
     #[test]
     fn values_out_of_range_are_named() {
@@ -408,6 +409,13 @@ mod tests {
         rejected(|c| c.eps = 0.5, "eps");
         rejected(|c| c.eps = -0.0, "eps");
         rejected(|c| c.negatives = Negatives::Sampled(0.0), "negatives");
+        rejected(|c| (c.objective, c.negatives) = (Objective::Anchor(Anchor::default()), Negatives::Sampled(2e6)), "negatives");
+        for negatives in [0, 1_000_001] {
+            let autoencoder = Autoencoder { negatives: Some(negatives), ..Autoencoder::default() };
+            let config = TrainConfig { objective: Objective::Autoencoder(autoencoder), ..TrainConfig::default() };
+            let error = config.validate().unwrap_err();
+            assert!(matches!(error, Error::Config { option: "negatives of the autoencoder", .. }), "{error}");
+        }
     }
 
     #[test]

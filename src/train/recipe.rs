@@ -19,7 +19,8 @@
 //! | `fit.epochs`, `fit.best_epoch` | epochs run, and which was best |
 //! | `fit.average` | networks averaged, where there are several; the other values are those of the first |
 //! | `fit.curve_log_loss`, `fit.curve_valid_macro_ap` | of each epoch the training loss, and the score on the validation items |
-//! | `fit.valid_log_loss`, `fit.valid_p_at_1`, `fit.valid_micro_f1`, `fit.valid_macro_auc`, `fit.valid_macro_ap` | measures on the validation items, those that are defined |
+//! | `fit.valid_log_loss`, `fit.valid_p_at_1`, `fit.valid_micro_f1` | measures on the validation items, those that are defined |
+//! | `fit.valid_macro_auc`, `fit.valid_macro_ap` | the same, means of tags |
 //! | `train.*` | each field of [`TrainConfig`] |
 
 use std::ops::ControlFlow;

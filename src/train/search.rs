@@ -89,13 +89,14 @@ struct Running {
     fit: FitState,
 }
 
-/// Tries `trials` configurations on `set`, each with one network even where several are to be averaged, at a kernel level and on the threads of `pool`; the result depends on neither. All of
-/// them are returned, the best one first: the survivor, then those that were given up last. `observer` is told of each trial when
-/// its budget is spent, and can end the search.
+/// Tries `trials` configurations on `set`, each with one network even where several are to be averaged, at a kernel level and on the
+/// threads of `pool`; the result depends on neither. All of them are returned, the best one first: the survivor, then those that
+/// were given up last. `observer` is told of each trial when its budget is spent, and can end the search: then those that were still
+/// in it come first, by their last scores, and one whose turn never came has no steps.
 ///
 /// # Errors
-/// [`Error::Config`] without trials or without validation items, or with an autoencoder to come first; whatever else ends every training. A trial whose training fails by
-/// itself ([`Error::NonFinite`]) is only the worst.
+/// [`Error::Config`] without trials or without validation items, or with an autoencoder to come first; whatever else ends every
+/// training. A trial whose training fails by itself ([`Error::NonFinite`]) is only the worst.
 pub fn search(
     set: &TrainingSet,
     config: &TrainConfig,
@@ -148,7 +149,7 @@ pub fn search(
         rounds += 1;
     }
     let all = u64::from(config.epochs) * train.len() as u64;
-    let mut given_up = Vec::new();
+    let (mut given_up, mut is_ended) = (Vec::new(), false);
     for round in 0..=rounds {
         let budget = all / KEEP_ONE_OF.pow(rounds - round);
         for Running { trial, trainer, fit } in &mut running {
@@ -163,13 +164,17 @@ pub fn search(
                 Err(error) => return Err(error),
             };
             (trial.steps, trial.epochs) = (trainer.steps(), trainer.epochs());
-            if observer(trial).is_break() {
-                return Err(Error::Config { option: "search", expected: "to be let finish", found: "an end".to_owned() });
+            is_ended = observer(trial).is_break();
+            if is_ended {
+                break;
             }
         }
         running.sort_by(|a, b| by_score(&a.trial, &b.trial));
-        let kept = if round == rounds { 0 } else { (running.len() as u64).div_ceil(KEEP_ONE_OF) as usize };
+        let kept = if is_ended || round == rounds { 0 } else { (running.len() as u64).div_ceil(KEEP_ONE_OF) as usize };
         given_up.splice(0..0, running.drain(kept..).map(|running| running.trial));
+        if is_ended {
+            break;
+        }
     }
     Ok(given_up)
 }
@@ -216,6 +221,15 @@ mod tests {
         assert!(trials[1..].iter().any(|trial| trial.options().iter().any(|(name, _)| *name == "lr")));
         assert!(matches!(run(0), Err(Error::Config { option: "search", .. })));
         assert_eq!(told.into_inner(), 2 * (7 + 3 + 1), "trials told of");
+        // An end in the second round: of 7 trials 3 were in it, and one of these was told of.
+        let mut left = 8;
+        let ended = search(&set, &config, validation, 7, Level::Scalar, None, &mut |_| {
+            left -= 1;
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let ended = ended.unwrap();
+        assert_eq!((left, ended.len()), (0, 7));
+        assert_eq!(ended[3..], trials[3..], "those that were given up before the end");
         let pretrain = Some(Pretrain { epochs: 1, autoencoder: Autoencoder::default() });
         let pretrained = TrainConfig { pretrain, ..config.clone() };
         let none =

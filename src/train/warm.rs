@@ -21,8 +21,8 @@ impl Trainer {
     ///
     /// # Errors
     /// As [`Trainer::new`]; [`Error::Config`] if units, nonlinearity or clamp are not those of the model, if other keywords or tags
-    /// come first, if the model is a bank of several nets, or if the objective is not a tagger's or an autoencoder is to come
-    /// first.
+    /// come first, if the model is a bank of several nets or its weights are `i8`, or if the objective is not a tagger's or an
+    /// autoencoder is to come first.
     pub fn warm(
         config: TrainConfig,
         model: &Model,
@@ -50,7 +50,7 @@ impl Trainer {
         let same = |option, expected, is_same: bool, found: String| {
             if is_same { Ok(()) } else { Err(Error::Config { option, expected, found }) }
         };
-        let [groups] = old.shape.groups() else {
+        let [old_group] = old.shape.groups() else {
             let found = format!("a bank of {}", old.shape.groups().len());
             return Err(Error::Config { option: "init", expected: "a model of one net", found });
         };
@@ -78,11 +78,11 @@ impl Trainer {
         let (from, to) = (floats.view(), &mut self.state.parameters);
         to.w1[..from.w1.len()].copy_from_slice(from.w1);
         to.b1.copy_from_slice(from.b1);
-        let group = &new.shape.groups()[0];
-        for tag in groups.tags.clone() {
+        let new_group = &new.shape.groups()[0];
+        for tag in old_group.tags.clone() {
             for unit in 0..old.shape.hidden() {
-                as_floats_mut(&mut to.w2)[new.shape.w2_index(group, unit, tag)] =
-                    as_floats(from.w2)[old.shape.w2_index(groups, unit, tag)];
+                as_floats_mut(&mut to.w2)[new.shape.w2_index(new_group, unit, tag)] =
+                    as_floats(from.w2)[old.shape.w2_index(old_group, unit, tag)];
             }
             as_floats_mut(&mut to.b2)[new.shape.slot(tag)] = as_floats(from.b2)[old.shape.slot(tag)];
         }

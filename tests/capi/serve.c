@@ -76,6 +76,8 @@ static void score_and_print(void) {
     assert(tagm_explain(tagger, ids, 3, best, &explanation, parts, 2, &count) == TAGM_BAD_LENGTH && count == 3);
 
     /* What must fail does, with a message, and harms nothing. */
+    assert(tagm_explain(tagger, ids, 3, SIZE_MAX, &explanation, parts, 3, &count) == TAGM_UNKNOWN &&
+           strstr(tagm_message(), "tag: expected a number below"));
     uint32_t beyond = (uint32_t)tagm_keyword_count(tagger);
     float one;
     assert(tagm_score(tagger, scratch, &beyond, 1, expected, tags) == TAGM_UNKNOWN && strstr(tagm_message(), "keyword id"));

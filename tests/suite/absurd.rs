@@ -68,7 +68,7 @@ impl Draws {
         let flip = |draws: &mut Self| draws.below(2) == 0;
         let autoencoder = Autoencoder {
             tied: flip(self),
-            negatives: self.rarely(&[None, Some(5)], &[Some(0), Some(10_000)]),
+            negatives: self.rarely(&[None, Some(5)], &[Some(0), Some(10_000), Some(10_000_000_000)]),
             power: self.rarely(&[0.0, 0.75, 1.0], &[-1.0, f64::NAN]),
         };
         let anchor = Anchor { kind: self.of(AnchorKind::ALL), power: autoencoder.power };
@@ -106,6 +106,7 @@ impl Draws {
                 Negatives::All,
                 Negatives::Sampled(1.0),
                 Negatives::Sampled(1e300),
+                Negatives::Sampled(1e10),
                 Negatives::Sampled(0.5),
             ]),
             correction: self.of(Correction::ALL),

@@ -2,6 +2,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::time::Duration;
 
 use tagomatic::aligned::{Block, LANES, as_floats_mut};
 use tagomatic::calibration::{Calibration, Curve, Knot};
@@ -9,6 +10,7 @@ use tagomatic::format::Extensions;
 use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
 use tagomatic::rng::{Parameter, Philox};
 use tagomatic::selection::{MinScore, Selection};
+use tagomatic::speed::measure;
 use tagomatic::{Error, KeywordCounts, Level, Model, ModelParts, Provenance, Tagger, Tags, Vocabulary};
 
 /// The system's allocator, with a count of allocations for each thread.
@@ -122,6 +124,17 @@ fn calibrated(model: &Model) -> Model {
         .collect();
     let extensions = Extensions { calibration: Some(Calibration::new(&curves).unwrap()), ..model.extensions().clone() };
     ModelParts { extensions: &extensions, ..model.parts(&model.provenance().unwrap()) }.to_model().unwrap()
+}
+
+#[test]
+fn speed_is_not_measured_on_items_that_are_none() {
+    let tagger = Tagger::new(model(5, 3, &[2], OutputLayout::TagMajor));
+    for starts in [&[1, 3][..], &[0, 2], &[0, 4], &[0, 3, 2, 3], &[0, usize::MAX, 3]] {
+        let error = measure(&tagger, &[0, 1, 2], starts, Duration::ZERO).unwrap_err();
+        assert!(matches!(error, Error::Length { .. }), "{starts:?}: {error}");
+    }
+    assert!(matches!(measure(&tagger, &[], &[0], Duration::ZERO), Err(Error::NoData { .. })));
+    assert!(measure(&tagger, &[0, 1, 2], &[0, 1, 3], Duration::ZERO).is_ok());
 }
 
 #[test]

@@ -95,7 +95,14 @@ fn a_model_is_gone_on_with() {
         "train more.jsonl --out d.tagm --init new.tagm --epochs 2 --resume c",
         &["init: expected", "in the checkpoint"],
     );
-    place.fails(2, "train more.jsonl --out d.tagm --init old.tagm --hidden 9", &["--hidden: expected as many"]);
+    // What is typed is not taken for what is not: neither 9 nor the default.
+    for (option, word) in [
+        ("--hidden 9", "--hidden: expected as many"),
+        ("--hidden 256", "--hidden: expected as many"),
+        ("--activation relu", "--activation: expected that"),
+    ] {
+        place.fails(2, &format!("train more.jsonl --out d.tagm --init old.tagm {option}"), &[word]);
+    }
     let untagged = items.replace("\"rare\"", "\"other\"");
     place.write("untagged.jsonl", untagged);
     place.fails(1, "train untagged.jsonl --out d.tagm --init old.tagm", &["tag \"rare\" cannot be trained"]);
@@ -130,9 +137,9 @@ fn sources_and_objectives_that_do_not_go_together_are_refused() {
     place.text("train items.jsonl --out old.tagm --epochs 1 --hidden 8");
     let (init, anchor) = ("--init old.tagm", "--objective anchor");
     for (options, words) in [
-        ("--objective per-tag --init old.tagm", "--init: expected --objective tagger"),
-        ("--objective per-tag --cache .", "--cache: expected --objective tagger"),
-        ("--objective per-tag --search 2", "--search: expected --objective tagger"),
+        ("--objective per-tag --init old.tagm", "--init: expected one net for all tags, found --objective per-tag"),
+        ("--objective per-tag --cache .", "--cache: expected one net for all tags"),
+        ("--objective per-tag --search 2", "--search: expected one net for all tags"),
         (&format!("{init} {anchor}"), "--init: expected the objective of taggers"),
         (&format!("{init} --pretrain 2"), "--pretrain: expected 0 where training begins from a model"),
         ("--search 2 --pretrain 2", "--pretrain: expected 0 with a search"),

@@ -16,8 +16,8 @@ use crate::named::named;
 pub struct Anchor {
     /// What the anchor of a sample is.
     pub kind: AnchorKind,
-    /// Negatives that are drawn ([`super::Negatives::Sampled`]: so many for each tag of a sample) are tags in proportion to their
-    /// counts to this power, from 0 to 1.
+    /// Negatives that are drawn ([`super::Negatives::Sampled`]: so many for each tag of a sample, 1,000,000 for a sample at most)
+    /// are tags in proportion to their counts to this power, from 0 to 1.
     pub power: f64,
 }
 

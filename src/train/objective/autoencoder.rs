@@ -24,7 +24,8 @@ use crate::tags::Tags;
 pub struct Autoencoder {
     /// Whether the output weights are those of the first layer.
     pub tied: bool,
-    /// How many keywords that a sample does not have are drawn for it in each step, at least 1; `None` scores all of them.
+    /// How many keywords that a sample does not have are drawn for it in each step, from 1 to 1,000,000; `None` scores all
+    /// of them.
     pub negatives: Option<usize>,
     /// They are drawn in proportion to keywords' counts to this power, from 0 to 1.
     pub power: f64,

@@ -28,6 +28,9 @@ use crate::network::{Activation, OutputLayout, Pooling, Shape};
 use crate::rng::{Drawn, Parameter, Philox};
 use tagger::TagPairs;
 
+/// Draws that a sample gets in a step, at most: each is tried up to 64 times.
+const MOST_DRAWS: usize = 1_000_000;
+
 /// What the network is trained for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -145,10 +148,17 @@ impl TrainConfig {
             (Objective::Tagger, Some(pretrain)) => pretrain.autoencoder,
             (_, Some(_)) => return error("pretrain", "the objective tagger", "another".to_owned()),
             (Objective::Autoencoder(autoencoder), None) => autoencoder,
-            (Objective::Anchor(anchor), None) => return check_power(anchor.power),
+            (Objective::Anchor(anchor), None) => {
+                if let Negatives::Sampled(ratio) = self.negatives {
+                    check_draws_per_positive(ratio, 1)?;
+                }
+                return check_power(anchor.power);
+            }
         };
-        if autoencoder.negatives == Some(0) {
-            return error("negatives of the autoencoder", "all, or at least 1", "0".to_owned());
+        if let Some(m) = autoencoder.negatives
+            && !(1..=MOST_DRAWS).contains(&m)
+        {
+            return error("negatives of the autoencoder", "all, or from 1 to 1,000,000", m.to_string());
         }
         check_power(autoencoder.power)
     }
@@ -263,6 +273,17 @@ impl SampleDraws {
     }
 }
 
+/// Fails if so many draws for each of the positives of a sample are too many for a step.
+fn check_draws_per_positive(ratio: f64, positives: usize) -> Result<()> {
+    let draws = ratio * positives as f64;
+    if draws <= MOST_DRAWS as f64 {
+        return Ok(());
+    }
+    let expected = "all, or a ratio that gives no item more than 1,000,000 draws";
+    let found = format!("{ratio}, of an item with {positives} tags {draws} draws");
+    Err(Error::Config { option: "negatives", expected, found })
+}
+
 fn check_power(power: f64) -> Result<()> {
     let expected = "a number from 0 to 1";
     if (0.0..=1.0).contains(&power) {
@@ -293,6 +314,7 @@ impl Trainer {
                 self.sample_negatives(dataset, ratio, epoch).map(EpochPairs::OfTags)
             }
             (Objective::Anchor(anchor), Negatives::Sampled(ratio)) => {
+                check_draws_per_positive(ratio, (0..dataset.len()).map(|i| dataset.tags(i).len()).max().unwrap_or(0))?;
                 let weights = WeightedDraws::new(&dataset.tag_counts(self.tags.len()), anchor.power)?;
                 let (drawn, count, excluded) = (Drawn::Tags, DrawCount::PerPositive(ratio), dataset.exclusions().clone());
                 Ok(EpochPairs::Drawn(SampleDraws { rng, drawn, weights, count, excluded }))

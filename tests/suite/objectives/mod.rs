@@ -287,6 +287,15 @@ fn anchor_models_are_served_as_any_other() {
 }
 
 #[test]
+fn draws_beyond_any_use_are_refused_by_the_items_that_would_get_them() {
+    // In range for an item with one tag, not for one with two.
+    let (objective, negatives) = (Objective::Anchor(Anchor::default()), Negatives::Sampled(6e5));
+    let mut trainer = started(&TrainConfig { objective, negatives, ..TrainConfig::default() }, 10, 4);
+    let error = trainer.fit(&items(60, 10, 4), None, &mut |_| ControlFlow::Continue(())).unwrap_err();
+    assert!(matches!(error, Error::Config { option: "negatives", .. }), "{error}");
+}
+
+#[test]
 fn a_tagger_begins_where_its_autoencoder_ended() {
     let dataset = items(200, 40, 6);
     for activation in [Activation::Relu, Activation::Trec(0.1)] {
