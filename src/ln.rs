@@ -72,7 +72,9 @@ pub(crate) fn exp(x: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{exp, ln};
+    #[cfg(feature = "train")]
+    use super::exp;
+    use super::ln;
     use crate::rng::Philox;
 
     #[test]
@@ -111,6 +113,7 @@ mod tests {
         assert!(worst <= 2, "{worst} ULP");
     }
 
+    #[cfg(feature = "train")]
     #[test]
     fn exp_is_within_two_ulp_of_the_platform() {
         let rng = Philox::new(2);

@@ -238,7 +238,7 @@ impl Shape {
     }
 
     /// The position of a hidden unit in the hidden vector: the inverse of [`Shape::unit_number`].
-    #[cfg(feature = "train")]
+    #[cfg(any(test, feature = "train"))]
     pub(crate) fn unit_position(&self, number: usize) -> usize {
         let hidden = self.hidden.max(1);
         number / hidden * blocks_for(self.hidden) * LANES + number % hidden

@@ -274,6 +274,7 @@ fn a_batch_answers_as_its_items_one_by_one() {
     tagger.score_batch(&[], &[], &mut scratch, &mut []).unwrap();
 }
 
+#[cfg(feature = "parallel")]
 #[test]
 fn a_batch_in_a_pool_answers_as_alone() {
     let tagger = Tagger::new(model(100, 33, &[70], OutputLayout::Panels));

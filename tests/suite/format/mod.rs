@@ -10,7 +10,9 @@ use std::fs;
 use tagomatic::aligned::{self, Block};
 use tagomatic::calibration::{Calibration, Curve, Knot};
 use tagomatic::convert::{Conversion, convert};
-use tagomatic::format::{Extensions, LogitError, MapAdvice};
+#[cfg(feature = "mmap")]
+use tagomatic::format::MapAdvice;
+use tagomatic::format::{Extensions, LogitError};
 use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, StoredWeights, Weights};
 use tagomatic::weights::WeightType;
 use tagomatic::{Error, Model, ModelParts, Provenance, Tags, Vocabulary};
