@@ -110,7 +110,8 @@ tagm_status tagm_select(const tagm_tagger *tagger, tagm_scratch *scratch, const 
                         float min_score, size_t top_k, size_t *tags, size_t room, size_t *tag_count);
 
 /* Takes the score of the tag at index tag apart: what each keyword of the item adds to the logit, ascending by id. If there is not room
- * for all contributions, none is written, and *contribution_count tells how many they are. It allocates. */
+ * for all contributions, none is written, and *contribution_count tells how many they are. TAGM_UNKNOWN if there is no such tag or id. It
+ * allocates. Whatever the status, buffers that are to be written may have been: set to zero first. */
 tagm_status tagm_explain(const tagm_tagger *tagger, const uint32_t *ids, size_t id_count, size_t tag,
                          tagm_explanation *explanation, tagm_contribution *contributions, size_t room,
                          size_t *contribution_count);
