@@ -1,4 +1,4 @@
-//! Fits a [`Calibration`] to the logits that a model gives to validation data.
+//! Fits a [`Calibration`](crate::calibration::Calibration) to the logits that a model gives to validation data.
 //!
 //! | method | map of a tag | source |
 //! | --- | --- | --- |

@@ -7,7 +7,7 @@
 //!       ------------ bias ---------       - contribution of k --------
 //! ```
 //!
-//! Where keywords are pooled by their mean, W1[k,j] counts 1/|S|. The parts tell how this logit is made, not what would happen
+//! Where keywords are pooled by their mean, `W1[k,j]` counts 1/|S|. The parts tell how this logit is made, not what would happen
 //! without a keyword: then other units can be active. For that the sample is scored again without it.
 
 use crate::accumulator::Accumulator;

@@ -44,7 +44,7 @@ impl Kernels {
     }
 
     /// `dh = δ·W2ᵀ` of one group: for each item and unit the dot product of δ and the unit's weights, the same bits as
-    /// [`Kernels::dot_rows`] on panel after panel and [`tree_sum`]. Floats behind the units are left alone.
+    /// [`Kernels::dot_rows`] on panel after panel and [`tree_sum`](super::tree_sum). Floats behind the units are left alone.
     ///
     /// # Errors
     /// [`Error::Length`] if weights, δ or the result do not fit.
@@ -97,7 +97,7 @@ impl Kernels {
         Ok(unsafe { (self.table.log_loss)(loss, inputs, gradient) })
     }
 
-    /// One AdaGrad step on each float: `G += g²` if [`Squares`] says so, then `w ← w − γ·(g / D)` with the step's [`Decay`]. With
+    /// One AdaGrad step on each float: `G += g²` if [`Squares`] says so, then `w ← w − γ·(g / D)` with the step's [`Decay`](super::Decay). With
     /// g = 0 and no decay nothing changes.
     ///
     /// # Errors
