@@ -24,7 +24,9 @@
 //! | [`speed`] | how fast a model serves on this machine |
 //! | [`explain`], [`neighbors`] | what each keyword adds to a score; tags that a model sees alike |
 //! | [`convert`] | weights rounded to narrower types, pruning |
+//! | `interchange` | models as safetensors, to and from PyTorch |
 //! | [`edit`] | models made of models: tags removed, renamed, merged |
+//! | [`counters`], [`drift`] | what was served, for operators; whether scores are still those of the training |
 //! | `live`, `capi` | serving while the model is replaced; serving from C |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
 //! | `rules` | what a tag is, in terms of the themes and keywords of items |
@@ -47,10 +49,12 @@ pub mod capi;
 #[cfg(feature = "train")]
 mod column;
 pub mod convert;
+pub mod counters;
 #[cfg(feature = "train")]
 pub mod csr;
 #[cfg(feature = "train")]
 pub mod data;
+pub mod drift;
 pub mod edit;
 pub mod error;
 #[cfg(feature = "train")]
@@ -62,6 +66,8 @@ pub mod format;
 #[cfg(feature = "train")]
 pub mod hierarchy;
 pub mod ids;
+#[cfg(feature = "safetensors")]
+pub mod interchange;
 pub mod kernels;
 pub mod layers;
 #[cfg(feature = "live")]

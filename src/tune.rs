@@ -24,7 +24,7 @@ use crate::calibrate::{Method, fit};
 use crate::calibration::{Calibration, Curve};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::evaluate::logits;
+use crate::evaluate::{distribution, logits};
 use crate::format::{Model, ModelParts, Provenance};
 use crate::layers::Net;
 use crate::metrics::{self, Evaluation, Options, Predictions};
@@ -173,6 +173,9 @@ pub fn tune(tagger: &Tagger, valid: &Dataset, wishes: Wishes<'_>, pool: Option<&
         provenance.insert("calibrate.method", method.name())?;
         provenance.insert("calibrate.pooled", ids_of(&tuned, |tag| pooled.contains(&tag)))?;
         describe(&mut provenance, "calibrate", valid, ids_of(&tuned, |tag| wanted[tag]))?;
+    }
+    if extensions.scores.is_none() {
+        extensions.scores = Some(distribution(&logits, wanted.len())?);
     }
     let new = Net { calibration: extensions.calibration.as_ref(), ..old };
     scores = logits;

@@ -23,7 +23,7 @@ pub use map::MapAdvice;
 #[cfg(all(feature = "mmap", feature = "train"))]
 pub(crate) use map::MappedScratch;
 pub use provenance::Provenance;
-#[cfg(feature = "train")]
+#[cfg(any(feature = "safetensors", feature = "train"))]
 pub(crate) use storage::to_little_endian;
 #[cfg(feature = "train")]
 pub(crate) use weights::check_weights;
@@ -87,7 +87,18 @@ impl Model {
     }
 
     /// A model in the program itself, as by [`include_bytes!`]; checks everything. The bytes are used where they are if they
-    /// start at a multiple of 64, else copied.
+    /// start at a multiple of 64, as those of [`include_model!`](crate::include_model) do, else copied.
+    ///
+    /// ```
+    /// use tagomatic::{Model, Tagger};
+    ///
+    /// # fn main() -> tagomatic::Result<()> {
+    /// let bytes = tagomatic::include_model!("../../models/movies.tagm");
+    /// let tagger = Tagger::new(Model::from_static(bytes)?);
+    /// assert_eq!(tagger.model().bytes().as_ptr(), bytes.as_ptr()); // no copy
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Model::open`].
@@ -228,6 +239,18 @@ impl Model {
         let bytes: &[u8] = bytemuck::cast_slice(&self.swapped);
         bytemuck::cast_slice(&bytes[range])
     }
+}
+
+/// The bytes of a model file, as by [`include_bytes!`] and with its kind of path, where [`Model::from_static`] can use them without a
+/// copy.
+#[macro_export]
+macro_rules! include_model {
+    ($path:expr $(,)?) => {{
+        #[repr(C, align(64))]
+        struct Aligned<B: ?Sized>(B);
+        static MODEL: &Aligned<[u8]> = &Aligned(*include_bytes!($path));
+        &MODEL.0
+    }};
 }
 
 impl fmt::Debug for Model {

@@ -160,7 +160,11 @@ macro_rules! level {
                 bias: &[Block],
                 answers: &mut Answers<'_>,
             ) {
-                output::panels($token, panels, hidden, lists, bias, answers);
+                // Calls, so that each form stands in the program once.
+                match output::list($token, panels, hidden, lists) {
+                    Some(active) => panels_sparse(panels, active, bias, answers),
+                    None => panels_dense(panels, hidden, bias, answers),
+                }
             }
             $(#[$features])?
             fn panels_sparse(panels: Panels<Matrix<'_>>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {

@@ -230,16 +230,15 @@ pub struct ListBuffers<'a> {
 /// 0.6 of the dense one's time, see `benches/record`.
 pub(crate) const DENSE_FROM: f64 = 0.8;
 
-/// See [`super::Kernels::panels`]. Lengths fit.
+/// Lists the active units of the items, for [`super::Kernels::panels`]; `None` if these are so many that the dense form is faster. Lengths
+/// fit.
 #[inline(always)]
-pub(super) fn panels<S: Simd>(
+pub(super) fn list<'l, S: Simd>(
     s: S,
     panels: Panels<Matrix<'_>>,
     hidden: HiddenRows<'_>,
-    lists: ListBuffers<'_>,
-    bias: &[Block],
-    answers: &mut Answers<'_>,
-) {
+    lists: ListBuffers<'l>,
+) -> Option<ActiveLists<'l>> {
     let ListBuffers { starts, units, values } = lists;
     let mut end = 0;
     starts[0] = 0;
@@ -249,12 +248,8 @@ pub(super) fn panels<S: Simd>(
         end += list_active(s, h, ActiveUnits { units: &mut units[end..], values: &mut values[end..] });
         starts[item + 1] = end;
     }
-    if hidden.items > 1 && end as f64 >= DENSE_FROM * (hidden.items * panels.units) as f64 {
-        dense(s, panels, hidden, bias, answers);
-    } else {
-        let active = ActiveLists { starts: &starts[..hidden.items + 1], units: &units[..end], values: &values[..end] };
-        sparse(s, panels, active, bias, answers);
-    }
+    let is_sparse = hidden.items <= 1 || (end as f64) < DENSE_FROM * (hidden.items * panels.units) as f64;
+    is_sparse.then_some(ActiveLists { starts: &starts[..hidden.items + 1], units: &units[..end], values: &values[..end] })
 }
 
 /// See [`super::Kernels::panels_sparse`]. Lengths fit, units are below `panels.units`.

@@ -49,7 +49,6 @@ impl Net<'_> {
     }
 
     /// Turns logits into scores.
-    #[cfg(feature = "train")]
     pub(crate) fn scores(&self, logits: &mut [f32]) {
         if let Some(calibration) = self.calibration {
             calibration.apply(logits);

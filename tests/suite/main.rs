@@ -14,6 +14,8 @@ mod checking;
 #[cfg(feature = "cli")]
 mod cli;
 mod convert;
+#[cfg(feature = "train")]
+mod drift;
 #[cfg(feature = "cli")]
 mod features;
 mod format;
@@ -29,6 +31,8 @@ mod lost;
 mod objectives;
 #[cfg(feature = "cli")]
 mod rules;
+#[cfg(feature = "safetensors")]
+mod safetensors;
 mod serving;
 #[cfg(feature = "cli")]
 mod sources;
