@@ -10,6 +10,10 @@
 //! of shares of items. It is 0 where nothing has changed; by custom up to 0.1 is little, and from 0.25 on much. Few items differ by chance:
 //! that alone gives [`Drift::noise`] on average.
 //!
+//! The distribution is that on the items that were validated on, before the network was trained anew on all of them, where it was: then the two
+//! networks differ a little too. Tuning a model on items of its own ([`tune`](../tune/index.html)) measures it anew, of the network that is
+//! served.
+//!
 //! A `Drift` belongs to one thread, which records without a lock or an allocation; whoever wants the sum of all [merges](Drift::merge) them.
 //! Who does not record pays nothing. A record costs a few nanoseconds a tag: where that is too much, record every tenth item.
 //!

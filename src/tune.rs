@@ -174,9 +174,8 @@ pub fn tune(tagger: &Tagger, valid: &Dataset, wishes: Wishes<'_>, pool: Option<&
         provenance.insert("calibrate.pooled", ids_of(&tuned, |tag| pooled.contains(&tag)))?;
         describe(&mut provenance, "calibrate", valid, ids_of(&tuned, |tag| wanted[tag]))?;
     }
-    if extensions.scores.is_none() {
-        extensions.scores = Some(distribution(&logits, wanted.len())?);
-    }
+    // Of this very network, on items that it has not learnt from: a better reference than any before.
+    extensions.scores = Some(distribution(&logits, wanted.len())?);
     let new = Net { calibration: extensions.calibration.as_ref(), ..old };
     scores = logits;
     new.scores(&mut scores);

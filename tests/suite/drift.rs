@@ -41,7 +41,8 @@ fn served(tagger: &Tagger, first: u32, rare: u32) -> Drift {
 fn drift_is_seen_where_there_is_some() {
     let tagger = Tagger::new(model());
     let known = tagger.model().extensions().scores.clone().unwrap();
-    assert_eq!(known.tags().iter().map(|tag| tag.items()).collect::<Vec<_>>(), [2000, 2000]);
+    // The half that was validated on.
+    assert!(known.tags().iter().all(|tag| (1900..2100).contains(&tag.items())));
     let alike = served(&tagger, 10_000, 20);
     for tag in 0..2 {
         let (psi, noise) = (alike.psi(tag).unwrap(), alike.noise(tag).unwrap());
