@@ -1,5 +1,5 @@
-//! Kernels against what bounds them, in one run: `cargo bench --all-features --bench limits [-- PART...]`, with the parts `output`,
-//! `trained`, `sigmoid`, `bank`, `threads` and `select`.
+//! Kernels against what bounds them, in one run: `cargo run --release --manifest-path benches/limits/Cargo.toml [-- PART...]`, with the
+//! parts `output`, `trained`, `sigmoid`, `bank`, `threads` and `select`; with `--test` each runs once.
 //!
 //! What bounds arithmetic is measured here too: a multiplication and an addition on registers, as many as the CPU takes, never fused.
 //! Contenders take turns; figures are medians.
@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a bench that cannot run shows where")]
 #![expect(clippy::print_stdout, reason = "the report of a bench")]
 
+#[path = "../../workloads.rs"]
 mod workloads;
 
 use std::hint::black_box;
@@ -30,7 +31,7 @@ type Part = fn(usize);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let test = !arguments.iter().any(|argument| argument == "--bench") || arguments.iter().any(|argument| argument == "--test");
+    let test = arguments.iter().any(|argument| argument == "--test");
     let rounds = if test { 1 } else { ROUNDS };
     let named: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
     let parts: [(&str, Part); 6] = [
@@ -240,7 +241,7 @@ fn contest(rounds: usize, vectors: &Vectors, weights: &[Block]) {
 /// The same on hidden vectors of nets that were trained on the films in `models/`, without a penalty and with mean-square ones.
 fn trained(rounds: usize) {
     let reader = |file: &str| {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(file);
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models").join(file);
         Reader::new(input::open(&path).unwrap(), Format::JsonLines, file).map(Result::unwrap)
     };
     let mut corpus = Corpus::new();
