@@ -5,6 +5,7 @@
 
 use super::simd::{Simd, Stored};
 use crate::aligned::{Block, I8Block, LANES};
+use crate::error::{Error, Result};
 use crate::ids::Sets;
 use crate::weights::Matrix;
 
@@ -217,6 +218,17 @@ pub(super) const MAX_INTEGERS: usize = 1 << 24;
 const _: () = assert!(SHORT as i64 * i8::MIN as i64 >= i16::MIN as i64 && SHORT as i64 * i8::MAX as i64 <= i16::MAX as i64);
 const _: () =
     assert!(MAX_INTEGERS as i64 * i8::MIN as i64 >= i32::MIN as i64 && MAX_INTEGERS as i64 * i8::MAX as i64 <= i32::MAX as i64);
+
+/// Fails if the sums of integers might not fit.
+#[inline]
+pub(super) fn check_integers(table: Matrix<'_>, sets: Sets<'_>) -> Result<()> {
+    if let Matrix::I8 { .. } = table
+        && sets.iter().any(|(set, _)| set.len() > MAX_INTEGERS)
+    {
+        return Err(Error::TooLarge { what: "set of keywords for i8 weights", limit: MAX_INTEGERS as u64 });
+    }
+    Ok(())
+}
 
 /// For each set `out = init + scales · Σ_k rows[k]`: the sum is exact, then it is rounded to `f32` (which is exact too up to 2²⁴),
 /// multiplied and added. No set has more than [`MAX_INTEGERS`] ids.
