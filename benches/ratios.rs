@@ -6,8 +6,6 @@
 //! same instructions and the same weights. Rounds of both are interleaved, so that a busy machine slows both; the figures are medians.
 //!
 //! Then the types stand beside each other, in turns too: what a narrower one is worth where tables are read.
-//!
-//! The machine's limit is measured in the same run: random reads of rows, from tables of several sizes.
 
 #![allow(unsafe_code, reason = "the floors: no bounds checks, and functions for levels that were detected")]
 #![allow(clippy::unwrap_used, reason = "a bench that cannot run shows where")]
@@ -41,9 +39,6 @@ fn main() {
         let mut named = arguments.iter().filter(|argument| kind.contains(&argument.as_str())).peekable();
         named.peek().is_none() || named.any(|argument| argument == name)
     };
-    if !test {
-        limits();
-    }
     for workload in [W1, W1M, W2, W3].iter().filter(|workload| chosen(workload.name, &["w1", "w1m", "w2", "w3"])) {
         let workload = if test { Workload { keywords: workload.keywords.min(1_000), ..*workload } } else { *workload };
         let requests = Sets::zipf(workload.keywords, workload.active, if test { 32 } else { workloads::REQUESTS });
@@ -440,59 +435,4 @@ fn sigmoid(x: f32) -> f32 {
     let poly = poly.iter().skip(1).fold(poly[0], |sum, c| sum * r + c);
     let e = (poly * r * r + r + 1.0) * f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0_f32.to_bits()));
     (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
-}
-
-/// Prints what bounds every kernel on this machine.
-fn limits() {
-    println!("limits of one core");
-    #[cfg(target_arch = "x86_64")]
-    if Level::Avx512.is_available() {
-        for (name, mebibytes, blocks) in [("512 KiB", 0.5, 4), ("2.5 MiB", 2.5, 4), ("50 MiB", 50.0, 8), ("512 MiB", 512.0, 8)]
-        {
-            let table = workloads::noise(1, (mebibytes * 262_144.0) as usize);
-            let rows = table.len() / blocks;
-            let ids: Vec<u32> = Sets::uniform(rows, 64, 4096).ids;
-            let best = [0, 8, 16, 32].map(|ahead| {
-                let times = (0..7).map(|_| {
-                    // SAFETY: AVX-512 was detected; ids are below the number of rows.
-                    seconds(|| _ = black_box(unsafe { read_rows(as_floats(&table), blocks * 16, &ids, ahead) }))
-                });
-                (ids.len() * blocks * 64) as f64 / median(times.collect()) / 1e9
-            });
-            println!(
-                "  random rows of {} bytes from {name}: {:.1} GB/s plain, prefetched 8, 16, 32 ahead {:.1}, {:.1}, {:.1}",
-                blocks * 64,
-                best[0],
-                best[1],
-                best[2],
-                best[3]
-            );
-        }
-    }
-}
-
-/// Adds rows of `width` floats.
-///
-/// # Safety
-/// The CPU has AVX-512; every id is below the number of rows.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-unsafe fn read_rows(table: &[f32], width: usize, ids: &[u32], ahead: usize) -> [f32; 64] {
-    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-    let mut sums = [0.0; 64];
-    for (n, &id) in ids.iter().enumerate() {
-        if ahead > 0 {
-            let next = ids[(n + ahead).min(ids.len() - 1)] as usize * width;
-            for line in (0..width).step_by(16) {
-                let address = table.as_ptr().wrapping_add(next + line);
-                _mm_prefetch::<_MM_HINT_T1>(address.cast());
-            }
-        }
-        for column in (0..width).step_by(64) {
-            // SAFETY: the caller's promise.
-            let row: &[f32; 64] = unsafe { part(table, id as usize * width + column) };
-            sums.iter_mut().zip(row).for_each(|(sum, w)| *sum += w);
-        }
-    }
-    sums
 }
