@@ -28,7 +28,6 @@ pub(super) struct Run<'a> {
     pub(super) network: &'a Network,
     pub(super) weights: &'a StoredWeights<'a>,
     pub(super) sets: Sets<'a>,
-    pub(super) prefetch: bool,
     pub(super) answer: Answer,
 }
 
@@ -48,7 +47,7 @@ impl Run<'_> {
 
 /// The steps of a level.
 pub(super) trait Steps: Copy {
-    fn sum_bags(self, table: Matrix<'_>, init: &[Block], act: Activation, sets: Sets<'_>, prefetch: bool, out: &mut [Block]);
+    fn sum_bags(self, table: Matrix<'_>, init: &[Block], act: Activation, sets: Sets<'_>, out: &mut [Block]);
     fn tag_major(self, tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>);
     fn panels(
         self,
@@ -62,8 +61,8 @@ pub(super) trait Steps: Copy {
 
 impl<S: Simd> Steps for S {
     #[inline(always)]
-    fn sum_bags(self, table: Matrix<'_>, init: &[Block], act: Activation, sets: Sets<'_>, prefetch: bool, out: &mut [Block]) {
-        rows::sum_table_bags(self, table, init, sets, prefetch, out);
+    fn sum_bags(self, table: Matrix<'_>, init: &[Block], act: Activation, sets: Sets<'_>, out: &mut [Block]) {
+        rows::sum_table_bags(self, table, init, sets, out);
         activation::activate_in_place(self, act, out);
     }
     #[inline(always)]
@@ -88,8 +87,8 @@ impl<S: Simd> Steps for S {
 pub(super) struct Naive;
 
 impl Steps for Naive {
-    fn sum_bags(self, table: Matrix<'_>, init: &[Block], act: Activation, sets: Sets<'_>, prefetch: bool, out: &mut [Block]) {
-        scalar::sum_bags(table, init, act, sets, prefetch, out);
+    fn sum_bags(self, table: Matrix<'_>, init: &[Block], act: Activation, sets: Sets<'_>, out: &mut [Block]) {
+        scalar::sum_bags(table, init, act, sets, out);
     }
     fn tag_major(self, tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
         scalar::tag_major(tags, hidden, answers);
@@ -109,10 +108,10 @@ impl Steps for Naive {
 /// See [`super::Kernels::forward`]. Everything fits.
 #[inline(always)]
 pub(super) fn forward<T: Steps>(steps: T, run: &Run<'_>, buffers: ForwardBuffers<'_>, answers: &mut [f32]) {
-    let Run { network, weights, sets, prefetch, answer } = *run;
+    let Run { network, weights, sets, answer } = *run;
     let ForwardBuffers { hidden, lists: ListBuffers { starts, units, values } } = buffers;
     let (shape, items) = (&network.shape, sets.len());
-    steps.sum_bags(weights.w1, weights.b1, network.activation, sets, prefetch, hidden);
+    steps.sum_bags(weights.w1, weights.b1, network.activation, sets, hidden);
     activation::clear_padding(network.activation, shape.hidden(), hidden);
     let (tags, stride) = (shape.tags(), shape.row_blocks());
     match shape.layout() {

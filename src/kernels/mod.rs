@@ -35,6 +35,8 @@ pub use level::Level;
 pub(crate) use output::DENSE_FROM;
 pub use output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor};
 pub use product::{Product, RowsMut};
+#[cfg(any(test, feature = "train"))]
+pub(crate) use rows::PREFETCH_FROM;
 pub use rows::{Rows, tree_sum};
 pub use select::Bounds;
 pub use sigmoid::{LogLoss, LossInputs, LossKind};
@@ -62,8 +64,8 @@ struct Table {
     level: Level,
     ascends: unsafe fn(&[u32]) -> bool,
     forward: unsafe fn(&Run<'_>, ForwardBuffers<'_>, &mut [f32]),
-    sum_bags: unsafe fn(Matrix<'_>, &[Block], Activation, Sets<'_>, bool, &mut [Block]),
-    sum_scaled_bags: unsafe fn(Rows<'_>, &[Block], Sets<'_>, f32, bool, &mut [Block]),
+    sum_bags: unsafe fn(Matrix<'_>, &[Block], Activation, Sets<'_>, &mut [Block]),
+    sum_scaled_bags: unsafe fn(Rows<'_>, &[Block], Sets<'_>, f32, &mut [Block]),
     sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &mut [Block]),
     weighted_sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &[f32], &mut [Block]),
     dot_rows: unsafe fn(Rows<'_>, &[u32], &[Block], &mut [Block]),
@@ -134,10 +136,9 @@ macro_rules! level {
                 init: &[Block],
                 sets: Sets<'_>,
                 factor: f32,
-                prefetch: bool,
                 out: &mut [Block],
             ) {
-                rows::sum_bags($token, rows, init, sets, rows::Same(factor), prefetch, out);
+                rows::sum_bags($token, rows, init, sets, rows::Same(factor), out);
             }
             $(#[$features])?
             fn sum_bags(
@@ -145,10 +146,9 @@ macro_rules! level {
                 init: &[Block],
                 activation: Activation,
                 sets: Sets<'_>,
-                prefetch: bool,
                 out: &mut [Block],
             ) {
-                rows::sum_table_bags($token, table, init, sets, prefetch, out);
+                rows::sum_table_bags($token, table, init, sets, out);
                 activation::activate_in_place($token, activation, out);
             }
             $(#[$features])?
@@ -341,18 +341,16 @@ impl Kernels {
     /// [`Error::Length`] unless there is a hidden vector for each item and an answer for each tag of each, and lists have room; the
     /// others of [`Kernels::sum_bags`].
     #[inline]
-    #[expect(clippy::too_many_arguments, reason = "a network and its weights, what it is given, and where results go")]
     pub(crate) fn forward(
         self,
         network: &Network,
         weights: &StoredWeights<'_>,
         sets: Sets<'_>,
-        prefetch: bool,
         buffers: ForwardBuffers<'_>,
         answer: Answer,
         answers: &mut [f32],
     ) -> Result<()> {
-        let run = Run { network, weights, sets, prefetch, answer };
+        let run = Run { network, weights, sets, answer };
         run.check(&buffers, answers)?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         unsafe { (self.table.forward)(&run, buffers, answers) };
@@ -360,8 +358,8 @@ impl Kernels {
     }
 
     /// Embedding bags: for each set `out = act(init + Σ_k table[k])`, rows of as many blocks as `init`, added in ascending order.
-    /// Integers are added exactly, and their sum is multiplied with its column's scale before `init` is added. `prefetch` asks for
-    /// rows before they are added, across sets: it pays where the table is not in the caches near to the core.
+    /// Integers are added exactly, and their sum is multiplied with its column's scale before `init` is added. Rows of
+    /// large tables are asked for before they are added, across sets.
     ///
     /// # Errors
     /// [`Error::Length`] unless `out` has as many blocks for each set as `init`, and the table, if it has scales, as many of them;
@@ -373,7 +371,6 @@ impl Kernels {
         init: &[Block],
         activation: Activation,
         sets: Sets<'_>,
-        prefetch: bool,
         out: &mut [Block],
     ) -> Result<()> {
         Error::check_length("sums of bags", init.len().saturating_mul(sets.len()), out.len())?;
@@ -384,7 +381,7 @@ impl Kernels {
         }
         rows::check_integers(table, sets)?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.sum_bags)(table, init, activation, sets, prefetch, out) };
+        unsafe { (self.table.sum_bags)(table, init, activation, sets, out) };
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Items on their way from keywords to scores, some at a time.
 
-use super::{Net, PREFETCH_FROM, embedding_bag};
+use super::{Net, embedding_bag};
 use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
@@ -67,8 +67,7 @@ impl Forward {
         self.check(&network.shape, keywords.len())?;
         let lists = ListBuffers { starts: &mut self.starts, units: &mut self.units, values: &mut self.values };
         let buffers = ForwardBuffers { hidden: &mut self.hidden[..keywords.len() * self.row], lists };
-        let prefetch = weights.w1.bytes().len() > PREFETCH_FROM;
-        kernels.forward(network, weights, keywords, prefetch, buffers, answer, answers)
+        kernels.forward(network, weights, keywords, buffers, answer, answers)
     }
 
     /// The same of one item whose rows are summed already, in ascending order of its keywords: from b1 on, or from 0 on where keywords
@@ -150,13 +149,12 @@ impl Forward {
         keywords.check_below(shape.keywords())?;
         let hidden = &mut self.hidden[..items * self.row];
         let table = weights.w1;
-        let prefetch = table.bytes().len() > PREFETCH_FROM;
         match network.pooling {
-            Pooling::Sum => kernels.sum_bags(table, weights.b1, network.activation, keywords, prefetch, hidden)?,
+            Pooling::Sum => kernels.sum_bags(table, weights.b1, network.activation, keywords, hidden)?,
             Pooling::Mean => {
                 let pooled = &mut self.pooled;
                 pooled.fill(Block::ZERO);
-                kernels.sum_bags(table, pooled, Activation::Identity, keywords, prefetch, hidden)?;
+                kernels.sum_bags(table, pooled, Activation::Identity, keywords, hidden)?;
                 for ((ids, _), h) in keywords.iter().zip(hidden.chunks_exact_mut(self.row.max(1))) {
                     pooled.copy_from_slice(h);
                     embedding_bag::mean(weights.b1, ids.len(), pooled);
