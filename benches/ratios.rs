@@ -365,7 +365,9 @@ unsafe fn floor<W: Weight>(net: &Floor<'_, W>, ids: &[u32], work: &mut Work) {
             sums.iter_mut().zip(row).for_each(|(sum, w)| W::add(*w, sum));
         }
         // SAFETY: as above.
-        let (bias, scales): (&[f32; 64], &[f32; 64]) = unsafe { (part(net.b1, column), part(&net.scales1, column)) };
+        let bias: &[f32; 64] = unsafe { part(net.b1, column) };
+        // SAFETY: as above.
+        let scales: &[f32; 64] = unsafe { part(&net.scales1, column) };
         for (unit, sum) in sums.into_iter().enumerate() {
             let a = W::float(sum) * scales[unit] + bias[unit];
             let h = if a > 0.0 { a } else { 0.0 };
