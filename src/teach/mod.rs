@@ -19,7 +19,7 @@ use crate::format::Model;
 use crate::ids::Sets;
 use crate::kernels::Answer;
 use crate::layers::Forward;
-use crate::metrics::Curve;
+use crate::metrics::ThresholdCurve;
 use crate::network::{Shape, Weights};
 use crate::rng::{Philox, without_replacement};
 use crate::tagger::Tagger;
@@ -162,7 +162,7 @@ impl<'m> Catalogue<'m> {
             self.tagger.kernels().sigmoid(self.tagger.model().network().eps, &mut scores);
             let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
             let all: Vec<u32> = (0..).take(positives.len()).collect();
-            let curve = Curve::new(&scores, &all);
+            let curve = ThresholdCurve::new(&scores, &all);
             if let (Some(best), Some(auc), Some(ap)) = (curve.best_f1(), curve.auc(), curve.average_precision()) {
                 // Nothing is lost: thresholds are scores, and these were `f32`.
                 threshold = best.threshold as f32;
