@@ -24,7 +24,7 @@ mod ranking;
 mod sparsity;
 
 pub use confusion::Confusion;
-pub use curve::{ThresholdCurve, OperatingPoint};
+pub use curve::{OperatingPoint, ThresholdCurve};
 #[cfg(feature = "report")]
 pub(crate) use evaluation::CALIBRATION_BINS;
 pub use evaluation::{Evaluation, Mean, Options, Summary, TagEvaluation};

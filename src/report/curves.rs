@@ -1,7 +1,7 @@
 //! Curves of scores: ROC, precision and recall, one threshold for all tags, reliability.
 
 use crate::error::{Error, Result};
-use crate::metrics::{CALIBRATION_BINS, ThresholdCurve, Predictions};
+use crate::metrics::{CALIBRATION_BINS, Predictions, ThresholdCurve};
 
 /// Points between 0 and 1 at which curves of many tags are averaged.
 const GRID: usize = 100;

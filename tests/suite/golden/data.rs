@@ -4,7 +4,7 @@ use serde_json::Value;
 use tagomatic::csr::Csr;
 use tagomatic::data::{Quota, WeightedDraws};
 use tagomatic::ids;
-use tagomatic::metrics::{ThresholdCurve, Evaluation, Options, Predictions, Propensities, Sparsity};
+use tagomatic::metrics::{Evaluation, Options, Predictions, Propensities, Sparsity, ThresholdCurve};
 use tagomatic::rng::{Drawn, DropoutLayer, Parameter, Philox, bounded, dropout_threshold, without_replacement};
 
 use super::{f64_of, list, u32_of, u64_of};
