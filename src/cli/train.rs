@@ -300,7 +300,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     if penalty.is_some() != penalty_weight.is_some() {
         return Err(Failure::Usage("--penalty, --penalty-weight: expected both, found one".to_owned()));
     }
-    let init = arguments.init.as_ref().map(|model| load::model(model)).transpose()?;
+    let init = arguments.init.as_ref().map(|model| session.model(model)).transpose()?;
     let network = init.as_ref().map(|model| model.network().clone());
     arguments.options.config(network.as_ref(), 0.0).validate()?;
     let is_bank = arguments.options.objective == "per-tag";

@@ -7,6 +7,7 @@ mod absurd;
 mod accumulator;
 #[cfg(feature = "train")]
 mod banks;
+mod bounds;
 #[cfg(feature = "capi")]
 mod capi;
 #[cfg(feature = "cli")]
@@ -29,6 +30,8 @@ mod lost;
 mod objectives;
 #[cfg(feature = "cli")]
 mod rules;
+#[cfg(feature = "cli")]
+mod saves;
 mod serving;
 #[cfg(feature = "cli")]
 mod sources;
