@@ -52,6 +52,19 @@ use storage::Storage;
 ///
 /// All of them give the same model, and none can be brought by any bytes to panic, to read where it must not, or to allocate
 /// much more than these bytes.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::Model;
+///
+/// let model = Model::open("models/movies.tagm")?;
+/// println!("{} keywords, {} tags", model.vocabulary().len(), model.tags().len());
+/// println!("made by {}", model.provenance()?.get("created_by").unwrap_or("an unknown program"));
+/// // The same bytes are the same model, wherever they come from.
+/// assert_eq!(Model::from_bytes(model.bytes())?.bytes(), model.bytes());
+/// # Ok(())
+/// # }
+/// ```
 pub struct Model {
     storage: Storage,
     contents: Contents,

@@ -149,6 +149,17 @@ pub enum DecayWhen {
 named!(DecayWhen, "decay when", "every_step or touched", { EveryStep => "every_step", Touched => "touched" });
 
 /// The configuration of a [`super::Trainer`].
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::train::{DecayMode, TrainConfig};
+///
+/// let config = TrainConfig { hidden: 64, l2: 1e-5, decay: DecayMode::Prox, ..TrainConfig::default() };
+/// config.validate()?;
+/// assert!(TrainConfig { lr: -1.0, ..config }.validate().is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainConfig {
     /// What is learnt.
