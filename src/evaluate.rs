@@ -74,7 +74,7 @@ impl HiddenActivity {
         for n in 0..samples {
             let keywords = dataset.keywords(n * dataset.len() / samples);
             let starts = [0, keywords.len()];
-            forward.run_hidden(net.kernels, net.network, net.weights, Sets::checked(keywords, &starts)?)?;
+            forward.run_hidden(&net, Sets::checked(keywords, &starts)?)?;
             activity += push_activity(&mut forward, net, &mut sparsity)?;
         }
         Ok(HiddenActivity::new(samples, activity, &sparsity))

@@ -85,9 +85,9 @@ impl ThresholdRule {
         let point = match self {
             ThresholdRule::Fixed(threshold) => return Some(threshold),
             _ if positives.is_empty() => return None,
-            ThresholdRule::F1 => metrics::Curve::new(scores, positives).best_f1(),
-            ThresholdRule::Precision(target) => metrics::Curve::new(scores, positives).best_recall(target),
-            ThresholdRule::Recall(target) => metrics::Curve::new(scores, positives).best_precision(target),
+            ThresholdRule::F1 => metrics::ThresholdCurve::new(scores, positives).best_f1(),
+            ThresholdRule::Precision(target) => metrics::ThresholdCurve::new(scores, positives).best_recall(target),
+            ThresholdRule::Recall(target) => metrics::ThresholdCurve::new(scores, positives).best_precision(target),
         };
         // Nothing is lost: thresholds are scores, and these were `f32`.
         Some(point.map_or(f32::INFINITY, |point| point.threshold as f32))
