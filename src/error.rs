@@ -263,6 +263,7 @@ impl Error {
     }
 
     /// Fails unless a slice has the expected length.
+    #[inline]
     pub(crate) fn check_length(what: &'static str, expected: usize, found: usize) -> Result<()> {
         if expected == found { Ok(()) } else { Err(Error::Length { what, expected, found }) }
     }

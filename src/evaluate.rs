@@ -1,4 +1,17 @@
 //! Scores a data set and measures the scores.
+//!
+//! ```
+//! # fn main() -> tagomatic::Result<()> {
+//! use tagomatic::data::Dataset;
+//! use tagomatic::evaluate::evaluate;
+//! # let tagger = tagomatic::Tagger::new(tagomatic::Model::open("models/movies.tagm")?);
+//! # let mut test = Dataset::new();
+//! # (0..100).try_for_each(|n| test.push(&[n, n + 1, 2 * n], &[n % 60], 1.0).map(drop))?;
+//! let measured = evaluate(&tagger, &test, None, None)?;
+//! println!("macro-AP {:?}, P@1 {:?}", measured.evaluation.macro_ap.value, measured.evaluation.summary.p_at_1);
+//! # Ok(())
+//! # }
+//! ```
 
 use crate::data::Dataset;
 use crate::drift::{LogitDistribution, ScoreDistribution};
@@ -62,7 +75,7 @@ impl HiddenActivity {
         for n in 0..samples {
             let keywords = dataset.keywords(n * dataset.len() / samples);
             let starts = [0, keywords.len()];
-            forward.run_hidden(net.kernels, net.network, net.weights, Sets::checked(keywords, &starts)?)?;
+            forward.run_hidden(&net, Sets::checked(keywords, &starts)?)?;
             activity += push_activity(&mut forward, net, &mut sparsity)?;
         }
         Ok(HiddenActivity::new(samples, activity, &sparsity))

@@ -1,5 +1,13 @@
 #![doc = include_str!("../README.md")]
 //!
+//! # Where to go on
+//!
+//! | page | what it tells |
+//! | --- | --- |
+//! | `guide` | from items to a service: train, tune, serve, reload, add a tag |
+//! | `guide::coming_from` | commands of fastText, Vowpal Wabbit and PyTorch beside ours |
+//! | [`format`](mod@format) | the model file, byte by byte |
+//!
 //! # The house
 //!
 //! From the ground up; a room uses only rooms above it in this list.
@@ -14,9 +22,10 @@
 //! | `workers` | work divided between threads |
 //! | [`weights`], `activation` | matrices of weights of four types: `f32`, `f16`, `bf16`, `i8`; nonlinearities of hidden units |
 //! | [`ids`], `column`, `csr` | a set of ids; numbers in memory or in a file; many sets |
+//! | [`network`] | sizes and layout of the one network |
 //! | [`kernels`] | all arithmetic on slices, at a level chosen once |
 //! | [`calibration`] | maps from a network's logits to calibrated ones |
-//! | [`network`], [`layers`] | sizes and layout of the one network; its layers, forward and backward |
+//! | [`layers`] | the layers of the network, forward and backward |
 //! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`format`](mod@format) | the model file |
 //! | [`average`](mod@average) | several models as one |
@@ -63,6 +72,8 @@ pub mod explain;
 #[cfg(feature = "train")]
 pub mod features;
 pub mod format;
+#[cfg(all(feature = "jsonl", feature = "live"))]
+pub mod guide;
 #[cfg(feature = "train")]
 pub mod hierarchy;
 pub mod ids;

@@ -77,7 +77,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
             Names { keywords: vocabulary.as_deref().map(lines).transpose()?, tags: tags.as_deref().map(lines).transpose()? };
         interchange::open(path, names)?
     } else {
-        load::model(path)?
+        session.model(path)?
     };
     let dataset = if data.is_empty() {
         tagomatic::data::Dataset::new()

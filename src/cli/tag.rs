@@ -16,7 +16,7 @@ use tagomatic::{Scratch, Tagger};
 use super::failure::{Failure, Result};
 use super::load::{Items, Reading};
 use super::stats::Stats;
-use super::{Session, load, output};
+use super::{Session, output};
 
 /// Items that are read before they are tagged together.
 const CHUNK: usize = 4096;
@@ -146,7 +146,7 @@ impl Tagged<'_> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let tagger = session.tagger(load::model(&arguments.model)?)?;
+    let tagger = session.tagger(session.model(&arguments.model)?)?;
     let hierarchy = arguments.consistent.then(|| hierarchy(&tagger)).transpose()?;
     let stats = arguments.stats.then(|| Mutex::new(vec![Stats::new(&tagger)]));
     let (selection, hierarchy) = (arguments.selection(), hierarchy.as_ref());

@@ -333,6 +333,7 @@ impl Header {
     }
 
     /// Where the body of a part stands in the file.
+    #[inline]
     pub(crate) fn range(&self, part: Part) -> Range<usize> {
         self.sections[part as usize].body.clone()
     }

@@ -209,6 +209,7 @@ fn write<S: Simd, const N: usize>(s: S, answer: Answer, z: [S::F; N], floats: &m
 }
 
 /// Fails unless `found` has room for `items` rows of `width` that start `stride` apart.
+#[inline]
 pub(super) fn check_rows(what: &'static str, found: usize, stride: usize, width: usize, items: usize) -> Result<()> {
     let Some(last) = items.checked_sub(1) else { return Ok(()) };
     let expected = last.saturating_mul(stride).saturating_add(width);
@@ -226,9 +227,43 @@ pub struct ListBuffers<'a> {
     pub values: &'a mut [f32],
 }
 
+impl ListBuffers<'_> {
+    /// Fails unless there is room for the units of `items` items, `width` blocks of them each.
+    #[inline]
+    pub(super) fn check(&self, items: usize, width: usize) -> Result<()> {
+        let (units, bounds) = (items.saturating_mul(width.saturating_mul(LANES)), items.saturating_add(1));
+        for (what, expected, found) in [
+            ("bounds of lists", bounds, self.starts.len()),
+            ("active units", units, self.units.len()),
+            ("values of active units", units, self.values.len()),
+        ] {
+            if found < expected {
+                return Err(Error::Length { what, expected, found });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Items are multiplied as a whole if this share of their units is active or more. With half of them active the sparse form took
 /// 0.6 of the dense one's time, see `benches/record`.
 pub(crate) const DENSE_FROM: f64 = 0.8;
+
+/// See [`super::Kernels::panels`]. Lengths fit.
+#[inline(always)]
+pub(super) fn panels<S: Simd>(
+    s: S,
+    panels: Panels<Matrix<'_>>,
+    hidden: HiddenRows<'_>,
+    lists: ListBuffers<'_>,
+    bias: &[Block],
+    answers: &mut Answers<'_>,
+) {
+    match list(s, panels, hidden, lists) {
+        Some(active) => sparse(s, panels, active, bias, answers),
+        None => dense(s, panels, hidden, bias, answers),
+    }
+}
 
 /// Lists the active units of the items, for [`super::Kernels::panels`]; `None` if these are so many that the dense form is faster. Lengths
 /// fit.

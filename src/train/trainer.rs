@@ -329,7 +329,7 @@ impl Trainer {
         let step = self.state.step + 1;
         let config = &self.config;
         self.rows.clear();
-        self.rows.extend_from_slice(&self.keywords.rows);
+        self.rows.extend_from_slice(self.keywords.rows());
         if let Some(pairs) = &mut self.pairs {
             pairs.load(samples, shape.tags(), self.draws.as_ref(), step);
         }

@@ -7,6 +7,7 @@ mod absurd;
 mod accumulator;
 #[cfg(feature = "train")]
 mod banks;
+mod bounds;
 #[cfg(feature = "capi")]
 mod capi;
 #[cfg(feature = "cli")]
@@ -33,6 +34,8 @@ mod objectives;
 mod rules;
 #[cfg(feature = "safetensors")]
 mod safetensors;
+#[cfg(feature = "cli")]
+mod saves;
 mod serving;
 #[cfg(feature = "cli")]
 mod sources;
