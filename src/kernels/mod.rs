@@ -171,7 +171,6 @@ macro_rules! level {
                 bias: &[Block],
                 answers: &mut Answers<'_>,
             ) {
-                // Calls, so that each form stands in the program once.
                 match output::list($token, panels, hidden, lists) {
                     Some(active) => panels_sparse(panels, active, bias, answers),
                     None => panels_dense(panels, hidden, bias, answers),

@@ -265,8 +265,8 @@ pub(super) fn panels<S: Simd>(
     }
 }
 
-/// Lists the active units of the items, for [`super::Kernels::panels`]; `None` if these are so many that the dense form is faster. Lengths
-/// fit.
+/// Lists the active units of the items; `None` if these are so many that the dense form is faster. Lengths fit. The table's kernel calls
+/// one form or the other, so that each stands in the program once.
 #[inline(always)]
 pub(super) fn list<'l, S: Simd>(
     s: S,
