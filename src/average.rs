@@ -3,6 +3,16 @@
 //! The mean of the logits of N networks of one shape *is* a network: their hidden units side by side, all output weights divided by
 //! N. So an average needs no code to be served, and its scores are the same bits everywhere, as those of any model. Networks that
 //! were trained alike but for their seeds err in different ways, and less together.
+//!
+//! ```
+//! # fn main() -> tagomatic::Result<()> {
+//! use tagomatic::{Model, average::average};
+//! # let [first, second] = [Model::open("models/movies.tagm")?, Model::open("models/movies.tagm")?];
+//! let both = average(&[first, second])?;
+//! assert_eq!(both.provenance()?.get("fit.average"), Some("2"));
+//! # Ok(())
+//! # }
+//! ```
 
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
@@ -48,12 +58,18 @@ fn check_alike(first: &Model, other: &Model) -> Result<()> {
         "another vocabulary"
     } else if tags(first) != tags(other) {
         "other tags"
-    } else if [first, other].iter().any(|model| *model.extensions() != Extensions::default()) {
+    } else if [first, other].iter().any(|model| has_more(model)) {
         "sections that cannot be averaged"
     } else {
         return Ok(());
     };
     Err(Error::Config { option: "average", expected: "models trained alike", found: found.to_owned() })
+}
+
+/// Whether a model has a section beside the distribution of its logits, which is not that of the average and left behind.
+fn has_more(model: &Model) -> bool {
+    let Extensions { calibration, logit_error, scores: _ } = model.extensions();
+    calibration.is_some() || logit_error.is_some()
 }
 
 /// Parameters of models of one shape, side by side.

@@ -13,6 +13,25 @@ use crate::tags::Tags;
 ///
 /// It is immutable: share one between any number of threads, each with a [`Scratch`] of its own. Scoring allocates nothing, takes
 /// no lock and starts no thread, and gives the same bits on every machine, level and thread.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::{Model, Tagger};
+///
+/// let tagger = Tagger::new(Model::open("models/movies.tagm")?);
+/// // Many threads, one tagger.
+/// std::thread::scope(|scope| {
+///     for keywords in [["zombie", "undead"], ["cowboy", "sheriff"]] {
+///         let tagger = &tagger;
+///         scope.spawn(move || {
+///             let (mut scratch, mut scores) = (tagger.scratch(), vec![0.0; tagger.tags().len()]);
+///             tagger.score_keywords(keywords, &mut scratch, &mut scores)
+///         });
+///     }
+/// });
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Tagger {
     model: Model,
@@ -20,6 +39,21 @@ pub struct Tagger {
 }
 
 /// The buffers that scoring needs; one for each thread.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// # let tagger = tagomatic::Tagger::new(tagomatic::Model::open("models/movies.tagm")?);
+/// let mut scratch = tagger.scratch();
+/// // Two items, with keywords 3 and 7, and 5: ids end to end, and where each item's begin.
+/// let mut scores = vec![0.0; 2 * tagger.tags().len()];
+/// tagger.score_batch(&[3, 7, 5], &[0, 2, 3], &mut scratch, &mut scores)?;
+/// // The same buffers serve every other request of this thread.
+/// let mut one = vec![0.0; tagger.tags().len()];
+/// tagger.score(&[5], &mut scratch, &mut one)?;
+/// assert_eq!(one, scores[tagger.tags().len()..]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Scratch {
     forward: Forward,
@@ -28,6 +62,16 @@ pub struct Scratch {
 }
 
 /// What became of an item's keywords.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// # let tagger = tagomatic::Tagger::new(tagomatic::Model::open("models/movies.tagm")?);
+/// # let (mut scratch, mut scores) = (tagger.scratch(), vec![0.0; tagger.tags().len()]);
+/// let counts = tagger.score_keywords(["zombie", "zombie", "zombiezombie"], &mut scratch, &mut scores)?;
+/// assert_eq!((counts.known, counts.repeated, counts.unknown), (1, 1, 1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeywordCounts {
     /// Different keywords that the model knows; only these were scored.
@@ -267,15 +311,14 @@ impl Tagger {
     pub fn hidden(&self, ids: &[u32], scratch: &mut Scratch, hidden: &mut [f32]) -> Result<()> {
         let shape = &self.model.network().shape;
         Error::check_length("hidden units", shape.hidden() * shape.groups().len(), hidden.len())?;
-        let (network, weights) = (self.model.network(), self.model.weights());
-        scratch.with_sets(self.kernels, ids, &[0, ids.len()], |sets, forward| {
-            forward.run_hidden(self.kernels, network, weights, sets)
-        })?;
+        let net = self.net();
+        scratch.with_sets(self.kernels, ids, &[0, ids.len()], |sets, forward| forward.run_hidden(&net, sets))?;
         scratch.forward.copy_hidden(shape, hidden);
         Ok(())
     }
 
     /// Answers for the items with keywords `ids[starts[i]..starts[i + 1]]`.
+    #[inline]
     fn answer(&self, ids: &[u32], starts: &[usize], wanted: Wanted, scratch: &mut Scratch, answers: &mut [f32]) -> Result<()> {
         let net = self.net();
         scratch.with_sets(self.kernels, ids, starts, |sets, forward| net.run(sets, wanted, forward, answers))
@@ -295,12 +338,10 @@ impl Tagger {
 
     /// Reads the rows of a batch's keywords and adds them, and does nothing else with them: what [`crate::speed`] compares with.
     pub(crate) fn add_rows(&self, ids: &[u32], starts: &[usize], scratch: &mut Scratch) -> Result<()> {
-        let capacity = scratch.forward.capacity();
+        let (net, capacity) = (self.net(), scratch.forward.capacity());
         for first in (0..starts.len().saturating_sub(1)).step_by(capacity) {
             let bounds = &starts[first..starts.len().min(first + capacity + 1)];
-            scratch.with_sets(self.kernels, ids, bounds, |sets, forward| {
-                forward.run_hidden(self.kernels, self.model.network(), self.model.weights(), sets)
-            })?;
+            scratch.with_sets(self.kernels, ids, bounds, |sets, forward| forward.run_hidden(&net, sets))?;
         }
         Ok(())
     }
@@ -312,6 +353,7 @@ impl Tagger {
         [weights.w1.bytes().len() as f64 / rows, (weights.w2.bytes().len() + size_of_val(weights.b2)) as f64]
     }
 
+    #[inline]
     pub(crate) fn net(&self) -> Net<'_> {
         let (network, weights) = (self.model.network(), self.model.weights());
         Net { kernels: self.kernels, network, weights, calibration: self.calibration() }
@@ -335,6 +377,7 @@ pub(crate) fn fixed_items(keywords: usize) -> impl Iterator<Item = Vec<u32>> {
 
 impl Scratch {
     /// Calls `run` with the items `ids[starts[i]..starts[i + 1]]` as sets.
+    #[inline]
     fn with_sets<R>(
         &mut self,
         kernels: Kernels,

@@ -3,6 +3,9 @@
 //! Some items are set aside to validate on; the network is fitted to the others until validation says stop; what it then scores is
 //! measured; and, where asked, a new network is trained on all items for as many epochs as were best.
 //!
+//! The model remembers how the logits of the network were distributed on the validation items before it was trained anew, or on training
+//! items if there are none, for [`crate::drift`]; an average of several does not.
+//!
 //! The model's [`Provenance`] has these keys. Nothing of the machine is among them, so that the same data make the same bytes
 //! everywhere.
 //!
@@ -47,6 +50,34 @@ use crate::tags::Tags;
 use crate::vocab::Vocabulary;
 
 /// Items to train on, with the vocabulary and the tags that follow from them.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use std::ops::ControlFlow;
+/// use tagomatic::train::TrainConfig;
+/// use tagomatic::train::recipe::{TrainingSet, Validation};
+/// use tagomatic::{Level, Tagger};
+/// # use tagomatic::data::{Corpus, Item};
+/// # let mut corpus = Corpus::new();
+/// # for n in 0..60 {
+/// #     let (words, tag) = if n % 2 == 0 { (["shark", "beach"], "sea") } else { (["castle", "fog"], "horror") };
+/// #     let keywords = vec![words[n % 3 % 2].to_owned(), format!("word {}", n % 5)];
+/// #     corpus.push(&Item { keywords, tags: vec![tag.to_owned()], ..Item::default() })?;
+/// # }
+///
+/// let set = TrainingSet::new(corpus, 1)?;
+/// let config = TrainConfig { hidden: 16, epochs: 10, ..TrainConfig::default() };
+/// let validation = Validation::Split { fraction: 0.2, refit: true };
+/// let (model, report) = set.train(config, validation, Level::best(), None, &mut |_, _| ControlFlow::Continue(()))?;
+/// println!("{} items, best epoch {}", report.samples, report.fit.best_epoch);
+/// let tagger = Tagger::new(model);
+/// let mut scores = [0.0; 2];
+/// tagger.score_keywords(["shark"], &mut tagger.scratch(), &mut scores)?;
+/// let sea = tagger.tags().get("sea").unwrap_or_default();
+/// assert!(scores[sea] > scores[1 - sea]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct TrainingSet {
     vocabulary: Arc<Vocabulary>,
