@@ -35,8 +35,8 @@ fn replay(target: &str, run: fn(&[u8])) {
     let seeds = files(&folder("seeds"));
     assert!(!seeds.is_empty(), "no seeds");
     for path in seeds.into_iter().chain(files(&folder("regressions"))) {
-        println!("{}", path.display());
-        run(&fs::read(path).unwrap());
+        let bytes = fs::read(&path).unwrap();
+        assert!(std::panic::catch_unwind(|| run(&bytes)).is_ok(), "{} breaks a promise", path.display());
     }
 }
 
@@ -82,7 +82,7 @@ fn every_target_is_here_and_its_seeds_are_small() {
     assert!(bytes < ROOM, "{bytes} bytes");
 }
 
-/// Models of few bytes: of each pair of weight types, layout and pooling that the targets serve from, one.
+/// Small models, films, rules and noise.
 #[test]
 #[ignore = "writes fuzz/seeds"]
 fn write_seeds() {

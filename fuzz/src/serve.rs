@@ -84,7 +84,7 @@ pub fn unverified(model: Model, source: &mut Source<'_>) {
     }
     assert_eq!(vocabulary.iter().count(), keywords);
     for (id, keyword) in vocabulary.iter().enumerate() {
-        assert_eq!(vocabulary.keyword(id as u32), Some(keyword));
+        assert_eq!(vocabulary.keyword(id as u32).unwrap_or_default(), keyword);
         assert!(vocabulary.get(keyword).is_none_or(|id| (id as usize) < keywords));
     }
     let _ = model.provenance();
