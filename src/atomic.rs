@@ -105,7 +105,10 @@ pub(crate) fn sweep(folder: &Path) -> io::Result<()> {
 /// An empty file beside the one at `path`, to take its place; and where that place is, links followed.
 fn prepare(path: &Path) -> io::Result<(Temp, PathBuf)> {
     // Renaming would put the file in the place of a link, not of what it points to.
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+        found => found?,
+    };
     let permissions = match fs::metadata(&path) {
         Ok(old) if old.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
         Ok(old) if !old.is_file() => return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),

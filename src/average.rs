@@ -3,6 +3,16 @@
 //! The mean of the logits of N networks of one shape *is* a network: their hidden units side by side, all output weights divided by
 //! N. So an average needs no code to be served, and its scores are the same bits everywhere, as those of any model. Networks that
 //! were trained alike but for their seeds err in different ways, and less together.
+//!
+//! ```
+//! # fn main() -> tagomatic::Result<()> {
+//! use tagomatic::{Model, average::average};
+//! # let [first, second] = [Model::open("models/movies.tagm")?, Model::open("models/movies.tagm")?];
+//! let both = average(&[first, second])?;
+//! assert_eq!(both.provenance()?.get("fit.average"), Some("2"));
+//! # Ok(())
+//! # }
+//! ```
 
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};

@@ -10,6 +10,24 @@
 //! positives and 10 negatives at least. Interpolation instead of the usual steps (*centered isotonic regression*) keeps the
 //! order of items that a step would tie. A tag with fewer than 10 positives or negatives gets the slope and shift that are
 //! fitted to the pairs of all tags together.
+//!
+//! ```
+//! # fn main() -> tagomatic::Result<()> {
+//! use tagomatic::calibrate::{Method, fit};
+//! use tagomatic::csr::Csr;
+//!
+//! // A network that is too sure: of four items with logit 4 one lacks the tag, of four with logit -4 one has it.
+//! let (mut truth, mut logits) = (Csr::new(), Vec::new());
+//! for item in 0..48 {
+//!     let high = item % 2 == 0;
+//!     truth.push((high != (item % 8 < 2)).then_some(0))?;
+//!     logits.push(if high { 4.0 } else { -4.0 });
+//! }
+//! let fitted = fit(Method::Platt, &logits, 1, &truth)?;
+//! assert!(fitted.curves[0].map(4.0) < 2.0);
+//! # Ok(())
+//! # }
+//! ```
 
 use crate::calibration::{Curve, Knot, LARGEST};
 use crate::csr::Csr;

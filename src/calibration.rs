@@ -8,6 +8,20 @@
 use crate::error::{Error, Result};
 
 /// One map for each tag of a model.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::calibration::{Calibration, Curve, Knot};
+///
+/// // One map a tag: Platt's scaling, and one that is linear between two points.
+/// let knots = vec![Knot { from: -2.0, to: -3.0 }, Knot { from: 1.0, to: 0.5 }];
+/// let calibration = Calibration::new(&[Curve::linear(0.5, -0.25), Curve { slope: 1.0, knots }])?;
+/// let mut logits = [1.0, 2.0];
+/// calibration.apply(&mut logits);
+/// assert_eq!(logits, [0.25, 1.5]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calibration {
     slopes: Vec<f32>,

@@ -5,6 +5,18 @@ use crate::error::{Error, Result};
 use crate::ids::canonicalize;
 
 /// Rows of ids, each ascending and unique.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::csr::Csr;
+///
+/// let mut rows = Csr::new();
+/// rows.push([7, 3, 7])?;
+/// rows.push([])?;
+/// assert_eq!((rows.len(), rows.row(0)), (2, &[3, 7][..]));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Csr {
     /// Row `i` is `ids[starts[i]..starts[i + 1]]`.

@@ -1,4 +1,17 @@
 //! Scores a data set and measures the scores.
+//!
+//! ```
+//! # fn main() -> tagomatic::Result<()> {
+//! use tagomatic::data::Dataset;
+//! use tagomatic::evaluate::evaluate;
+//! # let tagger = tagomatic::Tagger::new(tagomatic::Model::open("models/movies.tagm")?);
+//! # let mut test = Dataset::new();
+//! # (0..100).try_for_each(|n| test.push(&[n, n + 1, 2 * n], &[n % 60], 1.0).map(drop))?;
+//! let measured = evaluate(&tagger, &test, None, None)?;
+//! println!("macro-AP {:?}, P@1 {:?}", measured.evaluation.macro_ap.value, measured.evaluation.summary.p_at_1);
+//! # Ok(())
+//! # }
+//! ```
 
 use crate::data::Dataset;
 use crate::error::Result;

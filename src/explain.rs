@@ -17,6 +17,23 @@ use crate::network::{Activation, Pooling};
 use crate::tagger::Tagger;
 
 /// The parts of one tag's logit for one sample.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::explain::{explain, flip};
+/// # let tagger = tagomatic::Tagger::new(tagomatic::Model::open("models/movies.tagm")?);
+/// # let id = |keyword| tagger.model().vocabulary().get(keyword).unwrap_or_default();
+/// let (ids, tag) = ([id("zombie"), id("undead")], tagger.tags().get("zombie").unwrap_or_default());
+/// let why = explain(&tagger, &ids, tag)?;
+/// for part in &why.keywords {
+///     println!("{:?} adds {:+.2}", tagger.model().vocabulary().keyword(part.id), part.contribution);
+/// }
+/// let sum = why.bias + why.keywords.iter().map(|part| part.contribution).sum::<f64>();
+/// assert!((sum - f64::from(why.logit)).abs() < 1e-4);
+/// println!("the decision turns without {:?}", flip(&tagger, &ids, tag)?.keywords);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
     /// The logit that [`Tagger::logits`] gives.

@@ -35,6 +35,23 @@ named!(Kind, "what", "confidences, logits, decisions or hidden", {
 });
 
 /// Makes rows of items.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use std::io::Cursor;
+/// use tagomatic::features::{Features, Kind, NpyWriter};
+/// # let tagger = tagomatic::Tagger::new(tagomatic::Model::open("models/movies.tagm")?);
+/// # let io = |source| tagomatic::Error::Io { path: "memory".into(), doing: "write", source };
+/// let mut features = Features::new(&tagger, Kind::Hidden);
+/// let mut npy = NpyWriter::new(Cursor::new(Vec::new()), features.columns()).map_err(io)?;
+/// for keywords in [["zombie", "undead"], ["cowboy", "sheriff"]] {
+///     npy.push(features.row(keywords)?).map_err(io)?;
+/// }
+/// let (rows, file) = npy.finish().map_err(io)?; // numpy.load reads it
+/// assert_eq!((rows, file.get_ref().len()), (2, 128 + 2 * 4 * features.columns()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Features<'a> {
     tagger: &'a Tagger,
@@ -97,6 +114,18 @@ impl<'a> Features<'a> {
 }
 
 /// Makes items of items: the tags that a model gives become the keywords, in the order of the model's tags; all else stays.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::data::Item;
+/// use tagomatic::features::DecidedTags;
+/// # let tagger = tagomatic::Tagger::new(tagomatic::Model::open("models/movies.tagm")?);
+/// let item = Item { keywords: vec!["zombie".to_owned(), "undead".to_owned()], ..Item::default() };
+/// let item = DecidedTags::new(&tagger).item(item)?;
+/// println!("{:?}", item.keywords); // names of tags
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct DecidedTags<'a> {
     tagger: &'a Tagger,

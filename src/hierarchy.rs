@@ -13,6 +13,24 @@ use crate::rules::Rules;
 use crate::tags::Tags;
 
 /// Which tags of a model are above which.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::hierarchy::Hierarchy;
+/// use tagomatic::rules::{Others, Rule, Rules};
+///
+/// let rule = |name: &str| Rule { name: name.to_owned(), ..Rule::default() };
+/// let shark = Rule { parents: vec!["sea".into()], ..rule("shark") };
+/// let rules = Rules::new("example", vec![shark, rule("sea")], Others::Drop, 0)?;
+/// let tags = rules.number(["sea", "shark"])?;
+/// let mut scores = [0.0; 2];
+/// let (sea, shark) = (tags.get("sea").unwrap_or_default(), tags.get("shark").unwrap_or_default());
+/// scores[shark] = 0.9;
+/// Hierarchy::new(&rules, &tags).raise(&mut scores);
+/// assert_eq!(scores[sea], 0.9);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchy {
     /// Each tag with each of its ancestors among the tags.

@@ -1,5 +1,13 @@
 #![doc = include_str!("../README.md")]
 //!
+//! # Where to go on
+//!
+//! | page | what it tells |
+//! | --- | --- |
+//! | `guide` | from items to a service: train, tune, serve, reload, add a tag |
+//! | `guide::coming_from` | commands of fastText, Vowpal Wabbit and PyTorch beside ours |
+//! | [`format`](mod@format) | the model file, byte by byte |
+//!
 //! # The house
 //!
 //! From the ground up; a room uses only rooms above it in this list.
@@ -59,6 +67,8 @@ pub mod explain;
 #[cfg(feature = "train")]
 pub mod features;
 pub mod format;
+#[cfg(all(feature = "jsonl", feature = "live"))]
+pub mod guide;
 #[cfg(feature = "train")]
 pub mod hierarchy;
 pub mod ids;

@@ -4,6 +4,18 @@
 //! The measure is the cosine of two tags' rows of output weights, `u·v / (|u| |v|)`; biases, which follow how frequent a tag is,
 //! have no part in it. Only tags of one group compare: each group has hidden units of its own. An item's hidden vector takes the place of a
 //! row for the tags of its group; in an anchor model it is the item's own vector.
+//!
+//! ```
+//! # fn main() -> tagomatic::Result<()> {
+//! use tagomatic::neighbors::nearest_tags;
+//! # let model = tagomatic::Model::open("models/movies.tagm")?;
+//! let zombie = model.tags().get("zombie").unwrap_or_default();
+//! for near in nearest_tags(&model, zombie, 3)? {
+//!     println!("{} {:.2}", model.tags()[near.tag].name, near.similarity);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 use crate::error::{Error, Result};
 use crate::format::Model;

@@ -4,6 +4,27 @@ use crate::kernels::{ActiveUnits, Bounds, Kernels};
 use crate::tags::Tags;
 
 /// The rule by which an item is given tags.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::Tags;
+/// use tagomatic::selection::{MinScore, Selection};
+///
+/// let mut tags = Tags::from_names(["sea", "horror", "spy"])?;
+/// tags.set_threshold(2, 0.2)?;
+/// let (scores, known, mut selected) = ([0.6, 0.7, 0.3], 4, Vec::new());
+/// // By each tag's own threshold, the best first.
+/// Selection::default().select(&tags, &scores, known, &mut selected);
+/// assert_eq!(selected, [1, 0, 2]);
+/// // The best one, whatever its score; nothing for an item of which too little is known.
+/// let best = Selection { min_score: MinScore::Fixed(0.0), top_k: Some(1), min_known: 2 };
+/// best.select(&tags, &scores, known, &mut selected);
+/// assert_eq!(selected, [1]);
+/// best.select(&tags, &scores, 1, &mut selected);
+/// assert!(selected.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Selection {
     /// The score that a tag needs.

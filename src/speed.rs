@@ -1,4 +1,15 @@
 //! How fast a model serves on this machine.
+//!
+//! ```
+//! # fn main() -> tagomatic::Result<()> {
+//! use std::time::Duration;
+//! use tagomatic::speed::measure;
+//! # let tagger = tagomatic::Tagger::new(tagomatic::Model::open("models/movies.tagm")?);
+//! let speed = measure(&tagger, &[3, 7, 5], &[0, 2, 3], Duration::from_millis(5))?;
+//! println!("{:?}: {:.0} ns, {:.0} items/s", speed.level, speed.single_ns[0], speed.batch_samples_per_second);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -13,6 +13,25 @@ use crate::tags::Tags;
 ///
 /// It is immutable: share one between any number of threads, each with a [`Scratch`] of its own. Scoring allocates nothing, takes
 /// no lock and starts no thread, and gives the same bits on every machine, level and thread.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::{Model, Tagger};
+///
+/// let tagger = Tagger::new(Model::open("models/movies.tagm")?);
+/// // Many threads, one tagger.
+/// std::thread::scope(|scope| {
+///     for keywords in [["zombie", "undead"], ["cowboy", "sheriff"]] {
+///         let tagger = &tagger;
+///         scope.spawn(move || {
+///             let (mut scratch, mut scores) = (tagger.scratch(), vec![0.0; tagger.tags().len()]);
+///             tagger.score_keywords(keywords, &mut scratch, &mut scores)
+///         });
+///     }
+/// });
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Tagger {
     model: Model,
@@ -20,6 +39,21 @@ pub struct Tagger {
 }
 
 /// The buffers that scoring needs; one for each thread.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// # let tagger = tagomatic::Tagger::new(tagomatic::Model::open("models/movies.tagm")?);
+/// let mut scratch = tagger.scratch();
+/// // Two items, with keywords 3 and 7, and 5: ids end to end, and where each item's begin.
+/// let mut scores = vec![0.0; 2 * tagger.tags().len()];
+/// tagger.score_batch(&[3, 7, 5], &[0, 2, 3], &mut scratch, &mut scores)?;
+/// // The same buffers serve every other request of this thread.
+/// let mut one = vec![0.0; tagger.tags().len()];
+/// tagger.score(&[5], &mut scratch, &mut one)?;
+/// assert_eq!(one, scores[tagger.tags().len()..]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Scratch {
     forward: Forward,
@@ -28,6 +62,16 @@ pub struct Scratch {
 }
 
 /// What became of an item's keywords.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// # let tagger = tagomatic::Tagger::new(tagomatic::Model::open("models/movies.tagm")?);
+/// # let (mut scratch, mut scores) = (tagger.scratch(), vec![0.0; tagger.tags().len()]);
+/// let counts = tagger.score_keywords(["zombie", "zombie", "zombiezombie"], &mut scratch, &mut scores)?;
+/// assert_eq!((counts.known, counts.repeated, counts.unknown), (1, 1, 1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeywordCounts {
     /// Different keywords that the model knows; only these were scored.

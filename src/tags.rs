@@ -16,6 +16,18 @@ pub struct Tag {
 }
 
 /// The tags of a model, in the order of its scores.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::Tags;
+///
+/// let mut tags = Tags::from_names(["sea", "horror"])?;
+/// tags.set_threshold(1, 0.8)?;
+/// let spy = tags.push("spy")?;
+/// assert_eq!((spy, tags.get("spy"), tags[1].threshold), (2, Some(2), 0.8));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tags {
     tags: Vec<Tag>,

@@ -2,6 +2,19 @@
 //!
 //! How alike two tags are is told by the model, as the cosine of their output weights (for an anchor model these are the tags'
 //! vectors), or by data, as the correlation of their scores over some items.
+//!
+//! ```
+//! # fn main() -> tagomatic::Result<()> {
+//! use tagomatic::taxonomy::{Similarities, propose};
+//! # let model = tagomatic::Model::open("models/movies.tagm")?;
+//! let similarities = Similarities::of_weights(&model)?;
+//! let dendrogram = similarities.cluster();
+//! println!("{}", dendrogram.tree(|tag| model.tags()[tag].name.clone()));
+//! let rules = propose(&similarities, &dendrogram.groups(0.5), model.tags())?;
+//! println!("{rules}"); // TOML, for the next training
+//! # Ok(())
+//! # }
+//! ```
 
 use std::fmt::Write as _;
 

@@ -16,6 +16,22 @@
 //! | `tune.tags` | ids of the tags whose thresholds were set |
 //!
 //! They tell of the last tuning; another one of other tags keeps the thresholds of the first, but not its keys.
+//!
+//! ```
+//! # fn main() -> tagomatic::Result<()> {
+//! use tagomatic::calibrate::Method;
+//! use tagomatic::data::Dataset;
+//! use tagomatic::tune::{ThresholdRule, Wishes, tune};
+//! # let tagger = tagomatic::Tagger::new(tagomatic::Model::open("models/movies.tagm")?);
+//! # let mut valid = Dataset::new();
+//! # (0..200).try_for_each(|n| valid.push(&[n, n + 1, 2 * n], &[n % 60], 1.0).map(drop))?;
+//! let wishes = Wishes { threshold: ThresholdRule::F1, calibrate: Some(Method::Platt), tags: None };
+//! let tuned = tune(&tagger, &valid, wishes, None)?;
+//! println!("macro-F1 from {:.3} to {:.3}", tuned.before.macro_f1, tuned.after.macro_f1);
+//! // tuned.model.save("tuned.tagm")?;
+//! # Ok(())
+//! # }
+//! ```
 
 use std::fmt;
 use std::str::FromStr;

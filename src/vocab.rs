@@ -47,6 +47,18 @@ fn home_and_hash_high(keyword: &[u8]) -> (usize, u32) {
 }
 
 /// The keywords of a model, in the order of their ids.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::Vocabulary;
+///
+/// let vocabulary = Vocabulary::from_keywords(["shark", "beach"])?;
+/// assert_eq!(vocabulary.get("beach"), Some(1));
+/// assert_eq!(vocabulary.get("Beach"), None);
+/// assert_eq!(vocabulary.keyword(0), Some("shark"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Vocabulary {
     buckets: Vec<Bucket>,

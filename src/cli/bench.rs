@@ -44,7 +44,7 @@ struct Percentiles {
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let Arguments { model: path, file, seconds, reading } = arguments;
-    let model = load::model(path)?;
+    let model = session.model(path)?;
     let encoded = load::encode(file, *reading, None, |keyword| model.vocabulary().get(keyword), model.tags())?;
     let (mut ids, mut starts) = (Vec::new(), vec![0]);
     for sample in 0..encoded.dataset.len() {
@@ -55,7 +55,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
 
     // The file has been read, so this is what it costs when it is in memory.
     let start = Instant::now();
-    let tagger = session.tagger(load::model(path)?)?;
+    let tagger = session.tagger(session.model(path)?)?;
     tagger.score(&ids[..starts[1]], &mut tagger.scratch(), &mut vec![0.0; tagger.tags().len()])?;
     let open_us = start.elapsed().as_secs_f64() * 1e6;
 

@@ -59,7 +59,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         load::check_apart("OUT", out, data)?;
         Model::check_save(out).map_err(Failure::saving)?;
     }
-    let model = load::model(path)?;
+    let model = session.model(path)?;
     let dataset = if data.is_empty() {
         tagomatic::data::Dataset::new()
     } else {

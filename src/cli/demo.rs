@@ -89,7 +89,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
 
     // From here on all comes out of the file.
     let opening = Instant::now();
-    let tagger = session.tagger(load::model(&file)?)?;
+    let tagger = session.tagger(session.model(&file)?)?;
     let opening = opening.elapsed();
     let unseen = items(TEST).collect::<tagomatic::Result<Vec<Item>>>()?;
     let encoded = load::encode_items(items(TEST), |keyword| tagger.model().vocabulary().get(keyword), tagger.tags())?;

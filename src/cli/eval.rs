@@ -91,7 +91,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         load::check_apart("--report", page, file.iter().chain(rules).chain([model]))?;
         report::check_save(page).map_err(Failure::saving)?;
     }
-    let model = load::model(model)?;
+    let model = session.model(model)?;
     let rules = rules.as_deref().map(load::rules).transpose()?;
     let keyword = |keyword: &str| model.vocabulary().get(keyword);
     let encoded = load::encode(file, *reading, rules.as_ref(), keyword, model.tags())?;

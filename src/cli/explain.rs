@@ -47,7 +47,7 @@ struct KeywordDocument<'a> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let tagger = session.tagger(load::model(&arguments.model)?)?;
+    let tagger = session.tagger(session.model(&arguments.model)?)?;
     let (mut known, mut unknown): (Vec<(u32, &str)>, Vec<&str>) = (Vec::new(), Vec::new());
     for keyword in arguments.keywords.iter().map(String::as_str) {
         match tagger.model().vocabulary().get(keyword) {

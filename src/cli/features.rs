@@ -65,7 +65,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         return Err(Failure::Usage(expected.to_owned()));
     }
     load::check_apart("--out", out, file.iter().chain([model]))?;
-    let tagger = session.tagger(load::model(model)?)?;
+    let tagger = session.tagger(session.model(model)?)?;
     let mut items = Items::new(file, *reading)?;
     let (rows, columns) = match kind {
         Some(kind) => {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tagomatic::{Level, Model, Provenance};
 
 use super::failure::Result;
-use super::{Session, load, output};
+use super::{Session, output};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -40,7 +40,7 @@ struct Section<'a> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let model = load::model(&arguments.model)?;
+    let model = session.model(&arguments.model)?;
     let provenance = model.provenance()?;
     let document = document(session, &model, &provenance);
     output::print(if session.json { output::json(&document)? } else { text(&document) })

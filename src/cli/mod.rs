@@ -22,6 +22,7 @@ mod training;
 mod tune;
 mod verify;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -60,6 +61,9 @@ struct Common {
     /// Threads to use, all cores by default; results never depend on it
     #[arg(long, global = true, help_heading = COMMON, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// The largest model that is read, in bytes; any, unless told
+    #[arg(long, global = true, help_heading = COMMON, value_name = "BYTES", default_value_t = u64::MAX, hide_default_value = true)]
+    max_model: u64,
 }
 
 #[derive(Subcommand)]
@@ -97,6 +101,7 @@ struct Session {
     json: bool,
     level: Level,
     pool: Option<Arc<rayon::ThreadPool>>,
+    max_model: u64,
 }
 
 impl Session {
@@ -104,7 +109,12 @@ impl Session {
         let level = level()?;
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let pool = tagomatic::train::pool(common.threads.map_or_else(cores, usize::from))?;
-        Ok(Session { json: common.json, level, pool })
+        Ok(Session { json: common.json, level, pool, max_model: common.max_model })
+    }
+
+    /// As [`load::model`].
+    fn model(&self, path: &Path) -> tagomatic::Result<Model> {
+        load::model(path, self.max_model)
     }
 
     fn tagger(&self, model: Model) -> Result<Tagger> {

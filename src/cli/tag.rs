@@ -13,7 +13,7 @@ use tagomatic::{Scratch, Tagger};
 
 use super::failure::{Failure, Result};
 use super::load::{Items, Reading};
-use super::{Session, load, output};
+use super::{Session, output};
 
 /// Items that are read before they are tagged together.
 const CHUNK: usize = 4096;
@@ -134,7 +134,7 @@ impl Tagged<'_> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let tagger = session.tagger(load::model(&arguments.model)?)?;
+    let tagger = session.tagger(session.model(&arguments.model)?)?;
     let hierarchy = arguments.consistent.then(|| hierarchy(&tagger)).transpose()?;
     let stream = Stream { session, tagger: &tagger, selection: arguments.selection(), hierarchy: hierarchy.as_ref() };
     let stdin = [PathBuf::from("-")];

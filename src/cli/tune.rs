@@ -80,7 +80,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         load::check_apart("--out", out, valid)?;
         Model::check_save(out).map_err(Failure::saving)?;
     }
-    let model = load::model(path)?;
+    let model = session.model(path)?;
     let tags = (!tags.is_empty()).then(|| indices(model.tags(), tags)).transpose()?;
     let rules = rules.as_deref().map(load::rules).transpose()?;
     let keyword = |keyword: &str| model.vocabulary().get(keyword);

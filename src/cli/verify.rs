@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::failure::Result;
-use super::{Session, load, output};
+use super::{Session, output};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -26,7 +26,7 @@ struct Bad {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let model = match load::model(&arguments.model) {
+    let model = match session.model(&arguments.model) {
         Ok(model) => model,
         Err(error) => {
             if session.json {

@@ -14,6 +14,28 @@ const DECIDES_FROM: u64 = 5;
 const EXAMPLES: usize = 5;
 
 /// Looks at items, file by file.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::data::Item;
+/// use tagomatic::data::check::Checker;
+///
+/// let item = |keyword: &str, tag: &str| Item {
+///     keywords: vec![keyword.to_owned()],
+///     tags: vec![tag.to_owned()],
+///     ..Item::default()
+/// };
+/// let mut checker = Checker::new();
+/// checker.file("train");
+/// checker.push(&item("shark", "sea"))?;
+/// checker.push(&item("castle", "horror"))?;
+/// checker.file("test");
+/// checker.push(&item("shark", "horror"))?;
+/// let checked = checker.finish()?;
+/// assert_eq!((checked.duplicates, checked.contradictions, checked.leaks.len()), (1, 1, 1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default)]
 pub struct Checker {
     corpus: Corpus,

@@ -13,6 +13,26 @@ use crate::error::{Error, Result};
 use crate::ids::canonicalize;
 
 /// Items whose strings are still to be given their ids. Each distinct string is held once.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::data::{Corpus, Item};
+///
+/// let item = |keywords: &[&str], tags: &[&str]| Item {
+///     keywords: keywords.iter().map(|&word| word.to_owned()).collect(),
+///     tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
+///     ..Item::default()
+/// };
+/// let mut corpus = Corpus::new();
+/// corpus.push(&item(&["beach", "shark"], &["sea"]))?;
+/// corpus.push(&item(&["shark", "blood"], &["sea", "horror"]))?;
+/// let prepared = corpus.finish(1)?;
+/// assert_eq!(prepared.keywords, ["shark", "beach", "blood"]);
+/// assert_eq!(prepared.tags, ["horror", "sea"]);
+/// assert_eq!(prepared.dataset.tags(1), [0, 1]);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Corpus {
     keywords: Interner,
     tags: Interner,

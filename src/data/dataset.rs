@@ -14,6 +14,24 @@ use crate::rng::Philox;
 /// Samples, each a set of keywords, a set of tags and a weight. Clones share their keywords and weights until one of them grows.
 /// Samples are in memory, or in files of which little is in memory at a time, see [`Corpus::in_files`](super::Corpus); all is the same
 /// of both.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::data::Dataset;
+/// use tagomatic::rng::Philox;
+///
+/// let mut dataset = Dataset::new();
+/// for sample in 0..10 {
+///     dataset.push(&[sample, 20, sample], &[sample % 2], 1.0)?;
+/// }
+/// assert_eq!((dataset.keywords(3), dataset.tags(3)), (&[3, 20][..], &[1][..]));
+/// let (train, valid) = dataset.split(Philox::new(1), 0.2)?;
+/// assert_eq!(train.len() + valid.len(), dataset.len());
+/// let valid = dataset.subset(valid)?;
+/// println!("{} to validate on", valid.len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Dataset {
     pub(super) keywords: Arc<Csr>,

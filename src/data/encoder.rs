@@ -4,6 +4,23 @@ use super::{Dataset, Item, Pushed};
 use crate::error::Result;
 
 /// Turns items into samples; strings that have no id are dropped and counted.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::data::{Encoder, Item};
+/// # let model = tagomatic::Model::open("models/movies.tagm")?;
+/// let tag = |name: &str| model.tags().get(name).map(|tag| tag as u32);
+/// let mut encoder = Encoder::new(|word: &str| model.vocabulary().get(word), tag);
+/// encoder.push(&Item {
+///     keywords: vec!["zombie".to_owned(), "no such word".to_owned()],
+///     tags: vec!["zombie".to_owned()],
+///     ..Item::default()
+/// })?;
+/// let (test, stats) = encoder.finish();
+/// assert_eq!((test.len(), stats.unknown_keywords), (1, 1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Encoder<K, T> {
     keyword: K,

@@ -49,6 +49,19 @@ impl Format {
 /// Reads items from lines. Blank lines are skipped, but for [`Format::Xc`].
 ///
 /// After an [`Error::Data`] the next call goes on with the next line. After an [`Error::Io`] there is nothing more.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::data::{Format, Reader};
+///
+/// let text = "__label__sea shark beach\n__label__sea __label__horror shark blood\n";
+/// for item in Reader::new(text.as_bytes(), Format::FastText, "films") {
+///     let item = item?;
+///     println!("{:?} {:?}", item.keywords, item.tags);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Reader<R> {
     lines: Lines<R>,

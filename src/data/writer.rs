@@ -14,6 +14,18 @@ use crate::error::{Error, Result};
 /// # Errors
 /// [`Error::Sample`] if a keyword or tag cannot stand in the format; [`Error::Config`] for a format of numbers, see [`write_samples`];
 /// [`Error::Io`].
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::data::{Format, Item, write_item};
+///
+/// let item = Item { keywords: vec!["shark".to_owned()], tags: vec!["sea".to_owned()], ..Item::default() };
+/// let mut out = Vec::new();
+/// write_item(&mut out, "memory", Format::FastText, 0, &item)?;
+/// assert_eq!(out, b"__label__sea shark\n");
+/// # Ok(())
+/// # }
+/// ```
 pub fn write_item(mut out: impl Write, name: &str, format: Format, number: usize, item: &Item) -> Result<()> {
     let mut line = Vec::new();
     match format {

@@ -2,6 +2,24 @@
 //!
 //! A tag keeps its id and threshold whatever happens around it. The layout of the output weights, which fixes the order of sums,
 //! never changes.
+//!
+//! ```
+//! # fn main() -> tagomatic::Result<()> {
+//! use tagomatic::{Model, edit};
+//! # let model = Model::open("models/movies.tagm")?;
+//! let spy = model.tags().get("spy").unwrap_or_default();
+//! let renamed = edit::rename(&model, spy, "espionage")?;
+//! assert_eq!(renamed.tags()[spy].id, model.tags()[spy].id);
+//!
+//! // A model without it, and one with it alone, are the whole again.
+//! let others: Vec<usize> = (0..model.tags().len()).filter(|&tag| tag != spy).collect();
+//! let (without, alone) = (edit::remove(&model, &[spy])?, edit::remove(&model, &others)?);
+//! assert_eq!(without.tags().len() + alone.tags().len(), model.tags().len());
+//! let merged = edit::merge(&[&without, &alone])?;
+//! assert_eq!(merged.model.tags().len(), model.tags().len());
+//! # Ok(())
+//! # }
+//! ```
 
 pub(crate) mod assemble;
 mod merge;

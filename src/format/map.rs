@@ -15,6 +15,18 @@ use super::storage::{self, Storage};
 use crate::error::{Error, Result};
 
 /// What to tell the system about a mapped model, see [`Model::map_with`].
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::Model;
+/// use tagomatic::format::MapAdvice;
+///
+/// // SAFETY: new versions of this file are renamed over it; nobody writes into it.
+/// let model = unsafe { Model::map_with("models/movies.tagm", &[MapAdvice::Populate])? };
+/// model.verify()?; // reads all of it once
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MapAdvice {

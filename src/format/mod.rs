@@ -52,6 +52,19 @@ use storage::Storage;
 ///
 /// All of them give the same model, and none can be brought by any bytes to panic, to read where it must not, or to allocate
 /// much more than these bytes.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::Model;
+///
+/// let model = Model::open("models/movies.tagm")?;
+/// println!("{} keywords, {} tags", model.vocabulary().len(), model.tags().len());
+/// println!("made by {}", model.provenance()?.get("created_by").unwrap_or("an unknown program"));
+/// // The same bytes are the same model, wherever they come from.
+/// assert_eq!(Model::from_bytes(model.bytes())?.bytes(), model.bytes());
+/// # Ok(())
+/// # }
+/// ```
 pub struct Model {
     storage: Storage,
     contents: Contents,
@@ -72,8 +85,17 @@ impl Model {
     /// [`Error::NewerModel`]: crate::error::Error::NewerModel
     /// [`Error::TooLarge`]: crate::error::Error::TooLarge
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_within(path, u64::MAX)
+    }
+
+    /// [`Model::open`] for files that others hand in: one of more than `limit` bytes is refused before memory is taken for it. Opening
+    /// takes as much memory as the file has bytes, and a few times what its tags and provenance have.
+    ///
+    /// # Errors
+    /// As [`Model::open`]; [`Error::Model`](crate::error::Error::Model) also if the file is larger.
+    pub fn open_within(path: impl AsRef<Path>, limit: u64) -> Result<Self> {
         let path = path.as_ref();
-        Storage::read(path).and_then(Self::verified).map_err(|error| error.in_file(path))
+        Storage::read(path, limit).and_then(Self::verified).map_err(|error| error.in_file(path))
     }
 
     /// Copies a model from the bytes of a file, and checks everything.

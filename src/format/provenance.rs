@@ -8,6 +8,17 @@ use crate::error::{Error, Result};
 /// How a model was made: values by keys such as `data.samples` or `train.seed`.
 ///
 /// Its text form, by [`Display`](fmt::Display), is a line `key = value` for each, ascending by key.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::Provenance;
+///
+/// let mut provenance = Provenance::new();
+/// provenance.insert("data.source", "films of 2026")?;
+/// assert_eq!(provenance.to_string(), "data.source = films of 2026\n");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Provenance {
     values: BTreeMap<String, String>,

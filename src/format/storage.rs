@@ -44,9 +44,16 @@ impl Storage {
         Ok(blocks)
     }
 
-    /// The content of a file, if the file's start and length say that it can be a model.
-    pub(super) fn read(path: &Path) -> Result<Self> {
+    /// The content of a file, if the file's start and length say that it can be a model, and that of at most `limit` bytes.
+    pub(super) fn read(path: &Path, limit: u64) -> Result<Self> {
         let (mut file, start, length) = open(path)?;
+        if length as u64 > limit {
+            return Err(Error::model(
+                "file",
+                format!("at most {limit} bytes, the limit that was set"),
+                format!("{length} bytes"),
+            ));
+        }
         let mut blocks = Self::zeroed(length)?;
         let (read, unread) = bytemuck::cast_slice_mut(&mut blocks).split_at_mut(PREAMBLE);
         read.copy_from_slice(&start);

@@ -3,6 +3,18 @@
 use crate::named::named;
 
 /// An instruction set level. All levels give the same bits; a higher one is faster.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::{Level, Model, Tagger};
+///
+/// for level in Level::available() {
+///     let tagger = Tagger::with_level(Model::open("models/movies.tagm")?, level)?;
+///     println!("{level:?} {:016x}", tagger.signature()?); // the same each time
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Level {

@@ -6,6 +6,19 @@ use super::Confusion;
 ///
 /// Only scores of positives do: lowering a threshold between two of them adds false positives and nothing else. So the positives
 /// are sorted, few as they are, and each negative is merely counted into its place.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::metrics::Curve;
+///
+/// // The samples 0 and 2 have the tag.
+/// let curve = Curve::new(&[0.9, 0.8, 0.7, 0.1], &[0, 2]);
+/// assert_eq!(curve.auc(), Some(0.75));
+/// let sure = curve.best_precision(0.5);
+/// println!("{:?} {sure:?}", curve.best_f1());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
     positives: u64,

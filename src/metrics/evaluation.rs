@@ -99,6 +99,24 @@ pub struct TagEvaluation {
 }
 
 /// All measures.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::csr::Csr;
+/// use tagomatic::metrics::{Evaluation, Options, Predictions};
+///
+/// let mut truth = Csr::new();
+/// truth.push([0])?;
+/// truth.push([0, 1])?;
+/// truth.push([])?;
+/// // Three samples, two tags.
+/// let scores = [0.9, 0.1, 0.6, 0.7, 0.4, 0.2];
+/// let predictions = Predictions::new(&scores, 2, &truth)?;
+/// let measures = Evaluation::new(&predictions, &[0.5, 0.5], Options { eps: 1e-4, propensities: None })?;
+/// assert_eq!((measures.micro_f1, measures.macro_auc.value), (1.0, Some(1.0)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
     /// Measures over all tags together.

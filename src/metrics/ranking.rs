@@ -23,6 +23,17 @@ pub(crate) fn top_k<S: Copy + Into<f64>>(scores: &[S], k: usize, best: &mut Vec<
 }
 
 /// Inverse propensities of tags: how much a hit counts, more for a tag that is rare and so more often missing from the truth.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::metrics::Propensities;
+///
+/// // Of 1,000 training items 500 have the first tag, 3 the second.
+/// let propensities = Propensities::new(&[500, 3], 1000)?;
+/// assert!(propensities.inverse()[1] > propensities.inverse()[0]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Propensities(Vec<f64>);
 

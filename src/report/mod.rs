@@ -4,6 +4,22 @@
 //! one page of it, which needs nothing else: no network, no other file.
 //!
 //! Curves are of *pairs* of a sample and a tag, all tags together, or means over the tags that have positives.
+//!
+//! ```
+//! # fn main() -> tagomatic::Result<()> {
+//! use tagomatic::data::Dataset;
+//! use tagomatic::report::{About, Report};
+//! # let tagger = tagomatic::Tagger::new(tagomatic::Model::open("models/movies.tagm")?);
+//! # let mut test = Dataset::new();
+//! # (0..60).try_for_each(|n| test.push(&[n, n + 1, 2 * n], &[n % 60], 1.0).map(drop))?;
+//! let report = Report::new(&tagger, &test, None, None)?;
+//! let about = About { model: "movies.tagm", data: "test films", sample: &|sample| format!("film {sample}") };
+//! let page = report.html(&tagger, &about)?;
+//! assert!(page.contains("movies.tagm"));
+//! // tagomatic::report::save(&page, "report.html")?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod bootstrap;
 mod curves;

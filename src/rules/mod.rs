@@ -42,6 +42,24 @@ use crate::tags::{Tag, Tags};
 pub use label::{Labeller, Withhold};
 
 /// A set of rules without contradictions.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::data::Item;
+/// use tagomatic::rules::{Labeller, Others, Rule, Rules, Withhold};
+///
+/// // Whatever has the tag shark has the tag sea.
+/// let rule = |name: &str| Rule { name: name.to_owned(), ..Rule::default() };
+/// let shark = Rule { parents: vec!["sea".into()], ..rule("shark") };
+/// let rules = Rules::new("example", vec![shark, rule("sea")], Others::Drop, 0)?;
+///
+/// let mut item = Item { tags: vec!["shark".to_owned(), "unknown".to_owned()], ..Item::default() };
+/// Labeller::new(&rules, Withhold::FromAll).label(&mut item);
+/// item.tags.sort();
+/// assert_eq!(item.tags, ["sea", "shark"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
     /// What the rules were read from, for messages.

@@ -34,6 +34,26 @@ const DECAY: f64 = 0.1;
 const FOLDS: usize = 5;
 
 /// Items and their hidden units of one group.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use tagomatic::data::Dataset;
+/// use tagomatic::teach::Catalogue;
+/// # let tagger = tagomatic::Tagger::new(tagomatic::Model::open("models/movies.tagm")?);
+/// # let mut films = Dataset::new();
+/// # (0..300).try_for_each(|n| films.push(&[n % 40, 50 + n % 7, 100 + n], &[], 1.0).map(drop))?;
+/// let catalogue = Catalogue::new(&tagger, &films, 0)?;
+/// // Films that somebody has marked, and others that are drawn of all.
+/// let positives = [0, 40, 80, 120];
+/// let negatives = catalogue.draw_negatives(&films, &positives, 0..300, 50, 1);
+/// let taught = catalogue.teach(&positives, &negatives, 1)?;
+/// let mut scores = vec![0.0; films.len()];
+/// catalogue.scores(&taught, &mut scores)?; // what else has it
+/// let model = taught.add_to(tagger.model(), "favourite")?;
+/// assert!(model.tags().get("favourite").is_some());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Catalogue<'m> {
     tagger: &'m Tagger,

@@ -47,6 +47,34 @@ use crate::tags::Tags;
 use crate::vocab::Vocabulary;
 
 /// Items to train on, with the vocabulary and the tags that follow from them.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use std::ops::ControlFlow;
+/// use tagomatic::train::TrainConfig;
+/// use tagomatic::train::recipe::{TrainingSet, Validation};
+/// use tagomatic::{Level, Tagger};
+/// # use tagomatic::data::{Corpus, Item};
+/// # let mut corpus = Corpus::new();
+/// # for n in 0..60 {
+/// #     let (words, tag) = if n % 2 == 0 { (["shark", "beach"], "sea") } else { (["castle", "fog"], "horror") };
+/// #     let keywords = vec![words[n % 3 % 2].to_owned(), format!("word {}", n % 5)];
+/// #     corpus.push(&Item { keywords, tags: vec![tag.to_owned()], ..Item::default() })?;
+/// # }
+///
+/// let set = TrainingSet::new(corpus, 1)?;
+/// let config = TrainConfig { hidden: 16, epochs: 10, ..TrainConfig::default() };
+/// let validation = Validation::Split { fraction: 0.2, refit: true };
+/// let (model, report) = set.train(config, validation, Level::best(), None, &mut |_, _| ControlFlow::Continue(()))?;
+/// println!("{} items, best epoch {}", report.samples, report.fit.best_epoch);
+/// let tagger = Tagger::new(model);
+/// let mut scores = [0.0; 2];
+/// tagger.score_keywords(["shark"], &mut tagger.scratch(), &mut scores)?;
+/// let sea = tagger.tags().get("sea").unwrap_or_default();
+/// assert!(scores[sea] > scores[1 - sea]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct TrainingSet {
     vocabulary: Arc<Vocabulary>,

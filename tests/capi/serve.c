@@ -1,9 +1,11 @@
-/* Serves models/movies.tagm through the C interface, from several threads, and tries what must fail. Prints the tags of one item. */
+/* Serves models/movies.tagm through the C interface, from several threads and from processes that are forked, and tries what must fail. Prints the tags of one item. */
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "../../src/capi/tagomatic.h"
 
@@ -96,6 +98,17 @@ static void score_and_print(void) {
     tagm_scratch_free(scratch);
 }
 
+/* A process that is forked while others' threads score has the tagger too: it scores, with a scratch of its own, and frees all. */
+static pid_t fork_and_serve(void) {
+    pid_t child = fork();
+    assert(child >= 0);
+    if (child > 0) return child;
+    serve(NULL);
+    tagm_free(tagger);
+    free(expected);
+    _exit(7);
+}
+
 static void open_badly(const char *path) {
     tagm_tagger *none = (tagm_tagger *)path;
     assert(tagm_open("no/such/file.tagm", &none) == TAGM_IO && none == NULL && strstr(tagm_message(), "no/such/file.tagm"));
@@ -122,7 +135,11 @@ int main(int count, char **arguments) {
     score_and_print();
     pthread_t threads[THREADS];
     for (int i = 0; i < THREADS; i++) assert(pthread_create(&threads[i], NULL, serve, NULL) == 0);
+    pid_t children[] = {fork_and_serve(), fork_and_serve()};
     for (int i = 0; i < THREADS; i++) assert(pthread_join(threads[i], NULL) == 0);
+    for (int i = 0, status; i < 2; i++) {
+        assert(waitpid(children[i], &status, 0) == children[i] && WIFEXITED(status) && WEXITSTATUS(status) == 7);
+    }
     free(expected);
     tagm_free(tagger);
     return 0;

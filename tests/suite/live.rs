@@ -77,7 +77,7 @@ fn a_broken_file_changes_nothing() {
     assert_eq!(live.reload(&path).unwrap(), 2);
 }
 
-/// Threads score without a pause while versions change under them, broken ones among them: every answer is that of one version,
+/// Threads score without a pause while files with new versions come, broken ones among them: every answer is that of one version,
 /// versions never go back, and old ones are freed.
 #[test]
 fn readers_never_see_half_a_version() {
@@ -87,6 +87,8 @@ fn readers_never_see_half_a_version() {
     // Versions alternate between two numbers of tags, so a scratch of the one does not fit the other.
     let of = |generation: u64| model(bias(generation), &KEYWORDS, if generation % 2 == 1 { &TAGS } else { &["a", "b", "c"] });
     let live = LiveTagger::new(of(1), Contract::Any);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.tagm");
     let (answers, done) = (AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for _ in 0..3 {
@@ -111,10 +113,14 @@ fn readers_never_see_half_a_version() {
                 std::thread::yield_now();
             }
             old.push(Arc::downgrade(&live.newest()));
-            let mut broken = of(swap + 1).bytes().to_vec();
-            broken[200] ^= 1;
-            assert!(Model::from_bytes(&broken).and_then(|model| live.publish(model)).is_err());
-            assert_eq!(live.publish(of(swap + 1)).unwrap(), swap + 1);
+            let new = of(swap + 1);
+            let mut broken = new.bytes().to_vec();
+            let place = swap as usize * 97 % broken.len();
+            broken[place] ^= 1;
+            std::fs::write(&path, &broken).unwrap();
+            assert!(live.reload(&path).is_err(), "byte {place}");
+            new.save(&path).unwrap();
+            assert_eq!(live.reload(&path).unwrap(), swap + 1);
         }
         done.store(true, Ordering::Relaxed);
         // The readers are gone when the scope ends; `old` is looked at after that.

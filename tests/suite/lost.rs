@@ -11,8 +11,10 @@ use super::cli::Place;
 
 const OPTIONS: &str = "--epochs 6 --hidden 16 --l2 0.001 --negatives 2 --threads 1 --curve curve.jsonl";
 
-/// Kills in the suite; `TAGOMATIC_KILLS` asks for more.
-const KILLS: u32 = 14;
+/// Kills in the suite, of trainings and other commands together; `TAGOMATIC_KILLS` asks for more.
+pub(super) fn kills() -> u32 {
+    std::env::var("TAGOMATIC_KILLS").map_or(50, |kills| kills.parse().unwrap())
+}
 
 /// When the checkpoint was last replaced.
 fn saved_at(checkpoint: &Path) -> Option<SystemTime> {
@@ -27,7 +29,7 @@ fn is_running(child: &mut Child) -> bool {
 /// reading, and the second training, saving, and the refit.
 #[test]
 fn kills_at_any_instant_change_nothing() {
-    let kills = std::env::var("TAGOMATIC_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    let kills = kills().div_ceil(2);
     let place = Place::new();
     place.text(&format!("train items.jsonl --out whole.tagm {OPTIONS}"));
     let whole = fs::read(place.path("whole.tagm")).unwrap();

@@ -8,6 +8,7 @@ mod accumulator;
 mod allocations;
 #[cfg(feature = "train")]
 mod banks;
+mod bounds;
 #[cfg(feature = "capi")]
 mod capi;
 #[cfg(feature = "cli")]
@@ -30,6 +31,8 @@ mod lost;
 mod objectives;
 #[cfg(feature = "cli")]
 mod rules;
+#[cfg(feature = "cli")]
+mod saves;
 mod serving;
 #[cfg(feature = "cli")]
 mod sources;

@@ -10,7 +10,7 @@ use tagomatic::teach::{Catalogue, Measures};
 use super::Output;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::load::{Items, Reading};
-use crate::cli::{Session, load, output};
+use crate::cli::{Session, output};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -83,7 +83,7 @@ impl From<Measures> for Eval {
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let Arguments { model: path, name, examples, negatives, catalogue, draw, beside, seed, reading, output } = arguments;
     output.check([path, examples].into_iter().chain(negatives).chain(catalogue))?;
-    let tagger = session.tagger(load::model(path)?)?;
+    let tagger = session.tagger(session.model(path)?)?;
     let group = group(tagger.model(), beside.as_deref())?;
 
     // All items end to end, with where each file ends.

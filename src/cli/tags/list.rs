@@ -6,7 +6,7 @@ use serde::Serialize;
 use tagomatic::data::Counts;
 
 use crate::cli::failure::Result;
-use crate::cli::{Session, load, output};
+use crate::cli::{Session, output};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -32,7 +32,7 @@ struct Listed<'a> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let model = load::model(&arguments.model)?;
+    let model = session.model(&arguments.model)?;
     let positives = Counts::of_model(&model)?.map(|counts| counts.positives).unwrap_or_default();
     let tags = model.tags().iter().enumerate().map(|(index, tag)| Listed {
         tag: &tag.name,

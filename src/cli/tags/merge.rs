@@ -8,7 +8,7 @@ use tagomatic::{Error, Model};
 
 use super::Output;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::{Session, load, output};
+use crate::cli::{Session, output};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -38,7 +38,7 @@ struct Renumbered {
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let Arguments { models: paths, output } = arguments;
     output.check(paths)?;
-    let models = paths.iter().map(|path| load::model(path)).collect::<tagomatic::Result<Vec<Model>>>()?;
+    let models = paths.iter().map(|path| session.model(path)).collect::<tagomatic::Result<Vec<Model>>>()?;
     let Merged { model, renumbered } = merge(&models.iter().collect::<Vec<_>>()).map_err(|error| in_files(error, paths))?;
     let renumbered = renumbered.into_iter().map(|tag| Renumbered { tag: tag.tag, old: tag.old, new: tag.new }).collect();
     let groups = model.network().shape.groups().len();

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tagomatic::neighbors::{nearest_tags, nearest_tags_of_item};
 
 use crate::cli::failure::{Failure, Result};
-use crate::cli::{Session, load, output};
+use crate::cli::{Session, output};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -39,7 +39,7 @@ struct Near<'a> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let model = load::model(&arguments.model)?;
+    let model = session.model(&arguments.model)?;
     let top = usize::try_from(arguments.top).unwrap_or(usize::MAX);
     let tag = arguments.tag.as_deref();
     let index = tag.map(|name| {

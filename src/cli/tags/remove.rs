@@ -6,8 +6,8 @@ use serde::Serialize;
 use tagomatic::edit::remove;
 
 use super::Output;
+use crate::cli::Session;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::{Session, load};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -30,7 +30,7 @@ struct Document<'a> {
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let Arguments { model: path, tags, output } = arguments;
     output.check([path])?;
-    let model = load::model(path)?;
+    let model = session.model(path)?;
     let index = |name: &String| {
         let unknown = || Failure::Usage(format!("TAG: expected tags of {}, found {name:?}", path.display()));
         model.tags().get(name).ok_or_else(unknown)

@@ -6,8 +6,8 @@ use serde::Serialize;
 use tagomatic::edit::rename;
 
 use super::Output;
+use crate::cli::Session;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::{Session, load};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -31,7 +31,7 @@ struct Document<'a> {
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let Arguments { model: path, tag, name, output } = arguments;
     output.check([path])?;
-    let model = load::model(path)?;
+    let model = session.model(path)?;
     let unknown = || Failure::Usage(format!("TAG: expected a tag of {}, found {tag:?}", path.display()));
     let index = model.tags().get(tag).ok_or_else(unknown)?;
     let model = rename(&model, index, name)?;

@@ -58,7 +58,7 @@ struct Group {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let tagger = session.tagger(load::model(&arguments.model)?)?;
+    let tagger = session.tagger(session.model(&arguments.model)?)?;
     let similarities = similarities(session, &tagger, arguments)?;
     let dendrogram = similarities.cluster();
     let groups = dendrogram.groups(arguments.min_similarity);
