@@ -63,15 +63,14 @@ impl Draws {
 
     /// A mutant of `model` that has bytes of `other` too, perhaps.
     fn mutant(&mut self, model: &Model, other: &Model) -> Vec<u8> {
-        let how_often = 1 + self.below(6);
-        if self.below(2) == 0 {
+        if self.below(4) == 0 {
             let mut bytes = model.bytes().to_vec();
-            (0..how_often).for_each(|_| self.damage(&mut bytes, other.bytes()));
+            (0..1 + self.below(6)).for_each(|_| self.damage(&mut bytes, other.bytes()));
             return bytes;
         }
         // Behind right checksums, offsets and lengths.
         let (mut pieces, others) = (Pieces::of(model), Pieces::of(other));
-        for _ in 0..how_often {
+        for _ in 0..1 + self.below(2) {
             let (piece, count) = (self.below(pieces.0.len()), pieces.0.len());
             match self.below(24) {
                 0 => pieces.0.swap(piece, self.drawn as usize % count),
