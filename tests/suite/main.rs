@@ -16,6 +16,8 @@ mod checking;
 #[cfg(feature = "cli")]
 mod cli;
 mod convert;
+#[cfg(feature = "train")]
+mod drift;
 #[cfg(feature = "cli")]
 mod features;
 mod format;
@@ -31,6 +33,8 @@ mod lost;
 mod objectives;
 #[cfg(feature = "cli")]
 mod rules;
+#[cfg(feature = "safetensors")]
+mod safetensors;
 #[cfg(feature = "cli")]
 mod saves;
 mod serving;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tagomatic::aligned::{Block, LANES, as_floats_mut};
 use tagomatic::calibration::{Calibration, Curve, Knot};
+use tagomatic::counters::Counters;
+use tagomatic::drift::{Drift, LogitDistribution, ScoreDistribution};
 use tagomatic::format::Extensions;
 use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
 use tagomatic::rng::{Parameter, Philox};
@@ -316,6 +318,43 @@ fn scoring_allocates_nothing() {
             assert_eq!(allocated, Allocations::default());
         }
     }
+}
+
+#[test]
+fn counting_allocates_nothing() {
+    let plain = model(200, 64, &[70], OutputLayout::Panels);
+    let known = LogitDistribution::of(vec![-2.0, -1.0, 0.0, 1.0]);
+    let scores = ScoreDistribution::new(vec![known; 70]).unwrap();
+    let extensions = Extensions { scores: Some(scores), ..Extensions::default() };
+    let provenance = plain.provenance().unwrap();
+    let tagger = Tagger::new(ModelParts { extensions: &extensions, ..plain.parts(&provenance) }.to_model().unwrap());
+    let (mut scratch, mut scores) = (tagger.scratch(), vec![0.0; 70]);
+    let (mut counters, mut drift) = (Counters::default(), Drift::new(&tagger).unwrap());
+    let before = ALLOCATIONS.with(Cell::get);
+    for _ in 0..100 {
+        let start = std::time::Instant::now();
+        let known = tagger.score_keywords(["k3", "unknown"], &mut scratch, &mut scores).unwrap();
+        counters.record(known, start.elapsed());
+        drift.record(&scores).unwrap();
+    }
+    let (psi, p99) = (drift.psi(69), counters.latency.quantile(0.99));
+    assert_eq!(ALLOCATIONS.with(Cell::get), before);
+    assert_eq!((counters.items, counters.known, counters.unknown, counters.empty, drift.items()), (100, 100, 100, 0, 100));
+    assert!(psi.is_some_and(|psi| psi > 1.0) && !p99.is_zero());
+}
+
+/// A model in the program's own bytes is served from where it is.
+#[test]
+fn an_included_model_is_not_copied() {
+    let bytes = tagomatic::include_model!("../../models/movies.tagm");
+    let model = Model::from_static(bytes).unwrap();
+    assert_eq!(model.bytes().as_ptr(), bytes.as_ptr());
+    assert_eq!(model.bytes(), std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/models/movies.tagm")).unwrap());
+    // Bytes that start elsewhere are copied.
+    let odd: &'static [u8] = [&[0], bytes].concat().leak();
+    let copied = Model::from_static(&odd[1..]).unwrap();
+    assert_ne!(copied.bytes().as_ptr(), odd[1..].as_ptr());
+    assert_eq!(copied.bytes(), bytes);
 }
 
 #[test]
