@@ -8,7 +8,7 @@ use tagomatic::Model;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The kinds that are known, with their flags; then others.
-const KINDS: [(&[u8; 4], u32); 20] = [
+const KINDS: [(&[u8; 4], u32); 21] = [
     (b"NETW", 1),
     (b"GRPS", 1),
     (b"VSLT", 1),
@@ -25,6 +25,7 @@ const KINDS: [(&[u8; 4], u32); 20] = [
     (b"LERR", 0),
     (b"SCL1", 1),
     (b"SCL2", 1),
+    (b"SDIS", 0),
     (b"AAAA", 0),
     (b"ZZZZ", 0),
     (b"ZZZZ", 1),
@@ -82,6 +83,7 @@ fn fit(sections: &mut [(usize, Vec<u8>)]) {
             9 => w2 * output,
             10 | 15 => 64 * slots,
             13 => 24,
+            16 => 92 * tags,
             _ => continue,
         };
         body.resize(length.min(1 << 16), 0);

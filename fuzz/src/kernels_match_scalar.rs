@@ -98,11 +98,11 @@ fn bags(source: &mut Source<'_>) {
     let (rows, scales) = (about(source, width * count), about(source, width));
     let table = matrix(source, rows, scales);
     let init = source.blocks(width, Source::number);
-    let (activation, prefetch) = (activation(source), source.flag());
+    let activation = activation(source);
     let length = about(source, width * sets.len());
     same(|kernels| {
         let mut out = vec![Block([7.0; 16]); length];
-        let done = kernels.sum_bags(table.view(), &init, activation, sets, prefetch, &mut out);
+        let done = kernels.sum_bags(table.view(), &init, activation, sets, &mut out);
         (done.is_ok(), bits(as_floats(&out)))
     });
 }
@@ -113,11 +113,11 @@ fn scaled_bags(source: &mut Source<'_>) {
     let Some(sets) = Sets::new(&ids, &starts) else { return };
     let table = source.blocks(width * count, Source::number);
     let (init, factor) = (source.blocks(width, Source::number), source.number());
-    let (prefetch, length) = (source.flag(), about(source, width * sets.len()));
+    let length = about(source, width * sets.len());
     let rows = Rows { blocks: &table, stride: width, first: source.below(2) };
     same(|kernels| {
         let mut out = vec![Block([7.0; 16]); length];
-        let done = kernels.sum_scaled_bags(rows, &init, sets, factor, prefetch, &mut out);
+        let done = kernels.sum_scaled_bags(rows, &init, sets, factor, &mut out);
         (done.is_ok(), bits(as_floats(&out)))
     });
 }

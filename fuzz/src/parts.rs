@@ -3,6 +3,7 @@
 use super::source::Source;
 use tagomatic::aligned::{Bf16Block, Block, F16Block, I8Block, as_floats, as_floats_mut, zeroed};
 use tagomatic::calibration::{Calibration, Curve, Knot};
+use tagomatic::drift::{LogitDistribution, ScoreDistribution};
 use tagomatic::format::{Extensions, LogitError};
 use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, StoredWeights};
 use tagomatic::weights::{MatrixBuf, WeightType};
@@ -185,6 +186,19 @@ fn extensions(source: &mut Source<'_>, tags: usize) -> Result<Extensions> {
     if source.flag() {
         let (measured, bound) = (f64::from(source.number()), f64::from(source.number()));
         extensions.logit_error = Some(LogitError { measured, bound, keywords: source.any() });
+    }
+    if source.flag() {
+        let mut of_tag = |_| {
+            let mut distribution = LogitDistribution::default();
+            let mut bound = source.float();
+            for place in &mut distribution.bounds {
+                bound += source.float().abs();
+                *place = bound;
+            }
+            distribution.counts = distribution.counts.map(|_| source.any());
+            distribution
+        };
+        extensions.scores = Some(ScoreDistribution::new((0..tags).map(&mut of_tag).collect())?);
     }
     Ok(extensions)
 }

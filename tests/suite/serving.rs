@@ -330,15 +330,16 @@ fn counting_allocates_nothing() {
     let tagger = Tagger::new(ModelParts { extensions: &extensions, ..plain.parts(&provenance) }.to_model().unwrap());
     let (mut scratch, mut scores) = (tagger.scratch(), vec![0.0; 70]);
     let (mut counters, mut drift) = (Counters::default(), Drift::new(&tagger).unwrap());
-    let before = ALLOCATIONS.with(Cell::get);
-    for _ in 0..100 {
-        let start = std::time::Instant::now();
-        let known = tagger.score_keywords(["k3", "unknown"], &mut scratch, &mut scores).unwrap();
-        counters.record(known, start.elapsed());
-        drift.record(&scores).unwrap();
-    }
-    let (psi, p99) = (drift.psi(69), counters.latency.quantile(0.99));
-    assert_eq!(ALLOCATIONS.with(Cell::get), before);
+    let ((psi, p99), allocated) = allocations::of(|| {
+        for _ in 0..100 {
+            let start = std::time::Instant::now();
+            let known = tagger.score_keywords(["k3", "unknown"], &mut scratch, &mut scores).unwrap();
+            counters.record(known, start.elapsed());
+            drift.record(&scores).unwrap();
+        }
+        (drift.psi(69), counters.latency.quantile(0.99))
+    });
+    assert_eq!(allocated, Allocations::default());
     assert_eq!((counters.items, counters.known, counters.unknown, counters.empty, drift.items()), (100, 100, 100, 0, 100));
     assert!(psi.is_some_and(|psi| psi > 1.0) && !p99.is_zero());
 }
