@@ -198,5 +198,5 @@ fn add_rows(
     };
     let bounds = [0, ids.len()];
     let set = Sets::checked(ids, &bounds)?;
-    tagger.kernels().sum_bags(table, before, Activation::Identity, set, false, sum)
+    tagger.kernels().sum_bags(table, before, Activation::Identity, set, sum)
 }

@@ -58,12 +58,18 @@ fn check_alike(first: &Model, other: &Model) -> Result<()> {
         "another vocabulary"
     } else if tags(first) != tags(other) {
         "other tags"
-    } else if [first, other].iter().any(|model| *model.extensions() != Extensions::default()) {
+    } else if [first, other].iter().any(|model| has_more(model)) {
         "sections that cannot be averaged"
     } else {
         return Ok(());
     };
     Err(Error::Config { option: "average", expected: "models trained alike", found: found.to_owned() })
+}
+
+/// Whether a model has a section beside the distribution of its logits, which is not that of the average and left behind.
+fn has_more(model: &Model) -> bool {
+    let Extensions { calibration, logit_error, scores: _ } = model.extensions();
+    calibration.is_some() || logit_error.is_some()
 }
 
 /// Parameters of models of one shape, side by side.

@@ -37,6 +37,17 @@ pub enum Error {
         /// What in it this version does not know.
         what: String,
     },
+    /// A safetensors file is not one that a model can be made of.
+    Safetensors {
+        /// The file, when there is one.
+        path: Option<PathBuf>,
+        /// The tensor or entry at fault.
+        part: String,
+        /// What must stand there.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
     /// The bytes are not a valid checkpoint of a training.
     Checkpoint {
         /// The file, when there is one.
@@ -237,6 +248,9 @@ impl Error {
             Error::Model { path: None, section, expected, found } => {
                 Error::Model { path: Some(file.to_owned()), section, expected, found }
             }
+            Error::Safetensors { path: None, part, expected, found } => {
+                Error::Safetensors { path: Some(file.to_owned()), part, expected, found }
+            }
             Error::Checkpoint { path: None, part, expected, found } => {
                 Error::Checkpoint { path: Some(file.to_owned()), part, expected, found }
             }
@@ -249,6 +263,7 @@ impl Error {
     }
 
     /// Fails unless a slice has the expected length.
+    #[inline]
     pub(crate) fn check_length(what: &'static str, expected: usize, found: usize) -> Result<()> {
         if expected == found { Ok(()) } else { Err(Error::Length { what, expected, found }) }
     }
@@ -273,6 +288,12 @@ impl fmt::Display for Error {
                     write!(f, "{}: ", path.display())?;
                 }
                 write!(f, "the model needs a newer tagomatic: it has {what} (update tagomatic)")
+            }
+            Error::Safetensors { path, part, expected, found } => {
+                if let Some(path) = path {
+                    write!(f, "{}: ", path.display())?;
+                }
+                write!(f, "not a model as safetensors: {part}: expected {expected}, found {found}")
             }
             Error::Checkpoint { path, part, expected, found } => {
                 if let Some(path) = path {

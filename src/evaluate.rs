@@ -14,6 +14,7 @@
 //! ```
 
 use crate::data::Dataset;
+use crate::drift::{LogitDistribution, ScoreDistribution};
 use crate::error::Result;
 use crate::ids::Sets;
 use crate::layers::{Forward, Net, Wanted};
@@ -74,7 +75,7 @@ impl HiddenActivity {
         for n in 0..samples {
             let keywords = dataset.keywords(n * dataset.len() / samples);
             let starts = [0, keywords.len()];
-            forward.run_hidden(net.kernels, net.network, net.weights, Sets::checked(keywords, &starts)?)?;
+            forward.run_hidden(&net, Sets::checked(keywords, &starts)?)?;
             activity += push_activity(&mut forward, net, &mut sparsity)?;
         }
         Ok(HiddenActivity::new(samples, activity, &sparsity))
@@ -168,6 +169,29 @@ pub(crate) fn logits(tagger: &Tagger, dataset: &Dataset, pool: Option<&rayon::Th
     let net = tagger.net();
     let scored = in_pool(pool, |workers| Scorer { net, dataset, workers, wanted: Wanted::Logits }.all())?;
     Ok(scored.output)
+}
+
+/// How the logits of some items, samples x tags, are distributed.
+pub(crate) fn distribution(logits: &[f32], tags: usize) -> Result<ScoreDistribution> {
+    let of_tag = |tag: usize| LogitDistribution::of(logits.iter().skip(tag).step_by(tags.max(1)).copied().collect());
+    ScoreDistribution::new((0..tags).map(of_tag).collect())
+}
+
+/// The samples that the distribution of a network's logits is of, at most.
+const SAMPLED: usize = 8192;
+
+/// How the logits of samples of `dataset`, spread evenly over it, are distributed.
+pub(crate) fn sampled_distribution(net: Net<'_>, dataset: &Dataset) -> Result<ScoreDistribution> {
+    let samples = dataset.len().min(SAMPLED);
+    let tags = net.network.shape.tags();
+    let (mut forward, mut logits) = (Forward::new(&net.network.shape), vec![0.0; samples * tags]);
+    for sample in 0..samples {
+        let keywords = dataset.keywords(sample * dataset.len() / samples);
+        let starts = [0, keywords.len()];
+        let row = &mut logits[sample * tags..(sample + 1) * tags];
+        net.run(Sets::checked(keywords, &starts)?, Wanted::Logits, &mut forward, row)?;
+    }
+    distribution(&logits, tags)
 }
 
 fn in_pool<R: Send>(pool: Option<&rayon::ThreadPool>, run: impl FnOnce(Workers) -> R + Send) -> R {

@@ -54,6 +54,7 @@ impl<'a> Sets<'a> {
 
     /// The number of sets.
     #[must_use]
+    #[inline]
     pub fn len(self) -> usize {
         self.starts.len().saturating_sub(1)
     }
@@ -68,6 +69,7 @@ impl<'a> Sets<'a> {
     ///
     /// # Errors
     /// [`Error::KeywordOutOfRange`] with the largest id.
+    #[inline]
     pub fn check_below(self, keywords: usize) -> Result<()> {
         match u32::try_from(self.end.saturating_sub(1)) {
             Ok(id) if self.end > keywords as u64 => Err(Error::KeywordOutOfRange { id, keywords }),

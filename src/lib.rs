@@ -22,9 +22,10 @@
 //! | `workers` | work divided between threads |
 //! | [`weights`], `activation` | matrices of weights of four types: `f32`, `f16`, `bf16`, `i8`; nonlinearities of hidden units |
 //! | [`ids`], `column`, `csr` | a set of ids; numbers in memory or in a file; many sets |
+//! | [`network`] | sizes and layout of the one network |
 //! | [`kernels`] | all arithmetic on slices, at a level chosen once |
 //! | [`calibration`] | maps from a network's logits to calibrated ones |
-//! | [`network`], [`layers`] | sizes and layout of the one network; its layers, forward and backward |
+//! | [`layers`] | the layers of the network, forward and backward |
 //! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`format`](mod@format) | the model file |
 //! | [`average`](mod@average) | several models as one |
@@ -32,7 +33,9 @@
 //! | [`speed`] | how fast a model serves on this machine |
 //! | [`explain`], [`neighbors`] | what each keyword adds to a score; tags that a model sees alike |
 //! | [`convert`] | weights rounded to narrower types, pruning |
+//! | `interchange` | models as safetensors, to and from PyTorch |
 //! | [`edit`] | models made of models: tags removed, renamed, merged |
+//! | [`counters`], [`drift`] | what was served, for operators; whether scores are still those of the training |
 //! | `live`, `capi` | serving while the model is replaced; serving from C |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
 //! | `rules` | what a tag is, in terms of the themes and keywords of items |
@@ -55,10 +58,12 @@ pub mod capi;
 #[cfg(feature = "train")]
 mod column;
 pub mod convert;
+pub mod counters;
 #[cfg(feature = "train")]
 pub mod csr;
 #[cfg(feature = "train")]
 pub mod data;
+pub mod drift;
 pub mod edit;
 pub mod error;
 #[cfg(feature = "train")]
@@ -72,6 +77,8 @@ pub mod guide;
 #[cfg(feature = "train")]
 pub mod hierarchy;
 pub mod ids;
+#[cfg(feature = "safetensors")]
+pub mod interchange;
 pub mod kernels;
 pub mod layers;
 #[cfg(feature = "live")]

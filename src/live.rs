@@ -105,6 +105,12 @@ impl LiveTagger {
         self.newest.load_full()
     }
 
+    /// The generation of the newest version: what a reader compares with that of the version that it has.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.newest.load().generation
+    }
+
     /// A reader for one thread.
     #[must_use]
     pub fn reader(&self) -> Reader<'_> {

@@ -73,6 +73,7 @@ pub struct Group {
 
 impl Group {
     /// The blocks of its slots, with [`OutputLayout::Panels`].
+    #[inline]
     pub(crate) fn slot_blocks(&self) -> Range<usize> {
         self.slots.start / LANES..self.slots.end.div_ceil(LANES)
     }
@@ -93,10 +94,14 @@ impl Shape {
     /// The largest number of keywords, hidden units (over all groups) or tags.
     pub const MAX_DIMENSION: usize = 1 << 31;
 
+    /// The largest number of groups if these have no hidden units.
+    pub const MAX_EMPTY_GROUPS: usize = 1 << 16;
+
     /// The shape with `keywords` keywords, `hidden` units in each group, and `group_tags[g]` tags in group g.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] if a dimension exceeds [`Shape::MAX_DIMENSION`] or the weights exceed the address space;
+    /// [`Error::TooLarge`] if a dimension exceeds [`Shape::MAX_DIMENSION`] or the weights exceed the address space, or for more than
+    /// [`Shape::MAX_EMPTY_GROUPS`] groups without hidden units;
     /// [`Error::Length`] without any group.
     pub fn new(keywords: usize, hidden: usize, group_tags: &[usize], layout: OutputLayout) -> Result<Self> {
         if group_tags.is_empty() {
@@ -108,6 +113,9 @@ impl Shape {
         };
         let hidden_blocks = blocks_for(hidden);
         let row = hidden_blocks.checked_mul(group_tags.len()).filter(|row| *row <= Self::MAX_DIMENSION / LANES);
+        if hidden == 0 && group_tags.len() > Self::MAX_EMPTY_GROUPS {
+            return Err(Error::TooLarge { what: "groups without hidden units", limit: Self::MAX_EMPTY_GROUPS as u64 });
+        }
         if keywords > Self::MAX_DIMENSION {
             return Err(too_large("keywords"));
         }
@@ -159,42 +167,49 @@ impl Shape {
 
     /// Keywords K.
     #[must_use]
+    #[inline]
     pub fn keywords(&self) -> usize {
         self.keywords
     }
 
     /// Hidden units of one group, H.
     #[must_use]
+    #[inline]
     pub fn hidden(&self) -> usize {
         self.hidden
     }
 
     /// Tags T of all groups.
     #[must_use]
+    #[inline]
     pub fn tags(&self) -> usize {
         self.tags
     }
 
     /// The groups, in order.
     #[must_use]
+    #[inline]
     pub fn groups(&self) -> &[Group] {
         &self.groups
     }
 
     /// How many tags each group has.
     #[must_use]
+    #[inline]
     pub fn group_tags(&self) -> &[usize] {
         &self.group_tags
     }
 
     /// How W2 is stored.
     #[must_use]
+    #[inline]
     pub fn layout(&self) -> OutputLayout {
         self.layout
     }
 
     /// Blocks of one row of W1, of b1, and of the hidden vector: all groups side by side.
     #[must_use]
+    #[inline]
     pub fn row_blocks(&self) -> usize {
         blocks_for(self.hidden) * self.groups.len()
     }
@@ -213,6 +228,7 @@ impl Shape {
 
     /// Blocks of W2.
     #[must_use]
+    #[inline]
     pub fn w2_blocks(&self) -> usize {
         self.w2_blocks
     }
@@ -348,6 +364,7 @@ impl Weights<'_> {
         self.check_output(shape)
     }
 
+    #[inline]
     pub(crate) fn check_output(&self, shape: &Shape) -> Result<()> {
         Error::check_length("W2 blocks", shape.w2_blocks(), self.w2.len())?;
         Error::check_length("b2 blocks", shape.slot_blocks(), self.b2.len())

@@ -311,15 +311,14 @@ impl Tagger {
     pub fn hidden(&self, ids: &[u32], scratch: &mut Scratch, hidden: &mut [f32]) -> Result<()> {
         let shape = &self.model.network().shape;
         Error::check_length("hidden units", shape.hidden() * shape.groups().len(), hidden.len())?;
-        let (network, weights) = (self.model.network(), self.model.weights());
-        scratch.with_sets(self.kernels, ids, &[0, ids.len()], |sets, forward| {
-            forward.run_hidden(self.kernels, network, weights, sets)
-        })?;
+        let net = self.net();
+        scratch.with_sets(self.kernels, ids, &[0, ids.len()], |sets, forward| forward.run_hidden(&net, sets))?;
         scratch.forward.copy_hidden(shape, hidden);
         Ok(())
     }
 
     /// Answers for the items with keywords `ids[starts[i]..starts[i + 1]]`.
+    #[inline]
     fn answer(&self, ids: &[u32], starts: &[usize], wanted: Wanted, scratch: &mut Scratch, answers: &mut [f32]) -> Result<()> {
         let net = self.net();
         scratch.with_sets(self.kernels, ids, starts, |sets, forward| net.run(sets, wanted, forward, answers))
@@ -339,12 +338,10 @@ impl Tagger {
 
     /// Reads the rows of a batch's keywords and adds them, and does nothing else with them: what [`crate::speed`] compares with.
     pub(crate) fn add_rows(&self, ids: &[u32], starts: &[usize], scratch: &mut Scratch) -> Result<()> {
-        let capacity = scratch.forward.capacity();
+        let (net, capacity) = (self.net(), scratch.forward.capacity());
         for first in (0..starts.len().saturating_sub(1)).step_by(capacity) {
             let bounds = &starts[first..starts.len().min(first + capacity + 1)];
-            scratch.with_sets(self.kernels, ids, bounds, |sets, forward| {
-                forward.run_hidden(self.kernels, self.model.network(), self.model.weights(), sets)
-            })?;
+            scratch.with_sets(self.kernels, ids, bounds, |sets, forward| forward.run_hidden(&net, sets))?;
         }
         Ok(())
     }
@@ -356,6 +353,7 @@ impl Tagger {
         [weights.w1.bytes().len() as f64 / rows, (weights.w2.bytes().len() + size_of_val(weights.b2)) as f64]
     }
 
+    #[inline]
     pub(crate) fn net(&self) -> Net<'_> {
         let (network, weights) = (self.model.network(), self.model.weights());
         Net { kernels: self.kernels, network, weights, calibration: self.calibration() }
@@ -379,6 +377,7 @@ pub(crate) fn fixed_items(keywords: usize) -> impl Iterator<Item = Vec<u32>> {
 
 impl Scratch {
     /// Calls `run` with the items `ids[starts[i]..starts[i + 1]]` as sets.
+    #[inline]
     fn with_sets<R>(
         &mut self,
         kernels: Kernels,

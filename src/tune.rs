@@ -40,7 +40,7 @@ use crate::calibrate::{Method, fit};
 use crate::calibration::{Calibration, Curve};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::evaluate::logits;
+use crate::evaluate::{distribution, logits};
 use crate::format::{Model, ModelParts, Provenance};
 use crate::layers::Net;
 use crate::metrics::{self, Evaluation, Options, Predictions};
@@ -85,9 +85,9 @@ impl ThresholdRule {
         let point = match self {
             ThresholdRule::Fixed(threshold) => return Some(threshold),
             _ if positives.is_empty() => return None,
-            ThresholdRule::F1 => metrics::Curve::new(scores, positives).best_f1(),
-            ThresholdRule::Precision(target) => metrics::Curve::new(scores, positives).best_recall(target),
-            ThresholdRule::Recall(target) => metrics::Curve::new(scores, positives).best_precision(target),
+            ThresholdRule::F1 => metrics::ThresholdCurve::new(scores, positives).best_f1(),
+            ThresholdRule::Precision(target) => metrics::ThresholdCurve::new(scores, positives).best_recall(target),
+            ThresholdRule::Recall(target) => metrics::ThresholdCurve::new(scores, positives).best_precision(target),
         };
         // Nothing is lost: thresholds are scores, and these were `f32`.
         Some(point.map_or(f32::INFINITY, |point| point.threshold as f32))
@@ -190,6 +190,8 @@ pub fn tune(tagger: &Tagger, valid: &Dataset, wishes: Wishes<'_>, pool: Option<&
         provenance.insert("calibrate.pooled", ids_of(&tuned, |tag| pooled.contains(&tag)))?;
         describe(&mut provenance, "calibrate", valid, ids_of(&tuned, |tag| wanted[tag]))?;
     }
+    // Of this very network, on items that it has not learnt from: a better reference than any before.
+    extensions.scores = Some(distribution(&logits, wanted.len())?);
     let new = Net { calibration: extensions.calibration.as_ref(), ..old };
     scores = logits;
     new.scores(&mut scores);

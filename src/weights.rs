@@ -86,6 +86,7 @@ impl<'a> Matrix<'a> {
 
     /// How many blocks it has.
     #[must_use]
+    #[inline]
     pub fn len(self) -> usize {
         match self {
             Matrix::F32(blocks) => blocks.len(),
@@ -102,6 +103,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Its bytes, without the scales, in the machine's byte order.
+    #[inline]
     pub(crate) fn bytes(self) -> &'a [u8] {
         match self {
             Matrix::F32(blocks) => bytemuck::cast_slice(blocks),
@@ -112,6 +114,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Its blocks in `range`, with the scale blocks in `scales` if it has scales.
+    #[inline]
     pub(crate) fn slice(self, range: Range<usize>, scales: Range<usize>) -> Self {
         match self {
             Matrix::F32(blocks) => Matrix::F32(&blocks[range]),
@@ -133,6 +136,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Fails unless it has `blocks` blocks and, if it has scales, `scales` blocks of them.
+    #[inline]
     pub(crate) fn check(self, what: &'static str, blocks: usize, scales: usize) -> Result<()> {
         Error::check_length(what, blocks, self.len())?;
         match self {

@@ -10,6 +10,9 @@
  *
  *     tagm_tagger *tagger;
  *     if (tagm_open("movies.tagm", &tagger) != TAGM_OK) { puts(tagm_message()); exit(1); }
+ *
+ * What stands between #ifdef TAGOMATIC_TRAIN or TAGOMATIC_LIVE and #endif is in libraries that are built with these features; pkg-config
+ * says so.
  */
 #ifndef TAGOMATIC_H
 #define TAGOMATIC_H
@@ -76,6 +79,10 @@ tagm_status tagm_verify(const tagm_tagger *tagger);
 
 void tagm_free(tagm_tagger *tagger);
 
+/* Saves the model: the file is there, whole, or the old one stays. Or tells where its bytes are, for as long as the tagger lives. */
+tagm_status tagm_save(const tagm_tagger *tagger, const char *path);
+tagm_status tagm_bytes(const tagm_tagger *tagger, const void **bytes, size_t *length);
+
 /* Numbers of keywords and tags; 0 for NULL. */
 size_t tagm_keyword_count(const tagm_tagger *tagger);
 size_t tagm_tag_count(const tagm_tagger *tagger);
@@ -83,6 +90,9 @@ size_t tagm_tag_count(const tagm_tagger *tagger);
 /* The id of a keyword of length bytes; TAGM_UNKNOWN, and UINT32_MAX as the id, if the model does not know it. A look-up costs more than
  * scoring the keyword: keep ids where you can. */
 tagm_status tagm_keyword_id(const tagm_tagger *tagger, const char *keyword, size_t length, uint32_t *id);
+
+/* The keyword with this id: UTF-8, not ended by a zero; lives as long as the tagger. */
+tagm_status tagm_keyword_at(const tagm_tagger *tagger, uint32_t id, const char **keyword, size_t *length);
 
 /* The tag whose score stands at index. */
 tagm_status tagm_tag_at(const tagm_tagger *tagger, size_t index, tagm_tag *tag);
@@ -115,6 +125,76 @@ tagm_status tagm_select(const tagm_tagger *tagger, tagm_scratch *scratch, const 
 tagm_status tagm_explain(const tagm_tagger *tagger, const uint32_t *ids, size_t id_count, size_t tag,
                          tagm_explanation *explanation, tagm_contribution *contributions, size_t room,
                          size_t *contribution_count);
+
+#ifdef TAGOMATIC_TRAIN
+
+/* Sets of numbers, end to end: set i has ids[starts[i]] up to ids[starts[i + 1]], of count + 1 starts, the first of which is 0 and the last
+ * id_count. */
+typedef struct tagm_sets {
+    const uint32_t *ids;
+    size_t id_count;
+    const size_t *starts;
+    size_t count;
+} tagm_sets;
+
+/* Strings in UTF-8, each ended by a zero. */
+typedef struct tagm_names {
+    const char *const *names;
+    size_t count;
+} tagm_names;
+
+/* Is told of each epoch and its log-loss, maybe on another thread, one call at a time. Another answer than 0 ends the training with the
+ * best model so far. It must return: no exception, no longjmp. */
+typedef int (*tagm_progress)(void *context, uint32_t epoch, double log_loss);
+
+/* What teaching a tag has found. Measures are of examples that it was not taught, by cross-validation; NAN if there are too few. */
+typedef struct tagm_taught {
+    float threshold; /* with the best F1 */
+    double auc;
+    double average_precision;
+    double precision; /* at the threshold, as recall and F1 */
+    double recall;
+    double f1;
+} tagm_taught;
+
+/* Trains a model. Item i has the keywords and tags of set i; their ids are places in the names. The model numbers keywords and tags anew,
+ * and leaves out rare keywords: look them up in it. Options are name=value, apart by spaces or line ends; NULL is none. They are
+ * the program's, written with _: hidden=64 epochs=20 lr=0.05 seed=1 dropout_in=0.1 negatives=20 and so on, and valid_fraction=0.1 refit=true
+ * min_count=2 threads=1. Equal input makes equal models, whatever the machine and the number of threads. progress may be NULL. */
+tagm_status tagm_train(const tagm_sets *keywords, const tagm_names *keyword_names, const tagm_sets *tags,
+                       const tagm_names *tag_names, const char *options, tagm_progress progress, void *context,
+                       tagm_tagger **tagger);
+
+/* Makes a tagger of the model and one more tag, called name, as the last: taught by sets of keyword ids of the model, those that have it
+ * (has_tag[i] is not 0) and those that do not. All other tags keep ids and scores, to the bit; the old tagger stays. In a model with groups
+ * of hidden units the tag is taught on those of the first. seed decides which examples are held out together. taught may be NULL. */
+tagm_status tagm_add_tag(const tagm_tagger *tagger, const char *name, const tagm_sets *keywords, const uint8_t *has_tag,
+                         uint64_t seed, tagm_taught *taught, tagm_tagger **with_tag);
+
+#endif
+
+#ifdef TAGOMATIC_LIVE
+
+/* A model that is replaced while it is served, from any number of threads. */
+typedef struct tagm_live tagm_live;
+
+/* Reads and checks the first version. Those that follow must have the same keywords and tags in the same order; if may_extend is not 0, they
+ * may have more behind them. */
+tagm_status tagm_live_open(const char *path, int may_extend, tagm_live **live);
+void tagm_live_free(tagm_live *live);
+
+/* Reads and checks a new version, and replaces the newest one by it: nobody waits. If it fails, the old one stays. */
+tagm_status tagm_live_reload(const tagm_live *live, const char *path);
+
+/* The number of the newest version, from 1 on; 0 for NULL. Costs next to nothing: compare it before each request with that of the tagger
+ * in hand. */
+uint64_t tagm_live_generation(const tagm_live *live);
+
+/* A tagger of the newest version, and its number. It stays what it is, and is freed by tagm_free as any other, before or after the live
+ * model. A version goes when its last tagger does. Each needs a scratch of its own. */
+tagm_status tagm_live_newest(const tagm_live *live, tagm_tagger **tagger, uint64_t *generation);
+
+#endif
 
 #ifdef __cplusplus
 }

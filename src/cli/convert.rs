@@ -1,11 +1,12 @@
-//! `convert`: a model with narrower weights, or without what changes no score.
+//! `convert`: a model with narrower weights, without what changes no score, or from and to safetensors.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use tagomatic::Model;
 use tagomatic::convert::{Conversion, Converted, convert};
+use tagomatic::interchange::{self, Names};
 use tagomatic::weights::WeightType;
+use tagomatic::{Error, Model};
 
 use super::failure::{Failure, Result};
 use super::load::{self, Reading};
@@ -13,9 +14,10 @@ use super::{Session, output};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// The model; the file must not be changed in place meanwhile (rename a new one over it)
+    /// The model, a .safetensors file maybe; the file must not be changed in place meanwhile (rename a new one over it)
     model: PathBuf,
-    /// Where the new model goes; it appears whole or not at all. For - it goes to standard output, and the report to standard error
+    /// Where the new model goes, as safetensors if it is called so; it appears whole or not at all. For - it goes to standard output, and
+    /// the report to standard error
     out: PathBuf,
     /// Round the weights of both layers to this type
     #[arg(long, value_name = "f32|f16|bf16|i8")]
@@ -26,6 +28,12 @@ pub(super) struct Arguments {
     /// Remove hidden units and keywords that change no score; such keywords are unknown to the new model
     #[arg(long)]
     prune: bool,
+    /// The keywords of a .safetensors file that does not name them: a line each, in the order of the rows
+    #[arg(long, value_name = "FILE")]
+    vocabulary: Option<PathBuf>,
+    /// The tags of a .safetensors file that does not name them, likewise
+    #[arg(long, value_name = "FILE")]
+    tags: Option<PathBuf>,
     /// Measure on these items too how far rounding moves logits
     #[arg(long, value_name = "FILE", requires = "weights")]
     data: Vec<PathBuf>,
@@ -50,16 +58,27 @@ struct Document<'a> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { model: path, out, weights, saturate, prune, data, reading } = arguments;
-    if weights.is_none() && !prune {
-        return Err(Failure::Usage("convert: expected --weights or --prune, found neither".to_owned()));
+    let Arguments { model: path, out, weights, saturate, prune, vocabulary, tags, data, reading } = arguments;
+    if weights.is_none() && !prune && !is_safetensors(path) && !is_safetensors(out) {
+        let problem = "convert: expected --weights, --prune or a .safetensors file, found none of them";
+        return Err(Failure::Usage(problem.to_owned()));
+    }
+    if !is_safetensors(path) && (vocabulary.is_some() || tags.is_some()) {
+        let problem = "--vocabulary, --tags: expected a .safetensors file as the model, found another";
+        return Err(Failure::Usage(problem.to_owned()));
     }
     let to_stdout = out == Path::new("-");
     if !to_stdout {
-        load::check_apart("OUT", out, data)?;
+        load::check_apart("OUT", out, data.iter().chain(vocabulary).chain(tags))?;
         Model::check_save(out).map_err(Failure::saving)?;
     }
-    let model = session.model(path)?;
+    let model = if is_safetensors(path) {
+        let names =
+            Names { keywords: vocabulary.as_deref().map(lines).transpose()?, tags: tags.as_deref().map(lines).transpose()? };
+        interchange::open(path, names)?
+    } else {
+        session.model(path)?
+    };
     let dataset = if data.is_empty() {
         tagomatic::data::Dataset::new()
     } else {
@@ -90,8 +109,22 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         output::print_aside(&results);
         return Ok(());
     }
-    tagger.model().save(out).map_err(Failure::saving)?;
+    if is_safetensors(out) {
+        interchange::save(tagger.model(), out).map_err(Failure::saving)?;
+    } else {
+        tagger.model().save(out).map_err(Failure::saving)?;
+    }
     output::print(results)
+}
+
+fn is_safetensors(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
+}
+
+fn lines(path: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|source| Error::Io { path: path.to_owned(), doing: "read", source })?;
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
 impl Document<'_> {

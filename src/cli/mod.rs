@@ -15,6 +15,7 @@ mod load;
 mod output;
 mod progress;
 mod search;
+mod stats;
 mod tag;
 mod tags;
 mod train;

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -13,6 +15,7 @@ use tagomatic::{Scratch, Tagger};
 
 use super::failure::{Failure, Result};
 use super::load::{Items, Reading};
+use super::stats::Stats;
 use super::{Session, output};
 
 /// Items that are read before they are tagged together.
@@ -42,6 +45,10 @@ pub(super) struct Arguments {
     /// Raise the score of each parent to those of its children, by the rules that the model was trained with
     #[arg(long)]
     consistent: bool,
+    /// Say at the end, on standard error, how many items and keywords there were, how long items took, and how far the scores are from
+    /// those in training
+    #[arg(long)]
+    stats: bool,
     #[command(flatten)]
     reading: Reading,
 }
@@ -90,12 +97,13 @@ pub(super) struct Worker<'a> {
     scratch: Scratch,
     scores: Vec<f32>,
     selected: Vec<usize>,
+    stats: Option<Stats>,
 }
 
 impl<'a> Worker<'a> {
     pub(super) fn new(tagger: &'a Tagger, selection: Selection) -> Self {
         let scores = vec![0.0; tagger.tags().len()];
-        Worker { tagger, selection, hierarchy: None, scratch: tagger.scratch(), scores, selected: Vec::new() }
+        Worker { tagger, selection, hierarchy: None, scratch: tagger.scratch(), scores, selected: Vec::new(), stats: None }
     }
 
     pub(super) fn tag<'i: 'o, 'o>(&mut self, item: &'i Item) -> Result<Tagged<'o>>
@@ -104,11 +112,15 @@ impl<'a> Worker<'a> {
     {
         let (mut seen, mut unknown) = (HashSet::new(), Vec::new());
         let keywords = item.keywords.iter().map(String::as_str);
+        let start = self.stats.is_some().then(Instant::now);
         let counts = self.tagger.score_keywords_with(keywords, &mut self.scratch, &mut self.scores, |keyword| {
             if seen.insert(keyword) {
                 unknown.push(keyword);
             }
         })?;
+        if let (Some(stats), Some(start)) = (&mut self.stats, start) {
+            stats.record(counts, start.elapsed(), &self.scores)?;
+        }
         if let Some(hierarchy) = self.hierarchy {
             hierarchy.raise(&mut self.scores);
         }
@@ -136,7 +148,9 @@ impl Tagged<'_> {
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let tagger = session.tagger(session.model(&arguments.model)?)?;
     let hierarchy = arguments.consistent.then(|| hierarchy(&tagger)).transpose()?;
-    let stream = Stream { session, tagger: &tagger, selection: arguments.selection(), hierarchy: hierarchy.as_ref() };
+    let stats = arguments.stats.then(|| Mutex::new(vec![Stats::new(&tagger)]));
+    let (selection, hierarchy) = (arguments.selection(), hierarchy.as_ref());
+    let stream = Stream { session, tagger: &tagger, selection, hierarchy, stats: stats.as_ref() };
     let stdin = [PathBuf::from("-")];
     let files = if arguments.file.is_empty() { &stdin[..] } else { &arguments.file };
     // Who types items wants each one's tags at once.
@@ -163,9 +177,17 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
             for (what, count) in items.counts().rows().into_iter().filter(|(_, count)| *count > 0) {
                 output::message(format_args!("{what}: {}", output::count(count)));
             }
+            if let Some(stats) = stats {
+                output::print_aside(&Stats::report(session, &tagger, stats.into_inner().unwrap_or_default())?);
+            }
             return end;
         }
     }
+}
+
+/// A worker that panicked has left whole counts.
+fn lock(all: &Mutex<Vec<Stats>>) -> MutexGuard<'_, Vec<Stats>> {
+    all.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn hierarchy(tagger: &Tagger) -> Result<Hierarchy> {
@@ -182,6 +204,8 @@ struct Stream<'a> {
     tagger: &'a Tagger,
     selection: Selection,
     hierarchy: Option<&'a Hierarchy>,
+    /// Those that no worker has in hand.
+    stats: Option<&'a Mutex<Vec<Stats>>>,
 }
 
 impl Stream<'_> {
@@ -190,8 +214,12 @@ impl Stream<'_> {
         let worker = || Worker { hierarchy: self.hierarchy, ..Worker::new(self.tagger, self.selection) };
         let part = |worker: &mut Worker<'_>, (n, items): (usize, &[Item])| {
             let mut lines = String::new();
+            worker.stats = self.stats.map(|all| lock(all).pop().unwrap_or_else(|| Stats::new(self.tagger)));
             for (number, item) in (first + (n * GRAIN) as u64 + 1..).zip(items) {
                 lines.push_str(&self.line(number, &worker.tag(item)?)?);
+            }
+            if let (Some(all), Some(stats)) = (self.stats, worker.stats.take()) {
+                lock(all).push(stats);
             }
             Ok(lines)
         };

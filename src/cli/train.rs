@@ -125,18 +125,14 @@ struct Options {
     /// Keywords that an item lacks and the autoencoder is told so of: all, or so many, drawn anew in each step
     #[arg(long, value_name = "all|N", default_value = "20", value_parser = decoder_negatives)]
     decoder_negatives: DecoderNegatives,
-    /// Hidden units; with --init those of the model
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "256",
-        default_value_if("objective", "per-tag", per_tag::HIDDEN),
-        default_value_if("init", ArgPredicate::IsPresent, None)
-    )]
+    /// Hidden units; with --init those of the model [default: 256]
+    #[arg(long, value_name = "N", default_value_if("objective", "per-tag", per_tag::HIDDEN))]
     hidden: Option<usize>,
     /// Networks to train from seeds SEED, SEED + 1 and so on, and to average on the logits: one network of N times the hidden units
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().average)]
-    average: u32,
+    /// [default: 1; 2 for items with 25 keywords or more in the mean, unless --hidden, --init, --checkpoint, --resume or --curve is
+    /// given]
+    #[arg(long, value_name = "N")]
+    average: Option<u32>,
     /// Nonlinearity of the hidden units: relu, leaky_relu[:slope], elu[:alpha], sigmoid, trec[:theta], tlin[:theta], identity;
     /// with --init that of the model
     #[arg(long, value_name = "NAME[:PARAM]", default_value = "relu", default_value_if("init", ArgPredicate::IsPresent, None))]
@@ -189,12 +185,12 @@ struct Options {
     /// How the losses of a mini-batch become one: mean, mean_active, sum_tags or sum
     #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().reduction)]
     reduction: Reduction,
-    /// Rate at which keywords are dropped
-    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().dropout_in, default_value_if("objective", "per-tag", per_tag::DROPOUT_IN))]
-    dropout_in: f64,
-    /// Rate at which hidden units are dropped
-    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().dropout_hidden, default_value_if("objective", "per-tag", per_tag::DROPOUT_HIDDEN))]
-    dropout_hidden: f64,
+    /// Rate at which keywords are dropped [default: 0.1; 0.2 for items with 25 keywords or more in the mean]
+    #[arg(long, value_name = "X", default_value_if("objective", "per-tag", per_tag::DROPOUT_IN))]
+    dropout_in: Option<f64>,
+    /// Rate at which hidden units are dropped [default: 0.3; 0.5 for such items]
+    #[arg(long, value_name = "X", default_value_if("objective", "per-tag", per_tag::DROPOUT_HIDDEN))]
+    dropout_hidden: Option<f64>,
     /// Penalty on hidden activity: l1, student_t, mean_square[:p], or with sigmoid units kl_mean:p, ce_mean:p, kl_elem:p
     #[arg(long, value_name = "KIND[:P]")]
     penalty: Option<PenaltyKind>,
@@ -251,9 +247,11 @@ fn decoder_negatives(text: &str) -> Result<DecoderNegatives, String> {
 }
 
 impl Options {
-    /// What was asked for, and what was not as in `init`, the network that training begins from.
-    fn config(&self, init: Option<&Network>) -> TrainConfig {
-        let default = TrainConfig::default();
+    /// What was asked for, and what was not as in `init`, the network that training begins from, and as it suits items with
+    /// `mean_keywords`; 0 before they are known.
+    fn config(&self, init: Option<&Network>, mean_keywords: f64) -> TrainConfig {
+        let is_tagger = self.objective == "tagger";
+        let default = if is_tagger { TrainConfig::for_items(mean_keywords) } else { TrainConfig::default() };
         let (hidden, activation) = init.map_or((default.hidden, default.activation), |n| (n.shape.hidden(), n.activation));
         let DecoderNegatives(negatives) = self.decoder_negatives;
         let autoencoder = Autoencoder { tied: self.decoder == "tied", negatives, ..Autoencoder::default() };
@@ -262,7 +260,8 @@ impl Options {
             objective: if self.objective == "anchor" { Objective::Anchor(anchor) } else { Objective::Tagger },
             pretrain: (self.pretrain > 0).then_some(Pretrain { epochs: self.pretrain, autoencoder }),
             hidden: self.hidden.unwrap_or(hidden),
-            average: self.average,
+            // Who says how many units there are gets as many.
+            average: self.average.unwrap_or(if self.hidden.is_some() || init.is_some() { 1 } else { default.average }),
             activation: self.activation.unwrap_or(activation),
             hidden_bias: self.hidden_bias,
             epochs: self.epochs,
@@ -280,8 +279,8 @@ impl Options {
             loss: self.loss,
             eps: self.eps,
             reduction: self.reduction,
-            dropout_in: self.dropout_in,
-            dropout_hidden: self.dropout_hidden,
+            dropout_in: self.dropout_in.unwrap_or(default.dropout_in),
+            dropout_hidden: self.dropout_hidden.unwrap_or(default.dropout_hidden),
             penalty: self.penalty.zip(self.penalty_weight).map(|(kind, weight)| Penalty { kind, weight }),
             negatives: self.negatives,
             correction: self.correction,
@@ -302,8 +301,8 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         return Err(Failure::Usage("--penalty, --penalty-weight: expected both, found one".to_owned()));
     }
     let init = arguments.init.as_ref().map(|model| session.model(model)).transpose()?;
-    let mut config = arguments.options.config(init.as_ref().map(Model::network));
-    config.validate()?;
+    let network = init.as_ref().map(|model| model.network().clone());
+    arguments.options.config(network.as_ref(), 0.0).validate()?;
     let is_bank = arguments.options.objective == "per-tag";
     if !is_bank && !arguments.only.is_empty() {
         return Err(Failure::Usage("--only: expected --objective per-tag beside it".to_owned()));
@@ -341,6 +340,10 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         (None, Some(model)) => TrainingSet::extending(Arc::new(model), corpus, arguments.min_count),
     };
     let set = set.map_err(|error| Failure::in_files(error, data))?;
+    let mut config = arguments.options.config(network.as_ref(), set.dataset().mean_keywords());
+    if arguments.options.average.is_none() && arguments.course.is_of_one_network() {
+        config.average = 1;
+    }
     let keyword = |keyword: &str| set.vocabulary().get(keyword);
     let encode = |file| load::encode(std::slice::from_ref(file), *reading, rules.as_ref(), keyword, set.tags());
     let valid = valid.as_ref().map(encode).transpose()?;
@@ -399,8 +402,11 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_library() {
         let program = Program::parse_from(["train", "data", "--out", "m.tagm"]);
-        assert_eq!(program.arguments.options.config(None), TrainConfig::default());
+        assert_eq!(program.arguments.options.config(None, 10.0), TrainConfig::default());
+        assert_eq!(program.arguments.options.config(None, 50.0), TrainConfig::for_items(50.0));
+        let program = Program::parse_from(["train", "data", "--out", "m.tagm", "--hidden", "8"]);
+        assert_eq!(program.arguments.options.config(None, 50.0).average, 1);
         let program = Program::parse_from(["train", "data", "--out", "m.tagm", "--objective", "per-tag"]);
-        assert_eq!(program.arguments.options.config(None), TrainConfig::per_tag());
+        assert_eq!(program.arguments.options.config(None, 50.0), TrainConfig::per_tag());
     }
 }

@@ -30,7 +30,7 @@ use crate::error::Result;
 use crate::format::{LogitError, Model, ModelParts};
 use crate::ids::{Sets, canonicalize};
 use crate::kernels::{Answer, Kernels};
-use crate::layers::Forward;
+use crate::layers::{Forward, Net};
 use crate::network::{Network, StoredWeights};
 use crate::tagger::fixed_items;
 use crate::vocab::Vocabulary;
@@ -140,7 +140,7 @@ fn logit_error<I: AsRef<[u32]>>(
         let bounds = [0, ids.len()];
         let set = Sets::checked(ids, &bounds)?;
         for (weights, logits) in [before, after].into_iter().zip(&mut logits) {
-            forward.run(kernels, network, weights, set, Answer::Logit, logits)?;
+            forward.run(&Net { kernels, network, weights, calibration: None }, set, Answer::Logit, logits)?;
         }
         let [before, after] = &logits;
         for (before, after) in before.iter().zip(after) {

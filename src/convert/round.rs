@@ -59,7 +59,7 @@ impl Rounding {
         Ok(match self.weights {
             WeightType::F32 => MatrixBuf::F32(source.blocks.to_vec()),
             WeightType::F16 => {
-                let (limit, too_large) = (f16::MAX.to_f32(), "at most 65504 in magnitude for f16, or saturation (--saturate)");
+                let (limit, too_large) = (f16::MAX.to_f32(), "at most 65504 in magnitude for f16, or saturation");
                 let to_bits = |w: f32| f16::from_f32(w).to_bits();
                 let narrow = |(number, block): (usize, &Block)| {
                     self.narrow(name, number, block, limit, too_large, to_bits, |w| f16::from_f32(w).is_finite())
@@ -67,8 +67,7 @@ impl Rounding {
                 MatrixBuf::F16(blocks.map(narrow).map(|block| block.map(F16Block)).collect::<Result<_>>()?)
             }
             WeightType::Bf16 => {
-                let (limit, too_large) =
-                    (bf16::MAX.to_f32(), "at most 3.38e38 in magnitude for bf16, or saturation (--saturate)");
+                let (limit, too_large) = (bf16::MAX.to_f32(), "at most 3.38e38 in magnitude for bf16, or saturation");
                 let to_bits = |w: f32| bf16::from_f32(w).to_bits();
                 let narrow = |(number, block): (usize, &Block)| {
                     self.narrow(name, number, block, limit, too_large, to_bits, |w| bf16::from_f32(w).is_finite())

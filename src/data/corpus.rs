@@ -143,17 +143,36 @@ impl Corpus {
     ///
     /// As [`Dataset::push`]; [`Error::TooLarge`] for more than 2^32 - 1 distinct strings.
     pub fn push(&mut self, item: &Item) -> Result<()> {
-        self.keywords.ids(&item.keywords, &mut self.scratch.keywords)?;
-        self.tags.ids(&item.tags, &mut self.scratch.tags)?;
-        self.tags.ids(&item.excluded, &mut self.scratch.excluded)?;
+        fn all(names: &[String]) -> impl Iterator<Item = &str> {
+            names.iter().map(String::as_str)
+        }
+        self.push_names(all(&item.keywords), all(&item.tags), all(&item.excluded), item.weight)
+    }
+
+    /// Adds an item that is given by its names, each a slice of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    pub fn push_names<'n>(
+        &mut self,
+        keywords: impl IntoIterator<Item = &'n str>,
+        tags: impl IntoIterator<Item = &'n str>,
+        excluded: impl IntoIterator<Item = &'n str>,
+        weight: f32,
+    ) -> Result<()> {
+        self.keywords.ids(keywords, &mut self.scratch.keywords)?;
+        self.tags.ids(tags, &mut self.scratch.tags)?;
+        self.tags.ids(excluded, &mut self.scratch.excluded)?;
         let Scratch { keywords, tags, excluded } = &mut self.scratch;
+        let untagged = tags.is_empty();
         let (repeated_keywords, repeated_tags) = (canonicalize(keywords), canonicalize(tags));
-        self.samples.push_excluding(keywords, tags, excluded, item.weight)?;
+        self.samples.push_excluding(keywords, tags, excluded, weight)?;
         self.keywords.count(keywords);
         self.tags.count(tags);
         self.stats.repeated_keywords += repeated_keywords as u64;
         self.stats.repeated_tags += repeated_tags as u64;
-        self.stats.untagged += u64::from(item.tags.is_empty());
+        self.stats.untagged += u64::from(untagged);
         Ok(())
     }
 
@@ -284,7 +303,7 @@ struct Word {
 }
 
 impl Interner {
-    fn ids(&mut self, names: &[String], ids: &mut Vec<u32>) -> Result<()> {
+    fn ids<'n>(&mut self, names: impl IntoIterator<Item = &'n str>, ids: &mut Vec<u32>) -> Result<()> {
         ids.clear();
         for name in names {
             let id = match self.ids.get(name) {
@@ -292,7 +311,7 @@ impl Interner {
                 None => {
                     let id = u32::try_from(self.counts.len()).ok().filter(|&id| id < u32::MAX);
                     let id = id.ok_or(Error::TooLarge { what: "distinct keywords or tags", limit: u32::MAX.into() })?;
-                    self.ids.insert(name.clone(), id);
+                    self.ids.insert(name.to_owned(), id);
                     self.counts.push(0);
                     id
                 }

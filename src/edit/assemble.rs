@@ -2,6 +2,7 @@
 
 use crate::aligned::{Block, as_floats, as_floats_mut};
 use crate::calibration::{Calibration, Curve};
+use crate::drift::{LogitDistribution, ScoreDistribution};
 use crate::error::{Error, Result};
 use crate::format::{Extensions, LogitError, Model, ModelParts, Provenance};
 use crate::network::{Network, Shape, StoredWeights, Weights};
@@ -84,7 +85,8 @@ fn check_type(weights: StoredWeights<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Each tag's calibration, the identity for those that have none, if any tag has one; the largest error of rounded weights.
+/// Each tag's calibration, the identity for those that have none, and the distribution of its logits, if any tag has one; the largest
+/// error of rounded weights.
 fn extensions(plans: &[GroupPlan<'_>]) -> Result<Extensions> {
     fn of_model<'a>(plan: &GroupPlan<'a>) -> Option<&'a Calibration> {
         plan.model.extensions().calibration.as_ref()
@@ -97,6 +99,14 @@ fn extensions(plans: &[GroupPlan<'_>]) -> Result<Extensions> {
         })
     });
     let is_calibrated = plans.iter().any(|plan| of_model(plan).is_some());
+    let is_known = plans.iter().any(|plan| plan.model.extensions().scores.is_some());
+    let known = plans.iter().flat_map(|plan| {
+        let first = plan.model.network().shape.groups()[plan.group].tags.start;
+        plan.rows.iter().map(move |row| match (row, &plan.model.extensions().scores) {
+            (Row::Old(old), Some(scores)) => scores.tags()[first + old],
+            _ => LogitDistribution::default(),
+        })
+    });
     let errors = plans.iter().filter_map(|plan| plan.model.extensions().logit_error);
     let larger = |a: LogitError, b: LogitError| LogitError {
         measured: a.measured.max(b.measured),
@@ -106,5 +116,6 @@ fn extensions(plans: &[GroupPlan<'_>]) -> Result<Extensions> {
     Ok(Extensions {
         calibration: is_calibrated.then(|| Calibration::new(&curves.collect::<Vec<Curve>>())).transpose()?,
         logit_error: errors.reduce(larger),
+        scores: is_known.then(|| ScoreDistribution::new(known.collect())).transpose()?,
     })
 }

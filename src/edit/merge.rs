@@ -117,8 +117,7 @@ fn check_alike(first: &Model, model: &Model, index: usize) -> Result<()> {
     }
     if first.vocabulary().sections() != model.vocabulary().sections() {
         let count = |model: &Model| format!("the first one's {} keywords", model.vocabulary().len());
-        let cure =
-            "train both on the same items with the same --min-count: sums over keywords follow the order of the vocabulary";
+        let cure = "train both on the same items with the same least count of keywords: sums over keywords follow the order of the vocabulary";
         let found = format!("{}, not the same", model.vocabulary().len());
         return Err(unlike(("vocabulary", count(first), found, cure)));
     }

@@ -12,6 +12,7 @@
 
 use super::header::{Extension, Fields, Header};
 use crate::calibration::{Calibration, Curve, Knot};
+use crate::drift::{LogitDistribution, ScoreDistribution};
 use crate::error::{Error, Result};
 
 /// The parts of a model that not every model has. They are kept by whatever changes another part.
@@ -21,6 +22,8 @@ pub struct Extensions {
     pub calibration: Option<Calibration>,
     /// What rounding the weights has done to the logits.
     pub logit_error: Option<LogitError>,
+    /// How the logits of each tag were distributed when the model was trained.
+    pub scores: Option<ScoreDistribution>,
 }
 
 impl Extensions {
@@ -31,21 +34,53 @@ impl Extensions {
             section.verify(bytes)?;
             Ok(Some(&bytes[section.body.clone()]))
         };
+        Self::read(body, tags)
+    }
+
+    /// Reads the bodies that there are.
+    fn read<'a>(body: impl Fn(Extension) -> Result<Option<&'a [u8]>>, tags: usize) -> Result<Self> {
         Ok(Extensions {
             calibration: body(Extension::Calibration)?.map(|body| parse_calibration(body, tags)).transpose()?,
             logit_error: body(Extension::LogitError)?.map(LogitError::parse).transpose()?,
+            scores: body(Extension::Scores)?.map(|body| parse_scores(body, tags)).transpose()?,
         })
+    }
+
+    /// The kinds of the sections, as [`Extensions::bodies`] names them.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn kinds() -> impl Iterator<Item = &'static str> {
+        [Extension::Calibration, Extension::LogitError, Extension::Scores].into_iter().map(Extension::name)
+    }
+
+    /// The bodies of the sections of a model with so many tags, by kind.
+    ///
+    /// # Errors
+    /// As [`ModelParts::to_model`](super::ModelParts::to_model).
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn bodies(&self, tags: usize) -> Result<impl Iterator<Item = (&'static str, Vec<u8>)>> {
+        Ok(self.write(tags)?.into_iter().map(|(extension, body)| (extension.name(), body)))
+    }
+
+    /// Reads such bodies.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if one is not as the format demands.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn of_bodies<'a>(body: impl Fn(&str) -> Option<&'a [u8]>, tags: usize) -> Result<Self> {
+        Self::read(|extension| Ok(body(extension.name())), tags)
     }
 
     /// The bodies of the sections that a model with so many tags has, ascending by kind.
     ///
     /// # Errors
-    /// [`Error::Config`] if something is out of its range; [`Error::Length`] if there is a calibration of another number of tags.
+    /// [`Error::Config`] if something is out of its range; [`Error::Length`] if a calibration or distribution is of another number of tags.
     pub(super) fn write(&self, tags: usize) -> Result<Vec<(Extension, Vec<u8>)>> {
         let calibration = self.calibration.as_ref().map(|calibration| write_calibration(calibration, tags));
+        let scores = self.scores.as_ref().map(|scores| write_scores(scores, tags));
         let bodies = [
             (Extension::Calibration, calibration.transpose()?),
             (Extension::LogitError, self.logit_error.map(LogitError::write).transpose()?),
+            (Extension::Scores, scores.transpose()?),
         ];
         Ok(bodies.into_iter().filter_map(|(extension, body)| Some((extension, body?))).collect())
     }
@@ -88,6 +123,35 @@ fn write_calibration(calibration: &Calibration, tags: usize) -> Result<Vec<u8>> 
     }
     heads.append(&mut knots);
     Ok(heads)
+}
+
+/// For each tag its bounds, then its counts.
+fn parse_scores(body: &[u8], tags: usize) -> Result<ScoreDistribution> {
+    let fault = |expected: String, found: String| Error::model(Extension::Scores.name(), expected, found);
+    let mut fields = Fields(body);
+    let read = (0..tags).map_while(|_| {
+        let mut of_tag = LogitDistribution::default();
+        for bound in &mut of_tag.bounds {
+            *bound = fields.f32()?;
+        }
+        for count in &mut of_tag.counts {
+            *count = fields.u32()?;
+        }
+        Some(of_tag)
+    });
+    let read: Vec<LogitDistribution> = read.collect();
+    if read.len() != tags || !fields.0.is_empty() {
+        return Err(fault(format!("92 bytes for each of {tags} tags"), format!("{} bytes", body.len())));
+    }
+    ScoreDistribution::new(read).map_err(|error| fault("bounds that do not fall".to_owned(), error.to_string()))
+}
+
+fn write_scores(scores: &ScoreDistribution, tags: usize) -> Result<Vec<u8>> {
+    Error::check_length("score distribution (for all tags)", tags, scores.tags().len())?;
+    let of_tag = |tag: &LogitDistribution| {
+        tag.bounds.map(f32::to_le_bytes).into_iter().chain(tag.counts.map(u32::to_le_bytes)).flatten().collect::<Vec<u8>>()
+    };
+    Ok(scores.tags().iter().flat_map(of_tag).collect())
 }
 
 /// How far the logits of a model whose weights were rounded are from those before.

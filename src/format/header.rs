@@ -91,11 +91,12 @@ pub(crate) enum Extension {
     LogitError,
     W1Scales,
     W2Scales,
+    Scores,
 }
 
 impl Extension {
-    pub(crate) const ALL: [Extension; 4] =
-        [Extension::Calibration, Extension::LogitError, Extension::W1Scales, Extension::W2Scales];
+    pub(crate) const ALL: [Extension; 5] =
+        [Extension::Calibration, Extension::LogitError, Extension::W1Scales, Extension::W2Scales, Extension::Scores];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -103,6 +104,7 @@ impl Extension {
             Extension::LogitError => "LERR",
             Extension::W1Scales => "SCL1",
             Extension::W2Scales => "SCL2",
+            Extension::Scores => "SDIS",
         }
     }
 
@@ -110,7 +112,7 @@ impl Extension {
     const fn flags(self) -> u32 {
         match self {
             Extension::Calibration => REQUIRED,
-            Extension::LogitError => 0,
+            Extension::LogitError | Extension::Scores => 0,
             Extension::W1Scales | Extension::W2Scales => REQUIRED,
         }
     }
@@ -331,6 +333,7 @@ impl Header {
     }
 
     /// Where the body of a part stands in the file.
+    #[inline]
     pub(crate) fn range(&self, part: Part) -> Range<usize> {
         self.sections[part as usize].body.clone()
     }

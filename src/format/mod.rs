@@ -13,7 +13,6 @@ mod weights;
 mod write;
 
 use std::fmt;
-use std::ops::Range;
 use std::path::Path;
 
 pub use extensions::{Extensions, LogitError};
@@ -23,7 +22,7 @@ pub use map::MapAdvice;
 #[cfg(all(feature = "mmap", feature = "train"))]
 pub(crate) use map::MappedScratch;
 pub use provenance::Provenance;
-#[cfg(feature = "train")]
+#[cfg(any(feature = "safetensors", feature = "train"))]
 pub(crate) use storage::to_little_endian;
 #[cfg(feature = "train")]
 pub(crate) use weights::check_weights;
@@ -35,8 +34,7 @@ use crate::error::Result;
 use crate::network::{Network, StoredWeights};
 use crate::tags::Tags;
 use crate::vocab::VocabularyView;
-use crate::weights::{Matrix, WeightType};
-use header::{Extension, Part};
+use header::Part;
 use read::Contents;
 use storage::Storage;
 
@@ -109,7 +107,18 @@ impl Model {
     }
 
     /// A model in the program itself, as by [`include_bytes!`]; checks everything. The bytes are used where they are if they
-    /// start at a multiple of 64, else copied.
+    /// start at a multiple of 64, as those of [`include_model!`](crate::include_model) do, else copied.
+    ///
+    /// ```
+    /// use tagomatic::{Model, Tagger};
+    ///
+    /// # fn main() -> tagomatic::Result<()> {
+    /// let bytes = tagomatic::include_model!("../../models/movies.tagm");
+    /// let tagger = Tagger::new(Model::from_static(bytes)?);
+    /// assert_eq!(tagger.model().bytes().as_ptr(), bytes.as_ptr()); // no copy
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Model::open`].
@@ -133,7 +142,7 @@ impl Model {
             #[cfg(target_endian = "big")]
             swapped: {
                 let mut swapped = Storage::copy(storage.bytes())?;
-                weights::to_little_endian(&contents.header, contents.weights, bytemuck::cast_slice_mut(&mut swapped));
+                weights::to_little_endian(&contents.places, bytemuck::cast_slice_mut(&mut swapped));
                 swapped
             },
             storage,
@@ -150,37 +159,26 @@ impl Model {
         self.contents.verify_bytes(self.bytes())?;
         self.vocabulary().verify()?;
         weights::check(self.network(), self.weights()).map_err(weights::Fault::in_model)?;
-        self.provenance().map(drop)
+        Provenance::check(self.body(Part::Provenance))
     }
 
     /// Sizes and nonlinearities.
     #[must_use]
+    #[inline]
     pub fn network(&self) -> &Network {
         &self.contents.network
     }
 
     /// The parameters.
     #[must_use]
+    #[inline(always)]
     pub fn weights(&self) -> StoredWeights<'_> {
-        let [first, output] = self.contents.weights;
+        let (bytes, places) = (self.native_bytes(), &self.contents.places);
         StoredWeights {
-            w1: self.matrix(Part::W1, Extension::W1Scales, first),
-            b1: self.blocks(self.contents.header.range(Part::B1)),
-            w2: self.matrix(Part::W2, Extension::W2Scales, output),
-            b2: self.blocks(self.contents.header.range(Part::B2)),
-        }
-    }
-
-    fn matrix(&self, part: Part, scales: Extension, weights: WeightType) -> Matrix<'_> {
-        let range = self.contents.header.range(part);
-        match weights {
-            WeightType::F32 => Matrix::F32(self.blocks(range)),
-            WeightType::F16 => Matrix::F16(self.blocks(range)),
-            WeightType::Bf16 => Matrix::Bf16(self.blocks(range)),
-            WeightType::I8 => {
-                let scales = self.contents.header.extension(scales).map_or(0..0, |section| section.body.clone());
-                Matrix::I8 { weights: self.blocks(range), scales: self.blocks(scales) }
-            }
+            w1: places.w1.matrix(bytes),
+            b1: bytemuck::cast_slice(&bytes[places.b1.clone()]),
+            w2: places.w2.matrix(bytes),
+            b2: bytemuck::cast_slice(&bytes[places.b2.clone()]),
         }
     }
 
@@ -196,12 +194,14 @@ impl Model {
 
     /// The tags, in the order of the scores.
     #[must_use]
+    #[inline]
     pub fn tags(&self) -> &Tags {
         &self.contents.tags
     }
 
     /// What not every model has.
     #[must_use]
+    #[inline]
     pub fn extensions(&self) -> &Extensions {
         &self.contents.extensions
     }
@@ -234,22 +234,37 @@ impl Model {
 
     /// The bytes of the file.
     #[must_use]
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         self.storage.bytes()
     }
 
+    #[inline]
     fn body(&self, part: Part) -> &[u8] {
         &self.bytes()[self.contents.header.range(part)]
     }
 
-    /// Weights in the machine's byte order.
-    fn blocks<B: bytemuck::Pod>(&self, range: Range<usize>) -> &[B] {
+    /// The bytes of the file with the weights in the machine's byte order.
+    #[inline]
+    fn native_bytes(&self) -> &[u8] {
         #[cfg(target_endian = "little")]
         let bytes = self.bytes();
         #[cfg(target_endian = "big")]
-        let bytes: &[u8] = bytemuck::cast_slice(&self.swapped);
-        bytemuck::cast_slice(&bytes[range])
+        let bytes = bytemuck::cast_slice(&self.swapped);
+        bytes
     }
+}
+
+/// The bytes of a model file, as by [`include_bytes!`] and with its kind of path, where [`Model::from_static`] can use them without a
+/// copy.
+#[macro_export]
+macro_rules! include_model {
+    ($path:expr $(,)?) => {{
+        #[repr(C, align(64))]
+        struct Aligned<B: ?Sized>(B);
+        static MODEL: &Aligned<[u8]> = &Aligned(*include_bytes!($path));
+        &MODEL.0
+    }};
 }
 
 impl fmt::Debug for Model {

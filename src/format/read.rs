@@ -1,5 +1,7 @@
 //! From bytes to a model's contents: what is checked on opening, and what only when everything is verified.
 
+use std::ops::Range;
+
 use super::extensions::Extensions;
 use super::header::{Extension, Header, Part};
 use super::records::{NetworkRecord, parse_groups, parse_tags};
@@ -8,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::network::{Network, Shape};
 use crate::tags::Tags;
 use crate::vocab::{Bucket, buckets_for};
-use crate::weights::WeightType;
+use crate::weights::{Matrix, WeightType};
 
 /// What opening a file reads out of it; all else stays where it is.
 #[derive(Debug)]
@@ -17,8 +19,59 @@ pub(super) struct Contents {
     pub(super) network: Network,
     pub(super) tags: Tags,
     pub(super) extensions: Extensions,
-    /// The types of W1 and of W2.
-    pub(super) weights: [WeightType; 2],
+    pub(super) places: Places,
+}
+
+/// Where the parameters stand, in bytes. Every request looks at all of them.
+#[derive(Debug)]
+pub(super) struct Places {
+    pub(super) w1: MatrixPlace,
+    pub(super) b1: Range<usize>,
+    pub(super) w2: MatrixPlace,
+    pub(super) b2: Range<usize>,
+}
+
+impl Places {
+    /// Those of a file with W1 and W2 of these types.
+    pub(super) fn new(header: &Header, [first, output]: [WeightType; 2]) -> Self {
+        Places {
+            w1: MatrixPlace::new(header, first, Part::W1, Extension::W1Scales),
+            b1: header.range(Part::B1),
+            w2: MatrixPlace::new(header, output, Part::W2, Extension::W2Scales),
+            b2: header.range(Part::B2),
+        }
+    }
+}
+
+/// Where a matrix stands, in bytes.
+#[derive(Debug)]
+pub(super) struct MatrixPlace {
+    pub(super) weights: WeightType,
+    pub(super) body: Range<usize>,
+    /// Empty for types without scales.
+    pub(super) scales: Range<usize>,
+}
+
+impl MatrixPlace {
+    fn new(header: &Header, weights: WeightType, part: Part, scales: Extension) -> Self {
+        let scales = header.extension(scales).map_or(0..0, |section| section.body.clone());
+        MatrixPlace { weights, body: header.range(part), scales }
+    }
+
+    /// The matrix in the bytes of its file, which are aligned.
+    #[inline(always)]
+    pub(super) fn matrix<'a>(&self, bytes: &'a [u8]) -> Matrix<'a> {
+        let body = &bytes[self.body.clone()];
+        match self.weights {
+            WeightType::F32 => Matrix::F32(bytemuck::cast_slice(body)),
+            WeightType::F16 => Matrix::F16(bytemuck::cast_slice(body)),
+            WeightType::Bf16 => Matrix::Bf16(bytemuck::cast_slice(body)),
+            WeightType::I8 => {
+                let scales = bytemuck::cast_slice(&bytes[self.scales.clone()]);
+                Matrix::I8 { weights: bytemuck::cast_slice(body), scales }
+            }
+        }
+    }
 }
 
 impl Contents {
@@ -41,6 +94,11 @@ impl Contents {
             check_length(&header, Part::B1, record.hidden, |h| sizes(&[h.div_ceil(LANES), groups, size_of::<Block>()]))?;
         check_length(&header, Part::VocabularyBuckets, record.keywords, |k| sizes(&[buckets_for(k)?, size_of::<Bucket>()]))?;
 
+        // Such groups have no bytes but their count of tags, and would take far more memory than the file.
+        if hidden == 0 && groups > Shape::MAX_EMPTY_GROUPS {
+            let expected = format!("at most {} groups without hidden units", Shape::MAX_EMPTY_GROUPS);
+            return Err(Error::model(Part::Network.name(), expected, groups.to_string()));
+        }
         let group_tags = parse_groups(body(Part::Groups))?;
         let sum: u64 = group_tags.iter().map(|&tags| tags as u64).sum();
         if sum != record.tags {
@@ -65,7 +123,8 @@ impl Contents {
         let tags = parse_tags(body(Part::Tags), body(Part::TagNames))?;
         let network = Network { shape, pooling: record.pooling, activation: record.activation, eps: record.eps };
         let extensions = Extensions::parse(&header, bytes, tags.len())?;
-        Ok(Contents { header, network, tags, extensions, weights: record.weights })
+        let places = Places::new(&header, record.weights);
+        Ok(Contents { header, network, tags, extensions, places })
     }
 
     /// Checks padding between sections and the checksum of every section. `bytes` is what was parsed.

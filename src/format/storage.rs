@@ -17,6 +17,7 @@ pub(super) enum Storage {
 }
 
 impl Storage {
+    #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Storage::Owned(blocks) => bytemuck::cast_slice(blocks),

@@ -3,14 +3,15 @@
 
 use std::num::FpCategory;
 
-use super::header::{Extension, Header, Part};
+use super::header::{Extension, Part};
+use super::read::Places;
 use super::storage;
 use crate::aligned::{Block, LANES, blocks_for};
 use crate::error::{Error, Result};
 #[cfg(feature = "train")]
 use crate::network::Weights;
 use crate::network::{Network, OutputLayout, Shape, StoredWeights};
-use crate::weights::{I8_MAX, Matrix, WeightType, f32_of_bf16, f32_of_f16};
+use crate::weights::{I8_MAX, Matrix, f32_of_bf16, f32_of_f16};
 
 /// A parameter that breaks the rule.
 #[derive(Debug, PartialEq)]
@@ -154,14 +155,13 @@ fn check_rows<T: Copy>(
     Ok(())
 }
 
-/// Turns the weights in the file `bytes` from the machine's byte order to that of the file, or back; `types` are those of W1 and W2.
-pub(super) fn to_little_endian(header: &Header, types: [WeightType; 2], bytes: &mut [u8]) {
-    const FLOAT: usize = size_of::<f32>();
-    for (part, width) in [(Part::W1, types[0].bytes()), (Part::B1, FLOAT), (Part::W2, types[1].bytes()), (Part::B2, FLOAT)] {
-        storage::to_little_endian(&mut bytes[header.range(part)], width);
+/// Turns the weights in the file `bytes` from the machine's byte order to that of the file, or back.
+pub(super) fn to_little_endian(places: &Places, bytes: &mut [u8]) {
+    for matrix in [&places.w1, &places.w2] {
+        storage::to_little_endian(&mut bytes[matrix.body.clone()], matrix.weights.bytes());
     }
-    for section in [Extension::W1Scales, Extension::W2Scales].into_iter().filter_map(|scales| header.extension(scales)) {
-        storage::to_little_endian(&mut bytes[section.body.clone()], FLOAT);
+    for floats in [&places.b1, &places.b2, &places.w1.scales, &places.w2.scales] {
+        storage::to_little_endian(&mut bytes[floats.clone()], size_of::<f32>());
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::extensions::Extensions;
 use super::header::{Extension, Header, Part};
 use super::provenance::Provenance;
+use super::read::Places;
 use super::storage::Storage;
 use super::{Model, records, weights};
 use crate::aligned::Block;
@@ -96,7 +97,7 @@ fn serialize(
     for (section, body) in header.sections.iter().zip(bodies) {
         bytes[section.body.clone()].copy_from_slice(body);
     }
-    weights::to_little_endian(&header, types, bytes);
+    weights::to_little_endian(&Places::new(&header, types), bytes);
     header.seal(bytes);
     Ok(blocks)
 }

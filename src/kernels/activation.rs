@@ -3,7 +3,7 @@
 use super::sigmoid::{exp_negative, sigmoid_pair};
 use super::simd::Simd;
 use crate::activation::Activation;
-use crate::aligned::{Block, LANES};
+use crate::aligned::{Block, LANES, as_floats_mut, blocks_for};
 
 /// Where [`super::Kernels::list_active`] lists the hidden units that are not zero. Both slices have room for every unit.
 #[derive(Debug)]
@@ -29,6 +29,16 @@ pub(super) fn activate_in_place<S: Simd>(s: S, activation: Activation, h: &mut [
     for h in h {
         let [unit] = units(s, activation, [s.load(h)]);
         s.store(unit, h);
+    }
+}
+
+/// Sets the padding of hidden vectors, which have `units` units a group, to 0 where the activation has made something else of it.
+#[inline]
+pub(crate) fn clear_padding(activation: Activation, units: usize, h: &mut [Block]) {
+    if activation == Activation::Sigmoid {
+        for group in as_floats_mut(h).chunks_exact_mut((blocks_for(units) * LANES).max(1)) {
+            group[units..].fill(0.0);
+        }
     }
 }
 

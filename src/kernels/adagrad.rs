@@ -144,8 +144,8 @@ pub(super) fn adagrad_rows<S: Simd>(
     for (n, gradient) in gradients.chunks_exact(width.max(1)).enumerate() {
         if let Some(range) = ids.get(n + STEPS_AHEAD).map(|id| rows.range(*id)) {
             for block in range {
-                s.prefetch(weights, block);
-                s.prefetch(squares, block);
+                s.prefetch(weights, block, false);
+                s.prefetch(squares, block, false);
             }
         }
         let range = rows.range(ids[n]);

@@ -13,6 +13,7 @@
 
 mod activation;
 mod adagrad;
+mod forward;
 mod level;
 mod magnitude;
 mod output;
@@ -25,12 +26,17 @@ mod simd;
 mod training;
 
 pub use activation::ActiveUnits;
+pub(crate) use activation::clear_padding;
 pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, STEPS_AHEAD, Shrink, Squares, SteppedRows};
+pub(crate) use forward::ForwardBuffers;
+use forward::Run;
 pub use level::Level;
 #[cfg(feature = "train")]
 pub(crate) use output::DENSE_FROM;
 pub use output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor};
 pub use product::{Product, RowsMut};
+#[cfg(any(test, feature = "train"))]
+pub(crate) use rows::PREFETCH_FROM;
 pub use rows::{Rows, tree_sum};
 pub use select::Bounds;
 pub use sigmoid::{LogLoss, LossInputs, LossKind};
@@ -39,6 +45,7 @@ use crate::activation::Activation;
 use crate::aligned::{Block, LANES, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
+use crate::network::{Network, StoredWeights};
 use crate::weights::Matrix;
 
 /// The kernels of one level that this machine has.
@@ -56,8 +63,9 @@ type Start<'a> = Option<&'a [Block]>;
 struct Table {
     level: Level,
     ascends: unsafe fn(&[u32]) -> bool,
-    sum_bags: unsafe fn(Matrix<'_>, &[Block], Activation, Sets<'_>, bool, &mut [Block]),
-    sum_scaled_bags: unsafe fn(Rows<'_>, &[Block], Sets<'_>, f32, bool, &mut [Block]),
+    forward: unsafe fn(&Run<'_>, ForwardBuffers<'_>, &mut [f32]),
+    sum_bags: unsafe fn(Matrix<'_>, &[Block], Activation, Sets<'_>, &mut [Block]),
+    sum_scaled_bags: unsafe fn(Rows<'_>, &[Block], Sets<'_>, f32, &mut [Block]),
     sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &mut [Block]),
     weighted_sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &[f32], &mut [Block]),
     dot_rows: unsafe fn(Rows<'_>, &[u32], &[Block], &mut [Block]),
@@ -84,6 +92,7 @@ struct Table {
 static SCALAR: Table = Table {
     level: Level::Scalar,
     ascends: scalar::ascends,
+    forward: |run, buffers, answers| forward::forward(forward::Naive, run, buffers, answers),
     sum_bags: scalar::sum_bags,
     sum_scaled_bags: scalar::sum_scaled_bags,
     sum_rows: scalar::sum_rows,
@@ -118,15 +127,18 @@ macro_rules! level {
                 crate::ids::ascends(ids)
             }
             $(#[$features])?
+            fn forward(run: &Run<'_>, buffers: ForwardBuffers<'_>, answers: &mut [f32]) {
+                forward::forward($token, run, buffers, answers);
+            }
+            $(#[$features])?
             fn sum_scaled_bags(
                 rows: Rows<'_>,
                 init: &[Block],
                 sets: Sets<'_>,
                 factor: f32,
-                prefetch: bool,
                 out: &mut [Block],
             ) {
-                rows::sum_bags($token, rows, init, sets, rows::Same(factor), prefetch, out);
+                rows::sum_bags($token, rows, init, sets, rows::Same(factor), out);
             }
             $(#[$features])?
             fn sum_bags(
@@ -134,10 +146,9 @@ macro_rules! level {
                 init: &[Block],
                 activation: Activation,
                 sets: Sets<'_>,
-                prefetch: bool,
                 out: &mut [Block],
             ) {
-                rows::sum_table_bags($token, table, init, sets, prefetch, out);
+                rows::sum_table_bags($token, table, init, sets, out);
                 activation::activate_in_place($token, activation, out);
             }
             $(#[$features])?
@@ -160,7 +171,10 @@ macro_rules! level {
                 bias: &[Block],
                 answers: &mut Answers<'_>,
             ) {
-                output::panels($token, panels, hidden, lists, bias, answers);
+                match output::list($token, panels, hidden, lists) {
+                    Some(active) => panels_sparse(panels, active, bias, answers),
+                    None => panels_dense(panels, hidden, bias, answers),
+                }
             }
             $(#[$features])?
             fn panels_sparse(panels: Panels<Matrix<'_>>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
@@ -239,6 +253,7 @@ macro_rules! level {
             Table {
                 level: $level,
                 ascends,
+                forward,
                 sum_bags,
                 sum_scaled_bags,
                 sum_rows,
@@ -314,25 +329,51 @@ impl Kernels {
 
     /// [`Sets::new`], at the speed of the level.
     #[must_use]
+    #[inline]
     pub fn sets<'a>(self, ids: &'a [u32], starts: &'a [usize]) -> Option<Sets<'a>> {
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         Sets::new_with(ids, starts, |set| unsafe { (self.table.ascends)(set) })
     }
 
+    /// The answers of a whole network for some sets of keywords, item after item; rows are summed, whatever its pooling. The same
+    /// bits as [`Kernels::sum_bags`] followed by [`Kernels::tag_major`], or by [`Kernels::panels`] group by group.
+    ///
+    /// The weights fit the network's shape: whoever made either saw to it, and a request does not look again.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there is a hidden vector for each item and an answer for each tag of each, and lists have room; the
+    /// others of [`Kernels::sum_bags`].
+    #[inline]
+    pub(crate) fn forward(
+        self,
+        network: &Network,
+        weights: &StoredWeights<'_>,
+        sets: Sets<'_>,
+        buffers: ForwardBuffers<'_>,
+        answer: Answer,
+        answers: &mut [f32],
+    ) -> Result<()> {
+        let run = Run { network, weights, sets, answer };
+        run.check(&buffers, answers)?;
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.forward)(&run, buffers, answers) };
+        Ok(())
+    }
+
     /// Embedding bags: for each set `out = act(init + Σ_k table[k])`, rows of as many blocks as `init`, added in ascending order.
-    /// Integers are added exactly, and their sum is multiplied with its column's scale before `init` is added. `prefetch` asks for
-    /// rows before they are added, across sets: it pays where the table is not in the caches near to the core.
+    /// Integers are added exactly, and their sum is multiplied with its column's scale before `init` is added. Rows of
+    /// large tables are asked for before they are added, across sets.
     ///
     /// # Errors
     /// [`Error::Length`] unless `out` has as many blocks for each set as `init`, and the table, if it has scales, as many of them;
     /// [`Error::KeywordOutOfRange`] if an id has no row; [`Error::TooLarge`] if more than 2^24 integers are to be added.
+    #[inline]
     pub fn sum_bags(
         self,
         table: Matrix<'_>,
         init: &[Block],
         activation: Activation,
         sets: Sets<'_>,
-        prefetch: bool,
         out: &mut [Block],
     ) -> Result<()> {
         Error::check_length("sums of bags", init.len().saturating_mul(sets.len()), out.len())?;
@@ -340,12 +381,10 @@ impl Kernels {
         sets.check_below(table.len().checked_div(init.len()).unwrap_or(usize::MAX))?;
         if let Matrix::I8 { scales, .. } = table {
             Error::check_length("scales", init.len(), scales.len())?;
-            if sets.iter().any(|(set, _)| set.len() > rows::MAX_INTEGERS) {
-                return Err(Error::TooLarge { what: "set of keywords for i8 weights", limit: rows::MAX_INTEGERS as u64 });
-            }
         }
+        rows::check_integers(table, sets)?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.sum_bags)(table, init, activation, sets, prefetch, out) };
+        unsafe { (self.table.sum_bags)(table, init, activation, sets, out) };
         Ok(())
     }
 
@@ -403,6 +442,7 @@ impl Kernels {
     ///
     /// # Errors
     /// [`Error::Length`] if weights, bias, hidden vectors, lists or answers do not fit.
+    #[inline]
     pub fn panels(
         self,
         panels: Panels<Matrix<'_>>,
@@ -415,16 +455,7 @@ impl Kernels {
         let width = blocks_for(panels.units);
         hidden.check(width)?;
         answers.check(hidden.items, panels.width * LANES)?;
-        let (units, bounds) = (hidden.items.saturating_mul(width * LANES), hidden.items.saturating_add(1));
-        for (what, expected, found) in [
-            ("bounds of lists", bounds, lists.starts.len()),
-            ("active units", units, lists.units.len()),
-            ("values of active units", units, lists.values.len()),
-        ] {
-            if found < expected {
-                return Err(Error::Length { what, expected, found });
-            }
-        }
+        lists.check(hidden.items, width)?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         unsafe { (self.table.panels)(panels, hidden, lists, bias, answers) };
         Ok(())
@@ -477,6 +508,7 @@ impl Kernels {
     ///
     /// # Errors
     /// [`Error::Length`] if weights, groups, hidden vectors or answers do not fit.
+    #[inline]
     pub fn tag_major(self, tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) -> Result<()> {
         let TagMajor { weights, width, groups, bias } = tags;
         weights.check("output weights", width.saturating_mul(bias.len()), blocks_for(bias.len()))?;

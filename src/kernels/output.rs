@@ -209,6 +209,7 @@ fn write<S: Simd, const N: usize>(s: S, answer: Answer, z: [S::F; N], floats: &m
 }
 
 /// Fails unless `found` has room for `items` rows of `width` that start `stride` apart.
+#[inline]
 pub(super) fn check_rows(what: &'static str, found: usize, stride: usize, width: usize, items: usize) -> Result<()> {
     let Some(last) = items.checked_sub(1) else { return Ok(()) };
     let expected = last.saturating_mul(stride).saturating_add(width);
@@ -226,6 +227,24 @@ pub struct ListBuffers<'a> {
     pub values: &'a mut [f32],
 }
 
+impl ListBuffers<'_> {
+    /// Fails unless there is room for the units of `items` items, `width` blocks of them each.
+    #[inline]
+    pub(super) fn check(&self, items: usize, width: usize) -> Result<()> {
+        let (units, bounds) = (items.saturating_mul(width.saturating_mul(LANES)), items.saturating_add(1));
+        for (what, expected, found) in [
+            ("bounds of lists", bounds, self.starts.len()),
+            ("active units", units, self.units.len()),
+            ("values of active units", units, self.values.len()),
+        ] {
+            if found < expected {
+                return Err(Error::Length { what, expected, found });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Items are multiplied as a whole if this share of their units is active or more. With half of them active the sparse form took
 /// 0.6 of the dense one's time, see `benches/record`.
 pub(crate) const DENSE_FROM: f64 = 0.8;
@@ -240,6 +259,21 @@ pub(super) fn panels<S: Simd>(
     bias: &[Block],
     answers: &mut Answers<'_>,
 ) {
+    match list(s, panels, hidden, lists) {
+        Some(active) => sparse(s, panels, active, bias, answers),
+        None => dense(s, panels, hidden, bias, answers),
+    }
+}
+
+/// Lists the active units of the items; `None` if these are so many that the dense form is faster. Lengths fit. The table's kernel calls
+/// one form or the other, so that each stands in the program once.
+#[inline(always)]
+pub(super) fn list<'l, S: Simd>(
+    s: S,
+    panels: Panels<Matrix<'_>>,
+    hidden: HiddenRows<'_>,
+    lists: ListBuffers<'l>,
+) -> Option<ActiveLists<'l>> {
     let ListBuffers { starts, units, values } = lists;
     let mut end = 0;
     starts[0] = 0;
@@ -249,12 +283,8 @@ pub(super) fn panels<S: Simd>(
         end += list_active(s, h, ActiveUnits { units: &mut units[end..], values: &mut values[end..] });
         starts[item + 1] = end;
     }
-    if hidden.items > 1 && end as f64 >= DENSE_FROM * (hidden.items * panels.units) as f64 {
-        dense(s, panels, hidden, bias, answers);
-    } else {
-        let active = ActiveLists { starts: &starts[..hidden.items + 1], units: &units[..end], values: &values[..end] };
-        sparse(s, panels, active, bias, answers);
-    }
+    let is_sparse = hidden.items <= 1 || (end as f64) < DENSE_FROM * (hidden.items * panels.units) as f64;
+    is_sparse.then_some(ActiveLists { starts: &starts[..hidden.items + 1], units: &units[..end], values: &values[..end] })
 }
 
 /// See [`super::Kernels::panels_sparse`]. Lengths fit, units are below `panels.units`.

@@ -256,14 +256,14 @@ mod tests {
         let sets = Sets::new(&[0, 3, 11, 2, 5, 6, 7], &[0, 3, 3, 7]).unwrap();
         for kernels in levels() {
             let mut found = noise(3, 15, false);
-            kernels.sum_scaled_bags(rows, &init, sets, 1.25, true, &mut found).unwrap();
+            kernels.sum_scaled_bags(rows, &init, sets, 1.25, &mut found).unwrap();
             for ((ids, _), found) in sets.iter().zip(found.chunks_exact(5)) {
                 let mut expected = noise(4, 5, false);
                 kernels.weighted_sum_rows(rows, Some(&init), ids, &[1.25; 4][..ids.len()], &mut expected).unwrap();
                 assert_eq!(bits(found), bits(&expected), "{}", kernels.level());
             }
-            assert!(kernels.sum_scaled_bags(rows, &init, sets, 1.25, true, &mut found[..10]).is_err());
-            assert!(kernels.sum_scaled_bags(Rows::new(&table[..55], 5), &init, sets, 1.0, true, &mut found).is_err());
+            assert!(kernels.sum_scaled_bags(rows, &init, sets, 1.25, &mut found[..10]).is_err());
+            assert!(kernels.sum_scaled_bags(Rows::new(&table[..55], 5), &init, sets, 1.0, &mut found).is_err());
         }
     }
 

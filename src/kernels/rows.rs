@@ -5,6 +5,7 @@
 
 use super::simd::{Simd, Stored};
 use crate::aligned::{Block, I8Block, LANES};
+use crate::error::{Error, Result};
 use crate::ids::Sets;
 use crate::weights::Matrix;
 
@@ -72,35 +73,51 @@ impl RowWeights for &[f32] {
     }
 }
 
-/// Rows ahead of the one that is added at which [`sum_bags`] asks for a row.
+/// Rows ahead of the one that is added at which embedding bags ask for a row.
 const AHEAD: usize = 16;
+
+/// Tables of more bytes than this are read with prefetches: the caches near to a core do not hold them.
+pub(crate) const PREFETCH_FROM: usize = 1 << 20;
+
+/// Tables of more bytes than this are mostly in memory, and their rows are asked for into the second-level cache: it can wait for more
+/// of them at a time than the first. On Xeon with AVX-512 batches then read 1.15 times as fast; from smaller tables, on Zen 5, the
+/// first level was 1.1 times as fast. See `benches/record`.
+const FAR_FROM: usize = 64 << 20;
 
 /// Embedding bags of a table of any type, see [`super::Kernels::sum_bags`]. Every id has a row of `init.len()` blocks; `out` has as
 /// many blocks for each set.
 #[inline(always)]
-pub(super) fn sum_table_bags<S: Simd>(
-    s: S,
-    table: Matrix<'_>,
-    init: &[Block],
-    sets: Sets<'_>,
-    prefetch: bool,
-    out: &mut [Block],
-) {
+pub(super) fn sum_table_bags<S: Simd>(s: S, table: Matrix<'_>, init: &[Block], sets: Sets<'_>, out: &mut [Block]) {
     let stride = init.len();
     match table {
-        Matrix::F32(blocks) => sum_bags(s, Rows::new(blocks, stride), init, sets, Ones, prefetch, out),
-        Matrix::F16(blocks) => sum_bags(s, Rows::new(blocks, stride), init, sets, Ones, prefetch, out),
-        Matrix::Bf16(blocks) => sum_bags(s, Rows::new(blocks, stride), init, sets, Ones, prefetch, out),
+        Matrix::F32(blocks) => sum_bags(s, Rows::new(blocks, stride), init, sets, Ones, out),
+        Matrix::F16(blocks) => sum_bags(s, Rows::new(blocks, stride), init, sets, Ones, out),
+        Matrix::Bf16(blocks) => sum_bags(s, Rows::new(blocks, stride), init, sets, Ones, out),
         Matrix::I8 { weights, scales } => {
-            sum_integer_bags(s, Rows::new(weights, stride), scales, init, sets, prefetch, out);
+            sum_integer_bags(s, Rows::new(weights, stride), scales, init, sets, out);
         }
     }
 }
 
-/// The ids that come [`AHEAD`] after the first of `rest`, if rows are to be asked for.
-#[inline(always)]
-fn ahead(rest: &[u32], prefetch: bool) -> &[u32] {
-    if prefetch { rest.get(AHEAD..).unwrap_or_default() } else { &[] }
+/// Rows to ask for while others are added.
+#[derive(Clone, Copy)]
+struct Ahead<'a> {
+    ids: &'a [u32],
+    /// Whether into the second-level cache.
+    far: bool,
+}
+
+impl<'a> Ahead<'a> {
+    const NONE: Self = Ahead { ids: &[], far: false };
+
+    /// The ids that come [`AHEAD`] after the first of `rest`, if a table of so many bytes is worth it.
+    #[inline(always)]
+    fn of(rest: &'a [u32], bytes: usize) -> Self {
+        if bytes <= PREFETCH_FROM {
+            return Self::NONE;
+        }
+        Ahead { ids: rest.get(AHEAD..).unwrap_or_default(), far: bytes > FAR_FROM }
+    }
 }
 
 /// Embedding bags of rows with weights. Every id is below `rows.count(init.len())`; `out` has `init.len()` blocks for each set.
@@ -111,11 +128,10 @@ pub(super) fn sum_bags<S: Simd, W: RowWeights, B: Stored>(
     init: &[Block],
     sets: Sets<'_>,
     weights: W,
-    prefetch: bool,
     out: &mut [Block],
 ) {
     for ((ids, rest), out) in sets.iter().zip(out.chunks_exact_mut(init.len().max(1))) {
-        sum_tiles(s, rows, Some(init), ids, weights, ahead(rest, prefetch), out);
+        sum_tiles(s, rows, Some(init), ids, weights, Ahead::of(rest, size_of_val(rows.blocks)), out);
     }
 }
 
@@ -129,10 +145,10 @@ pub(super) fn sum<S: Simd, W: RowWeights>(
     weights: W,
     out: &mut [Block],
 ) {
-    sum_tiles(s, rows, init, ids, weights, &[], out);
+    sum_tiles(s, rows, init, ids, weights, Ahead::NONE, out);
 }
 
-/// Like [`sum`], and asks for row `ahead[n]`, if there is one, when it adds row `ids[n]`.
+/// Like [`sum`], and asks for row `ahead.ids[n]`, if there is one, when it adds row `ids[n]`.
 #[inline(always)]
 fn sum_tiles<S: Simd, W: RowWeights, B: Stored>(
     s: S,
@@ -140,7 +156,7 @@ fn sum_tiles<S: Simd, W: RowWeights, B: Stored>(
     init: Option<&[Block]>,
     ids: &[u32],
     weights: W,
-    ahead: &[u32],
+    ahead: Ahead<'_>,
     out: &mut [Block],
 ) {
     let width = out.len();
@@ -163,8 +179,7 @@ struct Tile<'a, B> {
     ids: &'a [u32],
     /// The first of them, in blocks.
     column: usize,
-    /// Rows to ask for.
-    ahead: &'a [u32],
+    ahead: Ahead<'a>,
 }
 
 impl<B: Stored> Tile<'_, B> {
@@ -179,11 +194,11 @@ impl<B: Stored> Tile<'_, B> {
                 *sum = s.add(s.load(block), *sum);
             }
         }
-        let asked = ids.len().min(ahead.len());
-        for (n, (&id, &next)) in ids.iter().zip(ahead).enumerate() {
+        let asked = ids.len().min(ahead.ids.len());
+        for (n, (&id, &next)) in ids.iter().zip(ahead.ids).enumerate() {
             let next = next as usize * rows.stride + rows.first + column;
             for block in 0..N {
-                s.prefetch(rows.blocks, next + block);
+                s.prefetch(rows.blocks, next + block, ahead.far);
             }
             self.add(s, weights, n, id, &mut sums);
         }
@@ -218,6 +233,17 @@ const _: () = assert!(SHORT as i64 * i8::MIN as i64 >= i16::MIN as i64 && SHORT 
 const _: () =
     assert!(MAX_INTEGERS as i64 * i8::MIN as i64 >= i32::MIN as i64 && MAX_INTEGERS as i64 * i8::MAX as i64 <= i32::MAX as i64);
 
+/// Fails if the sums of integers might not fit.
+#[inline]
+pub(super) fn check_integers(table: Matrix<'_>, sets: Sets<'_>) -> Result<()> {
+    if let Matrix::I8 { .. } = table
+        && sets.iter().any(|(set, _)| set.len() > MAX_INTEGERS)
+    {
+        return Err(Error::TooLarge { what: "set of keywords for i8 weights", limit: MAX_INTEGERS as u64 });
+    }
+    Ok(())
+}
+
 /// For each set `out = init + scales · Σ_k rows[k]`: the sum is exact, then it is rounded to `f32` (which is exact too up to 2²⁴),
 /// multiplied and added. No set has more than [`MAX_INTEGERS`] ids.
 #[inline(always)]
@@ -227,12 +253,11 @@ fn sum_integer_bags<S: Simd>(
     scales: &[Block],
     init: &[Block],
     sets: Sets<'_>,
-    prefetch: bool,
     out: &mut [Block],
 ) {
     let width = init.len();
     for ((ids, rest), out) in sets.iter().zip(out.chunks_exact_mut(width.max(1))) {
-        let ahead = ahead(rest, prefetch);
+        let ahead = Ahead::of(rest, size_of_val(rows.blocks));
         let mut column = 0;
         while column < width {
             let tile = IntegerTile { rows, ids, column, ahead };
@@ -251,8 +276,7 @@ struct IntegerTile<'a> {
     ids: &'a [u32],
     /// The first of them, in blocks.
     column: usize,
-    /// Rows to ask for.
-    ahead: &'a [u32],
+    ahead: Ahead<'a>,
 }
 
 impl IntegerTile<'_> {
@@ -262,11 +286,11 @@ impl IntegerTile<'_> {
         let IntegerTile { rows, ids, column, ahead } = *self;
         let mut sums = [[0_i32; LANES]; N];
         for (portion, ids) in ids.chunks(SHORT).enumerate() {
-            let ahead = ahead.get(portion * SHORT..).unwrap_or_default();
+            let next = ahead.ids.get(portion * SHORT..).unwrap_or_default();
             let mut short = [[0_i16; LANES]; N];
-            let asked = ids.len().min(ahead.len());
-            for (&id, &next) in ids.iter().zip(ahead) {
-                s.prefetch(rows.blocks, next as usize * rows.stride + column);
+            let asked = ids.len().min(next.len());
+            for (&id, &next) in ids.iter().zip(next) {
+                s.prefetch(rows.blocks, next as usize * rows.stride + column, ahead.far);
                 self.add(id, &mut short);
             }
             for &id in &ids[asked..] {

@@ -47,7 +47,7 @@ pub(super) fn dot_rows(rows: Rows<'_>, ids: &[u32], x: &[Block], partial_sums: &
     }
 }
 
-pub(super) fn sum_scaled_bags(rows: Rows<'_>, init: &[Block], sets: Sets<'_>, factor: f32, _: bool, out: &mut [Block]) {
+pub(super) fn sum_scaled_bags(rows: Rows<'_>, init: &[Block], sets: Sets<'_>, factor: f32, out: &mut [Block]) {
     for ((ids, _), out) in sets.iter().zip(out.chunks_exact_mut(init.len().max(1))) {
         weighted_sum_rows(rows, Some(init), ids, &vec![factor; ids.len()], out);
     }
@@ -57,7 +57,7 @@ pub(super) fn ascends(ids: &[u32]) -> bool {
     ids.is_sorted_by(|a, b| a < b)
 }
 
-pub(super) fn sum_bags(table: Matrix<'_>, init: &[Block], activation: Activation, sets: Sets<'_>, _: bool, out: &mut [Block]) {
+pub(super) fn sum_bags(table: Matrix<'_>, init: &[Block], activation: Activation, sets: Sets<'_>, out: &mut [Block]) {
     let init = as_floats(init);
     for ((ids, _), out) in sets.iter().zip(out.chunks_exact_mut(blocks_for(init.len()).max(1))) {
         for (column, out) in as_floats_mut(out).iter_mut().enumerate() {

@@ -457,13 +457,13 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         let sets = |ids| Sets::new(ids, &[0, 2]).unwrap();
         let relu = Activation::Relu;
         let matrix = Matrix::F32(&table);
-        assert!(kernels.sum_bags(matrix, &init, relu, sets(&[0, 1]), true, &mut out).is_ok());
-        assert!(kernels.sum_bags(matrix, &init, relu, sets(&[0, 2]), true, &mut out).is_err());
-        assert!(kernels.sum_bags(matrix, block, relu, sets(&[0, 1]), false, &mut out).is_err());
+        assert!(kernels.sum_bags(matrix, &init, relu, sets(&[0, 1]), &mut out).is_ok());
+        assert!(kernels.sum_bags(matrix, &init, relu, sets(&[0, 2]), &mut out).is_err());
+        assert!(kernels.sum_bags(matrix, block, relu, sets(&[0, 1]), &mut out).is_err());
         let integers = [I8Block::default(); 4];
         let scaled = |scales: usize| Matrix::I8 { weights: &integers, scales: &table[..scales] };
-        assert!(kernels.sum_bags(scaled(2), &init, relu, sets(&[0, 1]), true, &mut out).is_ok());
-        assert!(kernels.sum_bags(scaled(1), &init, relu, sets(&[0, 1]), true, &mut out).is_err());
+        assert!(kernels.sum_bags(scaled(2), &init, relu, sets(&[0, 1]), &mut out).is_ok());
+        assert!(kernels.sum_bags(scaled(1), &init, relu, sets(&[0, 1]), &mut out).is_err());
         let panels = Panels { weights: matrix, units: 2, width: 2 };
         let hidden = HiddenRows { blocks: &table, stride: 1, first: 0, items: 2 };
         let mut floats = [0.0; 64];

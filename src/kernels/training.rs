@@ -14,19 +14,11 @@ impl Kernels {
     ///
     /// # Errors
     /// As [`Kernels::sum_bags`].
-    pub fn sum_scaled_bags(
-        self,
-        rows: Rows<'_>,
-        init: &[Block],
-        sets: Sets<'_>,
-        factor: f32,
-        prefetch: bool,
-        out: &mut [Block],
-    ) -> Result<()> {
+    pub fn sum_scaled_bags(self, rows: Rows<'_>, init: &[Block], sets: Sets<'_>, factor: f32, out: &mut [Block]) -> Result<()> {
         Error::check_length("sums of bags", init.len().saturating_mul(sets.len()), out.len())?;
         sets.check_below(rows.count(init.len()))?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.sum_scaled_bags)(rows, init, sets, factor, prefetch, out) };
+        unsafe { (self.table.sum_scaled_bags)(rows, init, sets, factor, out) };
         Ok(())
     }
 

@@ -3,10 +3,10 @@
 //! Padding of the hidden vector stays zero, so that it takes no part in the output layer: most activations are 0 at 0, and where
 //! one is not, padding is cleared here.
 
-use crate::aligned::{Block, LANES, as_floats_mut, blocks_for};
+use crate::aligned::Block;
 use crate::error::Result;
-use crate::kernels::Kernels;
-use crate::network::{Activation, Network};
+use crate::kernels::{Kernels, clear_padding};
+use crate::network::Network;
 
 /// Writes `act(a)` to `h`, for one hidden vector or some end to end.
 ///
@@ -14,26 +14,16 @@ use crate::network::{Activation, Network};
 /// If `a` and `h` differ in length.
 pub fn forward(kernels: Kernels, network: &Network, a: &[Block], h: &mut [Block]) -> Result<()> {
     kernels.activate(network.activation, a, h)?;
-    clear_padding(network, h);
+    clear_padding(network.activation, network.shape.hidden(), h);
     Ok(())
-}
-
-/// Sets the padding of hidden vectors to 0 where the activation has made something else of it.
-pub(crate) fn clear_padding(network: &Network, h: &mut [Block]) {
-    if network.activation == Activation::Sigmoid {
-        let shape = &network.shape;
-        for group in as_floats_mut(h).chunks_exact_mut((blocks_for(shape.hidden()) * LANES).max(1)) {
-            group[shape.hidden()..].fill(0.0);
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aligned::as_floats;
+    use crate::aligned::{LANES, as_floats, as_floats_mut};
     use crate::layers::tests::random_blocks;
-    use crate::network::{OutputLayout, Pooling, Shape};
+    use crate::network::{Activation, OutputLayout, Pooling, Shape};
 
     const ALL: [Activation; 7] = [
         Activation::Relu,

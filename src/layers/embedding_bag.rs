@@ -5,7 +5,6 @@ use crate::aligned::{Block, as_floats, as_floats_mut};
 use crate::error::Result;
 use crate::ids::Sets;
 use crate::kernels::{Kernels, Rows};
-use crate::layers::PREFETCH_FROM;
 use crate::network::{Activation, Weights};
 use crate::weights::Matrix;
 
@@ -23,11 +22,10 @@ pub struct Bags<'a> {
 /// # Errors
 /// If a keyword has no row in W1, or a length is wrong.
 pub fn forward(kernels: Kernels, weights: Weights<'_>, bags: Bags<'_>, out: &mut [Block]) -> Result<()> {
-    let (rows, prefetch) = (Rows::new(weights.w1, weights.b1.len()), size_of_val(weights.w1) > PREFETCH_FROM);
     if bags.factor == 1.0 {
-        return kernels.sum_bags(Matrix::F32(weights.w1), weights.b1, Activation::Identity, bags.sets, prefetch, out);
+        return kernels.sum_bags(Matrix::F32(weights.w1), weights.b1, Activation::Identity, bags.sets, out);
     }
-    kernels.sum_scaled_bags(rows, weights.b1, bags.sets, bags.factor, prefetch, out)
+    kernels.sum_scaled_bags(Rows::new(weights.w1, weights.b1.len()), weights.b1, bags.sets, bags.factor, out)
 }
 
 /// Like [`forward`], for samples whose keywords are pooled by their mean; `keywords` says how many each has, and some may be missing in its
@@ -78,7 +76,7 @@ pub fn backward_rows(
     zero: &[Block],
     out: &mut [Block],
 ) -> Result<()> {
-    kernels.sum_bags(Matrix::F32(d_pre_activations), zero, Activation::Identity, samples, false, out)
+    kernels.sum_bags(Matrix::F32(d_pre_activations), zero, Activation::Identity, samples, out)
 }
 
 #[cfg(test)]

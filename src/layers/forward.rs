@@ -1,11 +1,11 @@
 //! Items on their way from keywords to scores, some at a time.
 
-use super::{Net, PREFETCH_FROM, activation, embedding_bag};
+use super::{Net, embedding_bag};
 use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
-use crate::kernels::{Answer, Answers, HiddenRows, Kernels, ListBuffers, Panels, TagMajor};
-use crate::network::{Activation, Network, OutputLayout, Pooling, Shape, StoredWeights};
+use crate::kernels::{Answer, Answers, ForwardBuffers, HiddenRows, Kernels, ListBuffers, Panels, TagMajor, clear_padding};
+use crate::network::{Activation, OutputLayout, Pooling, Shape, StoredWeights};
 
 /// The buffers of some items.
 ///
@@ -47,6 +47,7 @@ impl Forward {
     }
 
     /// Items that can be run at once.
+    #[inline]
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
     }
@@ -56,17 +57,17 @@ impl Forward {
     /// # Errors
     /// [`Error::KeywordOutOfRange`]; [`Error::Length`] if this was made for another shape, has no room for so many items, or
     /// `answers` has not one place for each tag of each item.
-    pub(crate) fn run(
-        &mut self,
-        kernels: Kernels,
-        network: &Network,
-        weights: StoredWeights<'_>,
-        keywords: Sets<'_>,
-        answer: Answer,
-        answers: &mut [f32],
-    ) -> Result<()> {
-        self.run_hidden(kernels, network, weights, keywords)?;
-        self.output(kernels, &network.shape, weights, keywords.len(), answer, answers)
+    #[inline]
+    pub(crate) fn run(&mut self, net: &Net<'_>, keywords: Sets<'_>, answer: Answer, answers: &mut [f32]) -> Result<()> {
+        let Net { kernels, network, ref weights, .. } = *net;
+        if network.pooling == Pooling::Mean {
+            self.run_hidden(net, keywords)?;
+            return self.output(kernels, &network.shape, weights, keywords.len(), answer, answers);
+        }
+        self.check(&network.shape, keywords.len())?;
+        let lists = ListBuffers { starts: &mut self.starts, units: &mut self.units, values: &mut self.values };
+        let buffers = ForwardBuffers { hidden: &mut self.hidden[..keywords.len() * self.row], lists };
+        kernels.forward(network, weights, keywords, buffers, answer, answers)
     }
 
     /// The same of one item whose rows are summed already, in ascending order of its keywords: from b1 on, or from 0 on where keywords
@@ -82,7 +83,7 @@ impl Forward {
         answer: Answer,
         answers: &mut [f32],
     ) -> Result<()> {
-        let Net { kernels, network, weights, .. } = *net;
+        let Net { kernels, network, ref weights, .. } = *net;
         self.check(&network.shape, 1)?;
         Error::check_length("sum of rows", self.row, sum.len())?;
         self.pooled.copy_from_slice(sum);
@@ -91,7 +92,7 @@ impl Forward {
         }
         let hidden = &mut self.hidden[..self.row];
         kernels.activate(network.activation, &self.pooled, hidden)?;
-        activation::clear_padding(network, hidden);
+        clear_padding(network.activation, network.shape.hidden(), hidden);
         self.output(kernels, &network.shape, weights, 1, answer, answers)
     }
 
@@ -99,11 +100,12 @@ impl Forward {
     ///
     /// # Errors
     /// [`Error::Length`] unless there is a place for each answer, or if weights do not fit.
+    #[inline]
     pub(crate) fn output(
         &mut self,
         kernels: Kernels,
         shape: &Shape,
-        weights: StoredWeights<'_>,
+        weights: &StoredWeights<'_>,
         items: usize,
         answer: Answer,
         answers: &mut [f32],
@@ -137,13 +139,9 @@ impl Forward {
     ///
     /// # Errors
     /// As [`Forward::run`].
-    pub(crate) fn run_hidden(
-        &mut self,
-        kernels: Kernels,
-        network: &Network,
-        weights: StoredWeights<'_>,
-        keywords: Sets<'_>,
-    ) -> Result<()> {
+    #[inline]
+    pub(crate) fn run_hidden(&mut self, net: &Net<'_>, keywords: Sets<'_>) -> Result<()> {
+        let Net { kernels, network, ref weights, .. } = *net;
         let shape = &network.shape;
         let items = keywords.len();
         self.check(shape, items)?;
@@ -151,13 +149,12 @@ impl Forward {
         keywords.check_below(shape.keywords())?;
         let hidden = &mut self.hidden[..items * self.row];
         let table = weights.w1;
-        let prefetch = table.bytes().len() > PREFETCH_FROM;
         match network.pooling {
-            Pooling::Sum => kernels.sum_bags(table, weights.b1, network.activation, keywords, prefetch, hidden)?,
+            Pooling::Sum => kernels.sum_bags(table, weights.b1, network.activation, keywords, hidden)?,
             Pooling::Mean => {
                 let pooled = &mut self.pooled;
                 pooled.fill(Block::ZERO);
-                kernels.sum_bags(table, pooled, Activation::Identity, keywords, prefetch, hidden)?;
+                kernels.sum_bags(table, pooled, Activation::Identity, keywords, hidden)?;
                 for ((ids, _), h) in keywords.iter().zip(hidden.chunks_exact_mut(self.row.max(1))) {
                     pooled.copy_from_slice(h);
                     embedding_bag::mean(weights.b1, ids.len(), pooled);
@@ -165,7 +162,7 @@ impl Forward {
                 }
             }
         }
-        activation::clear_padding(network, hidden);
+        clear_padding(network.activation, network.shape.hidden(), hidden);
         Ok(())
     }
 
@@ -175,6 +172,7 @@ impl Forward {
         &mut self.hidden[..items * self.row]
     }
 
+    #[inline]
     fn check(&self, shape: &Shape, items: usize) -> Result<()> {
         if self.row == shape.row_blocks() && items <= self.capacity {
             return Ok(());

@@ -12,9 +12,6 @@ pub mod sigmoid_loss;
 pub(crate) use forward::Forward;
 pub(crate) use net::{Net, Wanted};
 
-/// Tables of more bytes than this are read with prefetches: the caches near to a core do not hold them.
-pub(crate) const PREFETCH_FROM: usize = 1 << 20;
-
 /// The hidden units of one sample that are not zero, ascending, and their values.
 #[derive(Clone, Copy, Debug)]
 pub struct Active<'a> {

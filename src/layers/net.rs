@@ -28,8 +28,9 @@ pub(crate) enum Wanted {
 
 impl Net<'_> {
     /// Answers for the items with these keywords, see [`Forward::run`].
+    #[inline]
     pub(crate) fn run(&self, sets: Sets<'_>, wanted: Wanted, forward: &mut Forward, answers: &mut [f32]) -> Result<()> {
-        forward.run(self.kernels, self.network, self.weights, sets, self.answer(wanted), answers)?;
+        forward.run(self, sets, self.answer(wanted), answers)?;
         self.finish(wanted, answers);
         Ok(())
     }
@@ -49,7 +50,6 @@ impl Net<'_> {
     }
 
     /// Turns logits into scores.
-    #[cfg(feature = "train")]
     pub(crate) fn scores(&self, logits: &mut [f32]) {
         if let Some(calibration) = self.calibration {
             calibration.apply(logits);
@@ -58,6 +58,7 @@ impl Net<'_> {
     }
 
     /// What the output layer writes: scores at once, unless a map comes between.
+    #[inline]
     fn answer(&self, wanted: Wanted) -> Answer {
         match wanted {
             Wanted::Scores if self.calibration.is_none() => Answer::Score { eps: self.network.eps },
@@ -65,6 +66,7 @@ impl Net<'_> {
         }
     }
 
+    #[inline]
     fn finish(&self, wanted: Wanted, answers: &mut [f32]) {
         if let (Wanted::Scores, Some(calibration)) = (wanted, self.calibration) {
             calibration.apply(answers);

@@ -20,7 +20,7 @@ use super::Confusion;
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Curve {
+pub struct ThresholdCurve {
     positives: u64,
     negatives: u64,
     /// By descending score.
@@ -52,7 +52,7 @@ pub struct OperatingPoint {
     pub f1: f64,
 }
 
-impl Curve {
+impl ThresholdCurve {
     /// From the `scores` of a tag, none of them NaN, and the `positives`: the samples that have the tag, each once.
     /// They must exist, as with a slice.
     #[must_use]
@@ -85,7 +85,7 @@ impl Curve {
             steps.push(Step { score, tied_positives, tied_negatives, true_positives, false_positives });
         }
         let positives = positives.len() as u64;
-        Curve { positives, negatives: scores.len() as u64 - positives, steps }
+        ThresholdCurve { positives, negatives: scores.len() as u64 - positives, steps }
     }
 
     /// Samples that have the tag.
@@ -221,7 +221,7 @@ mod tests {
             let scores: Vec<f64> = (0..samples).map(|i| (f64::from(word(i, 0)) * levels).floor() / levels).collect();
             let rate = word(0, 2);
             let positives: Vec<u32> = (0..samples).filter(|&i| word(i, 1) < rate).collect();
-            let curve = Curve::new(&scores, &positives);
+            let curve = ThresholdCurve::new(&scores, &positives);
             let (auc, ap, by_f1, by_precision) = naive(&scores, &positives);
             let close = |a: Option<f64>, b: Option<f64>| {
                 assert_eq!(a.is_some(), b.is_some());
@@ -237,34 +237,34 @@ mod tests {
     #[test]
     fn precision_is_the_best_that_recall_allows() {
         // From the best score down: + - - + + - : precision 1, 1/3 .. 2/4, 3/5, 3/6 at recall 1/3, 1/3, 2/3, 1, 1.
-        let curve = Curve::new(&[0.9, 0.8, 0.7, 0.6, 0.5, 0.4], &[0, 3, 4]);
+        let curve = ThresholdCurve::new(&[0.9, 0.8, 0.7, 0.6, 0.5, 0.4], &[0, 3, 4]);
         let threshold = |target| curve.best_precision(target).map(|point| point.threshold);
         assert_eq!(
             [0.0, 0.3, 0.4, 0.7, 1.0, 1.1].map(threshold),
             [Some(0.9), Some(0.9), Some(0.5), Some(0.5), Some(0.5), None]
         );
         // Of equal precisions the largest threshold.
-        let tied = Curve::new(&[0.9, 0.8], &[0, 1]);
+        let tied = ThresholdCurve::new(&[0.9, 0.8], &[0, 1]);
         assert_eq!(tied.best_precision(0.5).map(|point| (point.threshold, point.recall)), Some((0.9, 0.5)));
         // 55 of 100 are a recall of 0.55.
         let scores: Vec<f64> = (0..100).map(|i| 1.0 - f64::from(i) / 128.0).collect();
         let all: Vec<u32> = (0..100).collect();
-        let found = Curve::new(&scores, &all).best_precision(0.55).map(|point| point.threshold);
+        let found = ThresholdCurve::new(&scores, &all).best_precision(0.55).map(|point| point.threshold);
         assert_eq!(found, Some(scores[54]));
     }
 
     #[test]
     fn zero_has_no_sign() {
-        let curve = Curve::new(&[-0.0, 0.0, 0.0, -0.0], &[0, 2]);
+        let curve = ThresholdCurve::new(&[-0.0, 0.0, 0.0, -0.0], &[0, 2]);
         assert_eq!((curve.auc(), curve.average_precision()), (Some(0.5), Some(0.5)));
     }
 
     #[test]
     fn undefined_is_none() {
-        let nobody = Curve::new(&[0.1, 0.2], &[]);
+        let nobody = ThresholdCurve::new(&[0.1, 0.2], &[]);
         assert_eq!((nobody.auc(), nobody.average_precision()), (None, None));
         assert!(nobody.best_f1().is_none() && nobody.best_recall(0.0).is_none() && nobody.best_precision(0.0).is_none());
-        let everybody = Curve::new(&[0.1, 0.2], &[0, 1]);
+        let everybody = ThresholdCurve::new(&[0.1, 0.2], &[0, 1]);
         assert_eq!((everybody.auc(), everybody.average_precision()), (None, Some(1.0)));
         assert_eq!(everybody.best_recall(1.0).map(|p| (p.threshold, p.recall)), Some((0.1, 1.0)));
     }

@@ -1,6 +1,6 @@
 //! Everything that is reported about a model on a data set, in one call.
 
-use super::{Confusion, Curve, Predictions, Propensities};
+use super::{Confusion, Predictions, Propensities, ThresholdCurve};
 use crate::error::{Error, Result};
 
 /// Bins of the expected calibration error.
@@ -151,7 +151,7 @@ impl Evaluation {
         predictions.for_each_tag(|tag, scores, positives| {
             let threshold = thresholds[tag].into();
             let confusion = Confusion::at(threshold, scores, positives);
-            let curve = Curve::new(scores, positives);
+            let curve = ThresholdCurve::new(scores, positives);
             confusions.push(confusion);
             tags.push(TagEvaluation {
                 positives: positives.len(),

@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | log-loss, Brier score, expected calibration error | [`Predictions`] |
 //! | precision, recall, nDCG, PSP at k | [`Predictions::ranking`] |
-//! | ROC-AUC, average precision, best thresholds of a tag | [`Curve`] |
+//! | ROC-AUC, average precision, best thresholds of a tag | [`ThresholdCurve`] |
 //! | precision, recall, F1 at given thresholds | [`Confusion`] |
 //! | zero, dead and always-on hidden units | [`Sparsity`] |
 //! | all that `eval` reports, in one call | [`Evaluation`], and its cheaper half, [`Summary`] |
@@ -24,7 +24,7 @@ mod ranking;
 mod sparsity;
 
 pub use confusion::Confusion;
-pub use curve::{Curve, OperatingPoint};
+pub use curve::{OperatingPoint, ThresholdCurve};
 #[cfg(feature = "report")]
 pub(crate) use evaluation::CALIBRATION_BINS;
 pub use evaluation::{Evaluation, Mean, Options, Summary, TagEvaluation};

@@ -1,7 +1,7 @@
 //! Curves of scores: ROC, precision and recall, one threshold for all tags, reliability.
 
 use crate::error::{Error, Result};
-use crate::metrics::{CALIBRATION_BINS, Curve, Predictions};
+use crate::metrics::{CALIBRATION_BINS, Predictions, ThresholdCurve};
 
 /// Points between 0 and 1 at which curves of many tags are averaged.
 const GRID: usize = 100;
@@ -61,7 +61,7 @@ impl Curves {
         let pooled = pooled(predictions)?;
         let (mut mean_roc, mut mean_precision_recall) = (GridMean::default(), GridMean::default());
         predictions.for_each_tag(|_, scores, positives| {
-            let curve = Curve::new(scores, positives);
+            let curve = ThresholdCurve::new(scores, positives);
             if !positives.is_empty() && positives.len() < scores.len() {
                 mean_roc.add(&roc(&curve), false);
             }
@@ -81,7 +81,7 @@ impl Curves {
 }
 
 /// The curve of all pairs.
-fn pooled(predictions: &Predictions<'_>) -> Result<Curve> {
+fn pooled(predictions: &Predictions<'_>) -> Result<ThresholdCurve> {
     let pairs = predictions.samples() * predictions.tags();
     if u32::try_from(pairs).is_err() {
         return Err(Error::TooLarge { what: "pairs to report on", limit: u32::MAX.into() });
@@ -91,11 +91,11 @@ fn pooled(predictions: &Predictions<'_>) -> Result<Curve> {
         positives.extend(truth.iter().map(|tag| scores.len() as u32 + tag));
         scores.extend(row.iter().map(|&score| f64::from(score)));
     }
-    Ok(Curve::new(&scores, &positives))
+    Ok(ThresholdCurve::new(&scores, &positives))
 }
 
 /// From (0, 0) to (1, 1); nothing without positives or without negatives.
-fn roc(curve: &Curve) -> Vec<(f64, f64)> {
+fn roc(curve: &ThresholdCurve) -> Vec<(f64, f64)> {
     let (positives, negatives) = (curve.positives() as f64, curve.negatives() as f64);
     if positives == 0.0 || negatives == 0.0 {
         return Vec::new();
@@ -111,7 +111,7 @@ fn roc(curve: &Curve) -> Vec<(f64, f64)> {
 }
 
 /// From the highest threshold to full recall.
-fn precision_recall(curve: &Curve) -> Vec<(f64, f64)> {
+fn precision_recall(curve: &ThresholdCurve) -> Vec<(f64, f64)> {
     curve.steps().filter_map(|confusion| Some((confusion.recall()?, confusion.precision()?))).collect()
 }
 

@@ -19,7 +19,7 @@ use crate::format::Model;
 use crate::ids::Sets;
 use crate::kernels::Answer;
 use crate::layers::Forward;
-use crate::metrics::Curve;
+use crate::metrics::ThresholdCurve;
 use crate::network::{Shape, Weights};
 use crate::rng::{Philox, without_replacement};
 use crate::tagger::Tagger;
@@ -105,7 +105,7 @@ impl<'m> Catalogue<'m> {
     /// # Errors
     /// [`Error::Length`] without such a group; [`Error::KeywordOutOfRange`] if an item does not fit the model.
     pub fn new(tagger: &'m Tagger, dataset: &Dataset, group: usize) -> Result<Self> {
-        let (model, shape) = (tagger.model(), &tagger.model().network().shape);
+        let shape = &tagger.model().network().shape;
         let missing = || Error::Length { what: "groups", expected: group.saturating_add(1), found: shape.groups().len() };
         let columns = shape.groups().get(group).ok_or_else(missing)?.hidden.clone();
         let (row, width) = (shape.row_blocks(), columns.len());
@@ -121,7 +121,7 @@ impl<'m> Catalogue<'m> {
                 ids.extend_from_slice(dataset.keywords(item));
                 starts.push(ids.len());
             }
-            forward.run_hidden(tagger.kernels(), model.network(), model.weights(), Sets::checked(&ids, &starts)?)?;
+            forward.run_hidden(&tagger.net(), Sets::checked(&ids, &starts)?)?;
             let all = forward.hidden_mut(starts.len() - 1).chunks_exact(row.max(1));
             let rows = hidden[first * width..].chunks_exact_mut(width.max(1)).zip(all);
             rows.for_each(|(to, from)| to.copy_from_slice(&from[columns.clone()]));
@@ -182,7 +182,7 @@ impl<'m> Catalogue<'m> {
             self.tagger.kernels().sigmoid(self.tagger.model().network().eps, &mut scores);
             let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
             let all: Vec<u32> = (0..).take(positives.len()).collect();
-            let curve = Curve::new(&scores, &all);
+            let curve = ThresholdCurve::new(&scores, &all);
             if let (Some(best), Some(auc), Some(ap)) = (curve.best_f1(), curve.auc(), curve.average_precision()) {
                 // Nothing is lost: thresholds are scores, and these were `f32`.
                 threshold = best.threshold as f32;
@@ -233,7 +233,7 @@ impl<'m> Catalogue<'m> {
         for (number, scores) in scores.chunks_mut(capacity).enumerate() {
             let rows = number * capacity * width..(number * capacity + scores.len()) * width;
             forward.hidden_mut(scores.len()).copy_from_slice(&self.hidden[rows]);
-            forward.output(kernels, &shape, weights, scores.len(), Answer::Score { eps }, scores)?;
+            forward.output(kernels, &shape, &weights, scores.len(), Answer::Score { eps }, scores)?;
         }
         Ok(())
     }

@@ -181,17 +181,22 @@ impl TrainingSet {
             }
             let mut provenance = provenance.clone();
             Counts::of(set.dataset(), 1).describe(&mut provenance)?;
-            refitted = Some(finish(&model, self.withheld(tag), &provenance)?);
+            refitted = Some(finish(&model, &fitted, self.withheld(tag), &provenance)?);
         } else if sides.all.is_some() {
-            refitted = Some(finish(&fitted, self.withheld(tag), &provenance)?);
+            refitted = Some(finish(&fitted, &fitted, self.withheld(tag), &provenance)?);
         }
-        Ok(Some(Net { fitted: finish(&fitted, self.withheld(tag), &provenance)?, refitted, report }))
+        Ok(Some(Net { fitted: finish(&fitted, &fitted, self.withheld(tag), &provenance)?, refitted, report }))
     }
 }
 
-/// The same model with another provenance, on which some keywords have no effect.
-fn finish(model: &Model, withheld: &[u32], provenance: &crate::format::Provenance) -> Result<Model> {
-    let parts = model.parts(provenance);
+/// The same model with another provenance, and the distribution of logits of `measured`, on which some keywords have no effect.
+fn finish(model: &Model, measured: &Model, withheld: &[u32], provenance: &crate::format::Provenance) -> Result<Model> {
+    let mut extensions = measured.extensions().clone();
+    if !withheld.is_empty() {
+        // It was measured with them.
+        extensions.scores = None;
+    }
+    let parts = ModelParts { extensions: &extensions, ..model.parts(provenance) };
     let row = model.network().shape.row_blocks();
     let weights = parts.weights.to_f32(&model.network().shape)?;
     let weights = weights.view();

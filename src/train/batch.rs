@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::by_row::ByRow;
 use crate::aligned::{Block, as_floats_mut};
 use crate::error::{Error, Result};
 use crate::ids::{Sets, ascends};
@@ -230,26 +231,14 @@ pub(super) struct Keywords {
     /// The keywords of sample i are `ids[starts[i]..starts[i + 1]]`.
     ids: Vec<u32>,
     starts: Vec<usize>,
-    /// The distinct keywords, ascending.
-    pub(super) rows: Vec<u32>,
-    /// The samples with keyword `rows[r]` are `row_samples[row_starts[r]..row_starts[r + 1]]`, ascending.
-    row_samples: Vec<u32>,
-    row_starts: Vec<usize>,
-    /// For each keyword of the vocabulary 0; while a mini-batch is taken in, a count or a place.
-    counts: Vec<u32>,
-    distinct: IdSet,
+    by_row: ByRow,
     /// The factor on kept keywords.
     pub(super) factor: f32,
 }
 
 impl Keywords {
     pub(super) fn new(shape: &Shape) -> Self {
-        Keywords {
-            counts: vec![0; shape.keywords()],
-            distinct: IdSet::new(shape.keywords()),
-            factor: 1.0,
-            ..Keywords::default()
-        }
+        Keywords { by_row: ByRow::new(shape.keywords()), factor: 1.0, ..Keywords::default() }
     }
 
     /// Takes in a mini-batch; `dropout` is its generator, rate and threshold, and the step.
@@ -280,151 +269,28 @@ impl Keywords {
         if self.ids.len() > u32::MAX as usize {
             return Err(Error::TooLarge { what: "keywords of all samples of a mini-batch", limit: u32::MAX.into() });
         }
-        self.transpose();
+        self.by_row.load(&self.ids, &self.starts);
         Ok(())
     }
 
-    /// Lists the samples of each row: a counting sort of pairs.
-    fn transpose(&mut self) {
-        if self.starts.len() == 2 {
-            // One sample: its keywords are the rows.
-            self.rows.clone_from(&self.ids);
-            self.row_starts.clear();
-            self.row_starts.extend(0..=self.ids.len());
-            self.row_samples.clear();
-            self.row_samples.resize(self.ids.len(), 0);
-            return;
-        }
-        // Which keywords are new is not to be foreseen, so each is written down, and stays if it is.
-        self.rows.resize(self.ids.len(), 0);
-        let mut distinct = 0;
-        for &id in &self.ids {
-            let count = &mut self.counts[id as usize];
-            self.rows[distinct] = id;
-            distinct += usize::from(*count == 0);
-            *count += 1;
-        }
-        self.distinct.sort(&mut self.rows, distinct);
-        self.row_starts.clear();
-        let mut start = 0;
-        for &row in &self.rows {
-            self.row_starts.push(start as usize);
-            let count = &mut self.counts[row as usize];
-            start += std::mem::replace(count, start);
-        }
-        self.row_starts.push(start as usize);
-        self.row_samples.resize(self.ids.len(), 0);
-        for (sample, bounds) in (0..).zip(self.starts.windows(2)) {
-            for &id in &self.ids[bounds[0]..bounds[1]] {
-                let place = &mut self.counts[id as usize];
-                self.row_samples[*place as usize] = sample;
-                *place += 1;
-            }
-        }
-        for &row in &self.rows {
-            self.counts[row as usize] = 0;
-        }
+    /// The distinct keywords, ascending.
+    pub(super) fn rows(&self) -> &[u32] {
+        &self.by_row.rows
     }
 
     /// The kept keywords of some samples.
     pub(super) fn of_samples(&self, samples: Range<usize>) -> Bags<'_> {
-        let sets = Sets::known(&self.ids, &self.starts[samples.start..=samples.end], self.counts.len() as u64);
+        let sets = Sets::known(&self.ids, &self.starts[samples.start..=samples.end], self.by_row.ids() as u64);
         Bags { sets, factor: self.factor }
     }
 
-    /// The samples that hold the keywords at these places of `rows`, a set for each.
+    /// The samples that hold the keywords at these places of [`Keywords::rows`], a set for each.
     pub(super) fn samples_of(&self, places: Range<usize>) -> Sets<'_> {
-        Sets::known(&self.row_samples, &self.row_starts[places.start..=places.end], self.starts.len() as u64 - 1)
+        self.by_row.samples_of(places)
     }
 
     /// The mean number of pairs a row takes part in, at least 1.
     pub(super) fn pairs_per_row(&self) -> usize {
-        self.ids.len().div_ceil(self.rows.len().max(1)).max(1)
-    }
-}
-
-/// Sorts ids by means of a set of bits, in time that grows with their number alone.
-#[derive(Clone, Debug, Default)]
-struct IdSet {
-    /// Bit i of all is 0 between sorts.
-    bits: Vec<u64>,
-    /// Bit w tells that word w of `bits` is not 0.
-    words: Vec<u64>,
-}
-
-impl IdSet {
-    fn new(ids: usize) -> Self {
-        let words = ids.div_ceil(64);
-        IdSet { bits: vec![0; words], words: vec![0; words.div_ceil(64)] }
-    }
-
-    /// Sorts the first `count` of `ids`, which differ, and drops the others.
-    fn sort(&mut self, ids: &mut Vec<u32>, count: usize) {
-        ids.truncate(count);
-        for &id in ids.iter() {
-            let word = id as usize / 64;
-            self.bits[word] |= 1 << (id % 64);
-            self.words[word / 64] |= 1 << (word % 64);
-        }
-        ids.clear();
-        for (first, word) in (0..).step_by(64).zip(&mut self.words) {
-            for at in ones(std::mem::take(word)) {
-                let word: u32 = first + at;
-                ids.extend(ones(std::mem::take(&mut self.bits[word as usize])).map(|bit| word * 64 + bit));
-            }
-        }
-    }
-}
-
-/// The places of the bits of `word` that are 1, ascending.
-fn ones(mut word: u64) -> impl Iterator<Item = u32> {
-    std::iter::from_fn(move || {
-        let place = word.trailing_zeros();
-        word &= word.wrapping_sub(1);
-        (place < 64).then_some(place)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::network::OutputLayout;
-
-    /// Batch after batch through the same buffers, ids at the ends of words and beyond one word of words.
-    #[test]
-    fn rows_and_their_samples_are_the_transposed_samples() {
-        let shape = Shape::new(10_000, 1, &[1], OutputLayout::TagMajor).unwrap();
-        let mut keywords = Keywords::new(&shape);
-        let batches: [&[&[u32]]; 5] = [
-            &[&[0, 63, 64, 4095, 4096, 9999], &[63, 4096], &[], &[0, 1]],
-            &[&[]],
-            &[],
-            &[&[9999], &[9999], &[5, 9999]],
-            &[&[0, 63, 64, 4095, 4096, 9999], &[1, 2, 3]],
-        ];
-        for batch in batches {
-            let samples: Vec<Sample<'_>> = (0..)
-                .zip(batch)
-                .map(|(index, keywords)| Sample {
-                    index,
-                    keywords,
-                    targets: Targets::Tags(&[]),
-                    weights: PairWeights::All(1.0),
-                })
-                .collect();
-            keywords.load(&samples, None, 1).unwrap();
-            let mut expected: Vec<(u32, u32)> =
-                (0..).zip(batch).flat_map(|(sample, ids)| ids.iter().map(move |id| (*id, sample))).collect();
-            expected.sort_unstable();
-            let sets = keywords.samples_of(0..keywords.rows.len());
-            let found: Vec<(u32, u32)> = keywords
-                .rows
-                .iter()
-                .zip(sets.iter())
-                .flat_map(|(row, (samples, _))| samples.iter().map(|sample| (*row, *sample)))
-                .collect();
-            assert_eq!(found, expected);
-            assert_eq!(keywords.rows.len(), sets.len());
-        }
+        self.by_row.samples_per_row()
     }
 }

@@ -266,7 +266,22 @@ impl Default for TrainConfig {
     }
 }
 
+/// Mean keywords an item from which on lists are long.
+const LONG_LISTS: f64 = 25.0;
+
 impl TrainConfig {
+    /// Defaults for items with so many keywords in the mean, for [`super::recipe::TrainingSet::train`]: from 25 on more are dropped,
+    /// which long lists can spare, more hidden units too, and two networks are averaged. Otherwise they are
+    /// [`TrainConfig::default`].
+    #[must_use]
+    pub fn for_items(mean_keywords: f64) -> Self {
+        let default = TrainConfig::default();
+        if mean_keywords < LONG_LISTS {
+            return default;
+        }
+        TrainConfig { average: 2, dropout_in: 0.2, dropout_hidden: 0.5, ..default }
+    }
+
     /// Defaults for the nets of a bank, each with one tag: [`super::recipe::TrainingSet::train_bank`].
     #[must_use]
     pub fn per_tag() -> Self {
@@ -427,6 +442,17 @@ mod tests {
             let error = config.validate().unwrap_err();
             assert!(matches!(error, Error::Config { option: "decoder_negatives", .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn long_lists_are_dropped_from_more() {
+        for few in [0.0, 10.0, 24.9] {
+            assert_eq!(TrainConfig::for_items(few), TrainConfig::default());
+        }
+        let many = TrainConfig::for_items(25.0);
+        assert!(many.dropout_in > TrainConfig::default().dropout_in);
+        assert!(many.dropout_hidden > TrainConfig::default().dropout_hidden);
+        assert!(many.validate().is_ok());
     }
 
     #[test]

@@ -12,8 +12,9 @@ use super::order::Order;
 use super::parameters::{Parameters, Statistics};
 use super::trainer::Trainer;
 use crate::data::Dataset;
+use crate::drift::ScoreDistribution;
 use crate::error::{Error, Result};
-use crate::evaluate::{Evaluated, HiddenActivity, KeyMeasures, evaluate_network};
+use crate::evaluate::{Evaluated, HiddenActivity, KeyMeasures, evaluate_network, sampled_distribution};
 use crate::layers::Net;
 use crate::metrics::Propensities;
 use crate::network::Shape;
@@ -284,6 +285,14 @@ impl Trainer {
                 None => run(),
             }
         })
+    }
+
+    /// How the logits of the network are distributed on `dataset`; of an autoencoder, whose outputs are no tags, nothing.
+    pub(super) fn distribution(&self, dataset: &Dataset) -> Result<Option<ScoreDistribution>> {
+        if let Objective::Autoencoder(_) = self.config.objective {
+            return Ok(None);
+        }
+        self.with_net(|net| sampled_distribution(net, dataset)).map(Some)
     }
 
     /// The network as it would be served.

@@ -54,6 +54,7 @@ mod decay;
 mod fit;
 mod objective;
 mod optimizer;
+mod options;
 mod order;
 mod pairs;
 mod parameters;

@@ -18,8 +18,9 @@ use super::parameters::{Parameters, unit_of};
 use super::table::{Table, TableSize, Touched};
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::error::Result;
-use crate::kernels::{self, AdaGradStep, Decay, Denominator, Kernels, STEPS_AHEAD, Shrink, Squares, SteppedRows, tree_sum};
-use crate::layers::PREFETCH_FROM;
+use crate::kernels::{
+    self, AdaGradStep, Decay, Denominator, Kernels, PREFETCH_FROM, STEPS_AHEAD, Shrink, Squares, SteppedRows, tree_sum,
+};
 use crate::network::{Group, OutputLayout, Shape};
 
 /// The optimiser's memory.

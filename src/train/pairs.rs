@@ -202,7 +202,7 @@ impl OutputGradients<'_> {
     /// The pairs of the output at `place` among [`Pairs::rows`]: sample and δ, where δ is not 0.
     fn of_row(&self, place: usize) -> impl Iterator<Item = (u32, f32)> {
         let output = self.pairs.rows()[place];
-        self.pairs.by_row.samples_of(place).iter().filter_map(move |&sample| {
+        self.pairs.by_row.samples_of_one(place).iter().filter_map(move |&sample| {
             let i = sample as usize;
             let listed = &self.pairs.outputs[self.pairs.starts[i]..self.pairs.starts[i + 1]];
             let delta = self.delta[i * self.stride + listed.partition_point(|listed| *listed < output)];

@@ -3,6 +3,9 @@
 //! Some items are set aside to validate on; the network is fitted to the others until validation says stop; what it then scores is
 //! measured; and, where asked, a new network is trained on all items for as many epochs as were best.
 //!
+//! The model remembers how the logits of the network were distributed on the validation items before it was trained anew, or on training
+//! items if there are none, for [`crate::drift`]; an average of several does not.
+//!
 //! The model's [`Provenance`] has these keys. Nothing of the machine is among them, so that the same data make the same bytes
 //! everywhere.
 //!

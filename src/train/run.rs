@@ -14,9 +14,10 @@ use super::recipe::{Outcome, Phase, PhaseObserver, TrainingReport, TrainingSet, 
 use super::trainer::Trainer;
 use crate::aligned::Block;
 use crate::data::{Counts, Dataset};
+use crate::drift::ScoreDistribution;
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, KeyMeasures};
-use crate::format::{Model, Provenance};
+use crate::format::{Extensions, Model, Provenance};
 use crate::kernels::Level;
 use crate::metrics::Metric;
 
@@ -47,6 +48,7 @@ const MEASURED: usize = 1 << 16;
 struct Fitted {
     report: FitReport,
     measured: Evaluated,
+    scores: Option<ScoreDistribution>,
     parameters: Parameters,
     shifts: Vec<Block>,
 }
@@ -156,14 +158,14 @@ impl<'a> Run<'a> {
     /// Ends the fit, and begins anew on all items, for as many epochs as were best.
     fn begin_refit(&mut self) -> Result<()> {
         let report = self.trainer.finish(mem::take(&mut self.fit));
-        let measured = self.measure()?;
+        let (measured, scores) = self.measure()?;
         let set = self.set;
         let again = {
             let statistics = Statistics::of(set.dataset(), set.tags().len());
             set.restarted(&self.trainer, &statistics, report.best_epoch)?
         };
         let state = mem::replace(&mut self.trainer, again).state;
-        self.fitted = Some(Fitted { report, measured, parameters: state.parameters, shifts: state.shifts });
+        self.fitted = Some(Fitted { report, measured, scores, parameters: state.parameters, shifts: state.shifts });
         self.begin_pretraining()
     }
 
@@ -185,13 +187,15 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn measure(&self) -> Result<Evaluated> {
+    /// Measures of the network, and how its logits are distributed, on the validation items or on training items.
+    fn measure(&self) -> Result<(Evaluated, Option<ScoreDistribution>)> {
         let propensities = Counts::of(&self.train, self.set.tags().len()).propensities();
-        match self.valid.as_deref() {
-            Some(valid) => self.trainer.evaluate(valid, propensities.as_ref()),
-            None if self.train.len() <= MEASURED => self.trainer.evaluate(&self.train, propensities.as_ref()),
-            None => self.trainer.evaluate(&self.train.subset(0..MEASURED)?, propensities.as_ref()),
-        }
+        let items = match self.valid.as_deref() {
+            Some(valid) => Cow::Borrowed(valid),
+            None if self.train.len() <= MEASURED => Cow::Borrowed(&*self.train),
+            None => Cow::Owned(self.train.subset(0..MEASURED)?),
+        };
+        Ok((self.trainer.evaluate(&items, propensities.as_ref())?, self.trainer.distribution(&items)?))
     }
 
     /// Steps taken in the phase that is under way.
@@ -225,7 +229,7 @@ impl<'a> Run<'a> {
         let provenance = self.provenance(&self.train, &epochs[..best_epoch as usize], best_epoch, valid)?;
         // An autoencoder may be under way for the refit.
         let network = self.waiting.as_ref().unwrap_or(&self.trainer);
-        network.model_of(&self.config, parameters.weights(), shifts, provenance).map(Some)
+        network.model_of(&self.config, parameters.weights(), shifts, provenance, &Extensions::default()).map(Some)
     }
 
     fn valid_samples(&self) -> usize {
@@ -252,16 +256,21 @@ impl<'a> Run<'a> {
         let is_refit = self.fitted.is_some() && self.fit.is_finished();
         let ended = self.trainer.finish(mem::take(&mut self.fit));
         let learnt = if is_refit { all } else { &*self.train };
-        let (fit, measured, unfinished_refit) = match self.fitted.take() {
+        let (fit, (measured, scores), unfinished_refit) = match self.fitted.take() {
             None => (ended, self.measure()?, None),
-            Some(Fitted { report, measured, .. }) if is_refit => (report, measured, None),
-            Some(Fitted { report, measured, parameters, shifts }) => (report, measured, Some((parameters, shifts))),
+            Some(Fitted { report, measured, scores, .. }) if is_refit => (report, (measured, scores), None),
+            Some(Fitted { report, measured, scores, parameters, shifts }) => {
+                (report, (measured, scores), Some((parameters, shifts)))
+            }
         };
+        let extensions = Extensions { scores, ..Extensions::default() };
         let valid = self.valid.is_some().then(|| KeyMeasures::of(&measured.evaluation));
         let provenance = self.provenance(learnt, &fit.epochs, fit.best_epoch, valid)?;
         let model = match unfinished_refit {
-            None => self.trainer.model(provenance)?,
-            Some((parameters, shifts)) => self.trainer.model_of(&self.config, parameters.weights(), &shifts, provenance)?,
+            None => self.trainer.model_with(provenance, &extensions)?,
+            Some((parameters, shifts)) => {
+                self.trainer.model_of(&self.config, parameters.weights(), &shifts, provenance, &extensions)?
+            }
         };
         let report = TrainingReport {
             fit,

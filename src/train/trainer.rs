@@ -329,7 +329,7 @@ impl Trainer {
         let step = self.state.step + 1;
         let config = &self.config;
         self.rows.clear();
-        self.rows.extend_from_slice(&self.keywords.rows);
+        self.rows.extend_from_slice(self.keywords.rows());
         if let Some(pairs) = &mut self.pairs {
             pairs.load(samples, shape.tags(), self.draws.as_ref(), step);
         }
@@ -441,7 +441,11 @@ impl Trainer {
     /// [`Error::BadWeight`] if a weight is not finite: such a model is never made. [`Error::BadName`] if a keyword of an autoencoder,
     /// whose tags they are, cannot be the name of a tag.
     pub fn model(&self, provenance: Provenance) -> Result<Model> {
-        self.with_decayed(|weights| self.model_of(&self.config, weights, &self.state.shifts, provenance))
+        self.model_with(provenance, &Extensions::default())
+    }
+
+    pub(super) fn model_with(&self, provenance: Provenance, extensions: &Extensions) -> Result<Model> {
+        self.with_decayed(|weights| self.model_of(&self.config, weights, &self.state.shifts, provenance, extensions))
     }
 
     /// A model of weights and shifts of this network, learnt as `config` says.
@@ -451,6 +455,7 @@ impl Trainer {
         weights: Weights<'_>,
         shifts: &[Block],
         mut provenance: Provenance,
+        extensions: &Extensions,
     ) -> Result<Model> {
         config.describe(&mut provenance)?;
         let keywords = match config.objective {
@@ -463,7 +468,7 @@ impl Trainer {
             vocabulary: self.vocabulary.view(),
             tags: keywords.as_ref().unwrap_or(&self.tags),
             provenance: &provenance,
-            extensions: &Extensions::default(),
+            extensions,
         }
         .to_model()
     }

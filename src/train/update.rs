@@ -75,7 +75,7 @@ impl Update<'_> {
         }
         match self.outputs {
             Outputs::Listed(pairs) if tied => self.tied_rows(step.w1, pairs.gradients(&self.pass.delta)),
-            _ => self.rows_of_w1(0..self.keywords.rows.len(), 0, step.w1),
+            _ => self.rows_of_w1(0..self.keywords.rows().len(), 0, step.w1),
         }
     }
 
@@ -84,7 +84,7 @@ impl Update<'_> {
         let cost = self.shape.row_blocks() * (self.keywords.pairs_per_row() + 4);
         RowSteps { workers: self.workers, cost, rows: self.rows }.run(table, &|place, out| {
             let row = self.rows[place];
-            match self.keywords.rows.binary_search(&row) {
+            match self.keywords.rows().binary_search(&row) {
                 Ok(place) => {
                     let (zero, samples) = (vec![Block::ZERO; out.len()], self.keywords.samples_of(place..place + 1));
                     embedding_bag::backward_rows(self.kernels, &self.pass.d_pre_activations, samples, &zero, out)?;
@@ -109,7 +109,7 @@ impl Update<'_> {
     /// Steps on the rows of W1 of the keywords at `places`. `table` begins at row `first`.
     fn rows_of_w1(&self, places: Range<usize>, first: usize, mut table: StepRows<'_>) -> Result<()> {
         let width = self.shape.row_blocks();
-        let rows = &self.keywords.rows;
+        let rows = self.keywords.rows();
         if self.workers.divides(places.len(), width * (self.keywords.pairs_per_row() + 4)) {
             let middle = places.start + places.len() / 2;
             let boundary = rows[middle] as usize;

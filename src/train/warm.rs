@@ -56,13 +56,13 @@ impl Trainer {
         };
         same(
             "hidden",
-            "as many hidden units as the model of --init has",
+            "as many hidden units as the model to begin from has",
             old.shape.hidden() == new.shape.hidden(),
             new.shape.hidden().to_string(),
         )?;
-        same("activation", "that of the model of --init", old.activation == new.activation, new.activation.to_string())?;
-        same("pooling", "that of the model of --init", old.pooling == new.pooling, new.pooling.to_string())?;
-        same("eps", "that of the model of --init", old.eps.to_bits() == new.eps.to_bits(), new.eps.to_string())?;
+        same("activation", "that of the model to begin from", old.activation == new.activation, new.activation.to_string())?;
+        same("pooling", "that of the model to begin from", old.pooling == new.pooling, new.pooling.to_string())?;
+        same("eps", "that of the model to begin from", old.eps.to_bits() == new.eps.to_bits(), new.eps.to_string())?;
         let keywords = model.vocabulary().iter().map(Some).zip((0..).map(|id| self.vocabulary.keyword(id)));
         for (model, here) in keywords {
             same("init", "its keywords before all others", model == here, format!("{here:?} for {model:?}"))?;

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../../src/capi/tagomatic.h"
+#include <tagomatic.h>
 
 #undef NDEBUG
 #include <assert.h>
@@ -28,6 +28,11 @@ static void look_up(void) {
     assert(tagm_keyword_id(tagger, "no such word", 12, &id) == TAGM_UNKNOWN && id == UINT32_MAX);
     assert(tagm_keyword_id(tagger, "\xff", 1, &id) == TAGM_UNKNOWN);
     assert(tagm_keyword_id(tagger, NULL, 0, &id) == TAGM_UNKNOWN);
+    const char *name;
+    size_t length;
+    assert(tagm_keyword_at(tagger, ids[1], &name, &length) == TAGM_OK && length == 6 && memcmp(name, "undead", 6) == 0);
+    assert(tagm_keyword_at(tagger, UINT32_MAX, &name, &length) == TAGM_UNKNOWN);
+    assert(tagm_keyword_at(tagger, ids[1], NULL, &length) == TAGM_BAD_ARGUMENT);
 }
 
 static void *serve(void *unused) {
@@ -100,6 +105,7 @@ static void score_and_print(void) {
 
 /* A process that is forked while others' threads score has the tagger too: it scores, with a scratch of its own, and frees all. */
 static pid_t fork_and_serve(void) {
+    fflush(stdout);
     pid_t child = fork();
     assert(child >= 0);
     if (child > 0) return child;
@@ -125,7 +131,15 @@ int main(int count, char **arguments) {
     assert(count == 2 && tagm_abi_version() == TAGM_ABI_VERSION && strlen(tagm_version()) > 0);
     open_badly(arguments[1]);
     uint64_t opened, mapped;
+    const void *bytes;
+    size_t length;
     assert(tagm_open(arguments[1], &tagger) == TAGM_OK && tagm_signature(tagger, &opened) == TAGM_OK);
+    tagm_tagger *copy;
+    assert(tagm_bytes(tagger, &bytes, &length) == TAGM_OK && tagm_from_bytes(bytes, length, &copy) == TAGM_OK);
+    assert(tagm_signature(copy, &mapped) == TAGM_OK && mapped == opened);
+    assert(tagm_bytes(NULL, &bytes, &length) == TAGM_BAD_ARGUMENT && tagm_bytes(copy, NULL, &length) == TAGM_BAD_ARGUMENT);
+    assert(tagm_save(copy, "no/such/folder/m.tagm") == TAGM_IO && tagm_save(copy, NULL) == TAGM_BAD_ARGUMENT);
+    tagm_free(copy);
     tagm_free(tagger);
     assert(tagm_map(arguments[1], &tagger) == TAGM_OK && tagm_verify(tagger) == TAGM_OK);
     assert(tagm_signature(tagger, &mapped) == TAGM_OK && mapped == opened);

@@ -5,6 +5,7 @@
 #[cfg(feature = "train")]
 mod absurd;
 mod accumulator;
+mod allocations;
 #[cfg(feature = "train")]
 mod banks;
 mod bounds;
@@ -15,6 +16,8 @@ mod checking;
 #[cfg(feature = "cli")]
 mod cli;
 mod convert;
+#[cfg(feature = "train")]
+mod drift;
 #[cfg(feature = "cli")]
 mod features;
 mod format;
@@ -30,6 +33,8 @@ mod lost;
 mod objectives;
 #[cfg(feature = "cli")]
 mod rules;
+#[cfg(feature = "safetensors")]
+mod safetensors;
 #[cfg(feature = "cli")]
 mod saves;
 mod serving;

@@ -211,14 +211,11 @@ impl Simd for Avx2 {
         unsafe { sum_of_eight(_mm256_add_ps(x.0, x.1)) }
     }
     #[inline(always)]
-    fn prefetch<B>(self, blocks: &[B], index: usize) {
-        unsafe { _mm_prefetch::<PREFETCH_TO>(blocks.as_ptr().wrapping_add(index).cast()) }
+    fn prefetch<B>(self, blocks: &[B], index: usize, far: bool) {
+        let block = blocks.as_ptr().wrapping_add(index).cast();
+        unsafe { if far { _mm_prefetch::<_MM_HINT_T1>(block) } else { _mm_prefetch::<_MM_HINT_T0>(block) } }
     }
 }
-
-/// The cache that rows are fetched to ahead of their use: the first level. On Zen 5 batches read random rows as fast from memory as
-/// with the second, and 1.1 times as fast from the caches.
-pub(super) const PREFETCH_TO: i32 = _MM_HINT_T0;
 
 /// The sum of eight lanes: halves are added until one is left.
 ///

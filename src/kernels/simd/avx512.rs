@@ -10,7 +10,6 @@
 use std::arch::x86_64::*;
 
 use super::Simd;
-use super::avx2::PREFETCH_TO;
 use crate::aligned::{Block, LANES};
 
 /// Proof that the CPU has AVX-512 F, BW, VL and DQ, and POPCNT, which came before them.
@@ -164,7 +163,8 @@ impl Simd for Avx512 {
         mask.count_ones() as usize
     }
     #[inline(always)]
-    fn prefetch<B>(self, blocks: &[B], index: usize) {
-        unsafe { _mm_prefetch::<PREFETCH_TO>(blocks.as_ptr().wrapping_add(index).cast()) }
+    fn prefetch<B>(self, blocks: &[B], index: usize, far: bool) {
+        let block = blocks.as_ptr().wrapping_add(index).cast();
+        unsafe { if far { _mm_prefetch::<_MM_HINT_T1>(block) } else { _mm_prefetch::<_MM_HINT_T0>(block) } }
     }
 }

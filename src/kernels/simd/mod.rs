@@ -126,9 +126,10 @@ pub(super) trait Simd: Copy {
         bits.count_ones() as usize
     }
 
-    /// Asks for a block that will be read soon. Where there is no such instruction, or no such block, it does nothing.
+    /// Asks for a block that will be read soon, into the second-level cache if `far`, else the first. Where there is no such
+    /// instruction, or no such block, it does nothing.
     #[inline(always)]
-    fn prefetch<B>(self, _: &[B], _: usize) {}
+    fn prefetch<B>(self, _: &[B], _: usize, _far: bool) {}
 }
 
 /// `1.5 * 2^23`: adding it rounds a small float to an integer and leaves that integer in the lowest bits.

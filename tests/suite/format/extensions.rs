@@ -124,3 +124,28 @@ fn logit_errors_out_of_range() {
         assert!(matches!(parts.model(), Err(Error::Config { option: "logit error", .. })));
     }
 }
+
+#[test]
+fn distributions_that_are_none() {
+    let full = Parts::full();
+    let good = Pieces::of(&full.model().unwrap());
+    // Three tags, of which the second is unknown: eleven bounds and twelve counts each.
+    assert_eq!(good.clone().body("SDIS").len(), 3 * 92);
+    for (place, value) in [
+        (0, 100.0_f32.to_bits()),
+        (10, f32::NEG_INFINITY.to_bits()),
+        (10, f32::NAN.to_bits()),
+        (10, f32::INFINITY.to_bits()),
+        (46, (-0.0_f32).to_bits()),
+        (23 + 10, 1.0_f32.to_bits()),
+        (46 + 11, 0),
+    ] {
+        let mut bad = good.clone();
+        bad.body("SDIS")[4 * place..][..4].copy_from_slice(&value.to_le_bytes());
+        assert!(refused(&bad.bytes(), "SDIS").contains("bounds"), "{place}");
+    }
+    let mut parts = full;
+    parts.extensions.scores = Some(ScoreDistribution::new(Vec::new()).unwrap());
+    assert!(matches!(parts.model(), Err(Error::Length { expected: 3, found: 0, .. })));
+    assert!(ScoreDistribution::new(vec![LogitDistribution { bounds: [-1.0; 11], counts: [0; 12] }]).is_err());
+}

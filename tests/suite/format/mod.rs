@@ -4,12 +4,15 @@
 
 mod damage;
 mod extensions;
+mod hostile;
+mod mutants;
 
 use std::fs;
 
 use tagomatic::aligned::{self, Block};
 use tagomatic::calibration::{Calibration, Curve, Knot};
 use tagomatic::convert::{Conversion, convert};
+use tagomatic::drift::{LogitDistribution, ScoreDistribution};
 #[cfg(feature = "mmap")]
 use tagomatic::format::MapAdvice;
 use tagomatic::format::{Extensions, LogitError};
@@ -22,7 +25,7 @@ use xxhash_rust::xxh3::xxh3_64;
 const NAMES: [&str; 12] = ["NETW", "GRPS", "VSLT", "VOFF", "VTXT", "TAGS", "TNAM", "WGT1", "BIA1", "WGT2", "BIA2", "PROV"];
 
 /// Further ones that this version knows, and their flags.
-const EXTENSIONS: [(&str, u32); 4] = [("CALB", 1), ("LERR", 0), ("SCL1", 1), ("SCL2", 1)];
+const EXTENSIONS: [(&str, u32); 5] = [("CALB", 1), ("LERR", 0), ("SCL1", 1), ("SCL2", 1), ("SDIS", 0)];
 
 /// All that a model is made of, owned.
 struct Parts {
@@ -79,6 +82,9 @@ impl Parts {
         let curve = Curve { slope: 0.5, knots: vec![Knot { from: -1.5, to: 0.25 }, Knot { from: 2.5, to: 0.25 }] };
         let curves = [Curve::identity(), curve, Curve::linear(2.0, -1.0)];
         parts.extensions.calibration = Some(Calibration::new(&curves).unwrap());
+        let known = LogitDistribution::of((0..50_u8).map(|n| f32::from(n % 37) - 20.0).collect());
+        let scores = ScoreDistribution::new(vec![known, LogitDistribution::default(), LogitDistribution::of(vec![0.5])]);
+        parts.extensions.scores = Some(scores.unwrap());
         parts
     }
 

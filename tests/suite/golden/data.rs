@@ -4,7 +4,7 @@ use serde_json::Value;
 use tagomatic::csr::Csr;
 use tagomatic::data::{Quota, WeightedDraws};
 use tagomatic::ids;
-use tagomatic::metrics::{Curve, Evaluation, Options, Predictions, Propensities, Sparsity};
+use tagomatic::metrics::{Evaluation, Options, Predictions, Propensities, Sparsity, ThresholdCurve};
 use tagomatic::rng::{Drawn, DropoutLayer, Parameter, Philox, bounded, dropout_threshold, without_replacement};
 
 use super::{f64_of, list, u32_of, u64_of};
@@ -191,7 +191,7 @@ fn check_metrics<S: Copy + Into<f64>>(case: &Value, of: impl Fn(f64) -> S, toler
     assert_eq!(evaluation.macro_auc.defined, defined);
 
     predictions.for_each_tag(|tag, scores, positives| {
-        let curve = Curve::new(scores, positives);
+        let curve = ThresholdCurve::new(scores, positives);
         near("roc_auc", curve.auc(), &expect["roc_auc"][tag]);
         near("average_precision", curve.average_precision(), &expect["average_precision"][tag]);
         assert_eq!((evaluation.tags[tag].auc, evaluation.tags[tag].ap), (curve.auc(), curve.average_precision()));

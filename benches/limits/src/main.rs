@@ -1,5 +1,5 @@
-//! Kernels against what bounds them, in one run: `cargo bench --all-features --bench limits [-- PART...]`, with the parts `output`,
-//! `trained`, `sigmoid`, `bank`, `threads` and `select`.
+//! Kernels against what bounds them, in one run: `cargo run --release --manifest-path benches/limits/Cargo.toml [-- PART...]`, with the
+//! parts `rows`, `output`, `trained`, `sigmoid`, `bank`, `threads` and `select`; with `--test` each runs once.
 //!
 //! What bounds arithmetic is measured here too: a multiplication and an addition on registers, as many as the CPU takes, never fused.
 //! Contenders take turns; figures are medians.
@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a bench that cannot run shows where")]
 #![expect(clippy::print_stdout, reason = "the report of a bench")]
 
+#[path = "../../workloads.rs"]
 mod workloads;
 
 use std::hint::black_box;
@@ -15,11 +16,13 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use tagomatic::aligned::{Block, LANES, as_floats, as_floats_mut};
+use tagomatic::convert::{Conversion, convert};
 use tagomatic::data::{Corpus, Format, Reader, input};
 use tagomatic::kernels::{ActiveLists, Answer, Answers, HiddenRows, Kernels, Level, Panels};
 use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
 use tagomatic::selection::{MinScore, Selection};
 use tagomatic::train::{Penalty, PenaltyKind, Statistics, TrainConfig, Trainer};
+use tagomatic::weights::WeightType;
 use tagomatic::{Model, ModelParts, Provenance, Tagger, Tags, Vocabulary};
 use workloads::{Sets, W1M, W2, noise};
 
@@ -30,10 +33,11 @@ type Part = fn(usize);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let test = !arguments.iter().any(|argument| argument == "--bench") || arguments.iter().any(|argument| argument == "--test");
+    let test = arguments.iter().any(|argument| argument == "--test");
     let rounds = if test { 1 } else { ROUNDS };
     let named: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
-    let parts: [(&str, Part); 6] = [
+    let parts: [(&str, Part); 7] = [
+        ("rows", rows),
         ("output", output),
         ("trained", trained),
         ("sigmoid", sigmoid),
@@ -124,6 +128,101 @@ fn peak(level: Level) {
         _ => multiply_and_add(&mut sums, PEAK_COUNT),
     }
     black_box(&mut sums);
+}
+
+/// Adds rows of `width` floats, each asked for `ahead` rows before it is added, into the second-level cache if `near`, else the third.
+///
+/// # Safety
+/// Every id is below the number of rows; `width` is a multiple of 64.
+#[inline(always)]
+unsafe fn read_rows(table: &[f32], width: usize, ids: &[u32], ahead: usize, near: bool) -> [f32; 64] {
+    let mut sums = [0.0; 64];
+    for (n, &id) in ids.iter().enumerate() {
+        #[cfg(target_arch = "x86_64")]
+        if ahead > 0 {
+            use std::arch::x86_64::{_MM_HINT_T1, _MM_HINT_T2, _mm_prefetch};
+            let next = ids[(n + ahead).min(ids.len() - 1)] as usize * width;
+            for line in (0..width).step_by(LANES) {
+                let address = table.as_ptr().wrapping_add(next + line).cast();
+                // SAFETY: a hint; every x86-64 CPU has it, and it fails at no address.
+                unsafe { if near { _mm_prefetch::<_MM_HINT_T1>(address) } else { _mm_prefetch::<_MM_HINT_T2>(address) } };
+            }
+        }
+        for column in (0..width).step_by(64) {
+            let start = id as usize * width + column;
+            // SAFETY: the caller's promise.
+            let row = unsafe { table.get_unchecked(start..start + 64) };
+            sums.iter_mut().zip(row).for_each(|(sum, w)| *sum += w);
+        }
+    }
+    sums
+}
+
+/// # Safety
+/// As [`read_rows`]; the CPU has AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+unsafe fn read_rows_avx512(table: &[f32], width: usize, ids: &[u32], ahead: usize, near: bool) -> [f32; 64] {
+    // SAFETY: the caller's promise.
+    unsafe { read_rows(table, width, ids, ahead, near) }
+}
+
+/// # Safety
+/// As [`read_rows`]; the CPU has AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn read_rows_avx2(table: &[f32], width: usize, ids: &[u32], ahead: usize, near: bool) -> [f32; 64] {
+    // SAFETY: the caller's promise.
+    unsafe { read_rows(table, width, ids, ahead, near) }
+}
+
+/// The embedding bag of batches beside random reads of the same rows, all ids equally frequent; reads plain and with each prefetch.
+fn rows(rounds: usize) {
+    for (name, mebibytes, blocks) in [("512 KiB", 0.5, 4), ("1.5 MiB", 1.5, 4), ("24 MiB", 24.0, 8), ("512 MiB", 512.0, 8)] {
+        let mebibytes = if rounds == 1 { f64::min(mebibytes, 1.5) } else { mebibytes };
+        let table = noise(1, (mebibytes * 262_144.0) as usize);
+        let sets = Sets::uniform(table.len() / blocks, 64, 4_096);
+        let gigabytes = (sets.ids.len() * blocks * size_of::<Block>()) as f64 / 1e9;
+        let bags = tagomatic::ids::Sets::checked(&sets.ids, &sets.starts).unwrap();
+        let (bias, mut out) = (vec![Block::ZERO; blocks], vec![Block::ZERO; blocks * 4_096]);
+        for kernels in levels() {
+            let read = |ahead, near| {
+                let (table, width, ids) = (as_floats(&table), blocks * LANES, black_box(&sets.ids));
+                match kernels.level() {
+                    #[cfg(target_arch = "x86_64")]
+                    // SAFETY: kernels of this level were made, so the CPU has it; ids are below the number of rows.
+                    Level::Avx512 => black_box(unsafe { read_rows_avx512(table, width, ids, ahead, near) }),
+                    #[cfg(target_arch = "x86_64")]
+                    // SAFETY: as above.
+                    Level::Avx2 => black_box(unsafe { read_rows_avx2(table, width, ids, ahead, near) }),
+                    // SAFETY: as above.
+                    _ => black_box(unsafe { read_rows(table, width, ids, ahead, near) }),
+                };
+            };
+            let table = tagomatic::weights::Matrix::F32(&table);
+            let mut bag = || kernels.sum_bags(table, &bias, Activation::Identity, bags, black_box(&mut out)).unwrap();
+            let times = interleaved(
+                rounds.min(11),
+                [
+                    &mut bag,
+                    &mut || read(0, true),
+                    &mut || read(16, true),
+                    &mut || read(32, true),
+                    &mut || read(16, false),
+                    &mut || read(32, false),
+                ],
+            );
+            let [bag, reads @ ..] = times.map(|seconds| gigabytes / seconds);
+            let best = reads.into_iter().fold(0.0, f64::max);
+            println!(
+                "  {:<9} rows of {} bytes from {name}: bag {bag:.1} GB/s; reads {}; {:.0} % of the best",
+                kernels.level().name(),
+                blocks * size_of::<Block>(),
+                reads.map(|read| format!("{read:.1}")).join(", "),
+                100.0 * bag / best
+            );
+        }
+    }
 }
 
 /// Hidden vectors of some items, a share of the units 0 at random, and the lists of the others.
@@ -225,12 +324,13 @@ fn contest(rounds: usize, vectors: &Vectors, weights: &[Block]) {
         let padded = (2 * 256 * units * width * LANES) as f64 / dense / (PEAK_OPERATIONS as f64 / limit);
         println!(
             "  {:<9} {items:>3} items, {units} units, {:>2.0} % zeros: dense {:>5.1} GFLOP/s, {:>3.0} % of the peak; gemm {:>5.1}; \
-             sparse is {:.2} x the best dense form",
+             sparse is {:.2} x our dense form, {:.2} x the best of both",
             level.name(),
             100.0 * vectors.zeros(),
             rate(dense),
             100.0 * padded,
             rate(gemm),
+            dense / sparse,
             dense.min(gemm) / sparse
         );
         assert_eq!(floats[0], floats[1]);
@@ -240,7 +340,7 @@ fn contest(rounds: usize, vectors: &Vectors, weights: &[Block]) {
 /// The same on hidden vectors of nets that were trained on the films in `models/`, without a penalty and with mean-square ones.
 fn trained(rounds: usize) {
     let reader = |file: &str| {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(file);
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models").join(file);
         Reader::new(input::open(&path).unwrap(), Format::JsonLines, file).map(Result::unwrap)
     };
     let mut corpus = Corpus::new();
@@ -301,10 +401,20 @@ fn bank(rounds: usize) {
         .unwrap()
     };
     let (fused, separate) = (model(nets, 0), (0..nets).map(|net| model(1, net as u64 * 10)).collect::<Vec<Model>>());
+    contest_of_banks(rounds, &fused, &separate);
+    let integers = |model: &Model| {
+        let how = Conversion { weights: Some(WeightType::I8), ..Conversion::default() };
+        convert(model, how, [[0; 0]; 0]).unwrap().model
+    };
+    contest_of_banks(rounds, &integers(&fused), &separate.iter().map(integers).collect::<Vec<Model>>());
+}
+
+fn contest_of_banks(rounds: usize, fused: &Model, separate: &[Model]) {
+    let (keywords, nets) = (fused.network().shape.keywords(), separate.len());
     let requests = Sets::zipf(keywords, 30, 500);
     for level in [Level::Avx512, Level::Avx2, Level::Portable] {
         let tagger = |model: &Model| Tagger::with_level(Model::from_bytes(model.bytes()).unwrap(), level);
-        let Ok(fused) = tagger(&fused) else { continue };
+        let Ok(fused) = tagger(fused) else { continue };
         let separate: Vec<Tagger> = separate.iter().map(|model| tagger(model).unwrap()).collect();
         let (mut scratch, mut scratches, mut scores) = (fused.scratch(), separate[0].scratch(), vec![0.0; nets]);
         let mut one = || requests.iter().for_each(|ids| fused.score(ids, &mut scratch, &mut scores).unwrap());
@@ -316,7 +426,14 @@ fn bank(rounds: usize) {
         };
         let [one, fifty] = interleaved(rounds, [&mut one, &mut fifty]);
         let each = |seconds: f64| seconds * 1e6 / requests.len() as f64;
-        println!("  {:<9} one table {:.2} µs, fifty {:.2} µs, {:.2} x", level.name(), each(one), each(fifty), fifty / one);
+        println!(
+            "  {:<9} {:<4} one table {:.2} µs, fifty {:.2} µs, {:.2} x",
+            level.name(),
+            fused.model().weights().w1.weight_type(),
+            each(one),
+            each(fifty),
+            fifty / one
+        );
     }
 }
 

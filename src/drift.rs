@@ -1,0 +1,289 @@
+//! Whether scores are still what they were in training.
+//!
+//! A model remembers how its scores were distributed ([`ScoreDistribution`]). A [`Drift`] counts those that are served today, and tells for
+//! each tag how far the two distributions are apart, as the population stability index (PSI) of twelve bins:
+//!
+//! ```text
+//! Σ_bins (observed − expected) · ln(observed / expected)
+//! ```
+//!
+//! of shares of items. It is 0 where nothing has changed; by custom up to 0.1 is little, and from 0.25 on much. Few items differ by chance:
+//! that alone gives [`Drift::noise`] on average.
+//!
+//! The distribution is that on the items that were validated on, before the network was trained anew on all of them, where it was: then the two
+//! networks differ a little too. Tuning a model on items of its own ([`tune`](../tune/index.html)) measures it anew, of the network that is
+//! served.
+//!
+//! A `Drift` belongs to one thread, which records without a lock or an allocation; whoever wants the sum of all [merges](Drift::merge) them.
+//! Who does not record pays nothing. A record costs a few nanoseconds a tag: where that is too much, record every tenth item.
+//!
+//! ```
+//! use tagomatic::drift::Drift;
+//! use tagomatic::{Model, Tagger};
+//!
+//! # fn main() -> tagomatic::Result<()> {
+//! let tagger = Tagger::new(Model::open("models/movies.tagm")?);
+//! let (mut scratch, mut scores) = (tagger.scratch(), vec![0.0; tagger.tags().len()]);
+//! let mut drift = Drift::new(&tagger).expect("models remember it that were trained by 0.1.0");
+//! for keywords in [["zombie", "horror"], ["wedding", "love"]] {
+//!     tagger.score_keywords(keywords, &mut scratch, &mut scores)?;
+//!     drift.record(&scores)?;
+//! }
+//! assert_eq!(drift.items(), 2);
+//! assert!(drift.psi(0).is_some());
+//! # Ok(())
+//! # }
+//! ```
+
+use crate::error::{Error, Result};
+use crate::tagger::Tagger;
+
+/// The shares of items below the bounds between bins. The upper end is divided more finely: that is where tags are given.
+pub const LEVELS: [f64; BOUNDS] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99];
+
+const BOUNDS: usize = 11;
+const BINS: usize = BOUNDS + 1;
+
+/// How the logits of each tag were distributed, before any calibration, so that calibrating changes nothing of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoreDistribution {
+    tags: Vec<LogitDistribution>,
+}
+
+/// How the logits of one tag were distributed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LogitDistribution {
+    /// The quantiles at [`LEVELS`]: finite, not −0, not falling.
+    pub bounds: [f32; BOUNDS],
+    /// Items in each bin: above the bound before, and not above its own. All are 0, and so are the bounds, if nothing is known.
+    pub counts: [u32; BINS],
+}
+
+impl LogitDistribution {
+    /// That of these logits; nothing is known of none.
+    #[must_use]
+    pub fn of(mut logits: Vec<f32>) -> Self {
+        let mut distribution = Self::default();
+        logits.sort_unstable_by(f32::total_cmp);
+        let Some(last) = logits.len().checked_sub(1) else { return distribution };
+        for (bound, level) in distribution.bounds.iter_mut().zip(LEVELS) {
+            let rank = (level * logits.len() as f64).ceil() as usize;
+            // Adding 0 makes 0 of -0.
+            *bound = logits[rank.saturating_sub(1).min(last)] + 0.0;
+        }
+        for logit in logits {
+            let count = &mut distribution.counts[bin(&distribution.bounds, logit)];
+            *count = count.saturating_add(1);
+        }
+        distribution
+    }
+
+    /// Items in all bins.
+    #[must_use]
+    pub fn items(&self) -> u64 {
+        self.counts.iter().map(|&count| u64::from(count)).sum()
+    }
+
+    fn is_sound(&self) -> bool {
+        let is_number = |x: &f32| x.is_finite() && (*x != 0.0 || x.is_sign_positive());
+        let is_known = self.items() > 0 || self.bounds == [0.0; BOUNDS];
+        self.bounds.iter().all(is_number) && self.bounds.is_sorted() && is_known
+    }
+}
+
+/// The bin of a value: those before it end below.
+fn bin(bounds: &[f32; BOUNDS], value: f32) -> usize {
+    bounds.iter().map(|&bound| usize::from(bound < value)).sum()
+}
+
+impl ScoreDistribution {
+    /// One for each tag.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if bounds are not as [`LogitDistribution`] says.
+    pub fn new(tags: Vec<LogitDistribution>) -> Result<Self> {
+        match tags.iter().find(|tag| !tag.is_sound()) {
+            None => Ok(ScoreDistribution { tags }),
+            Some(tag) => {
+                let expected = "finite bounds that do not fall, 0 where no item was counted";
+                Err(Error::Config { option: "score distribution", expected, found: format!("{tag:?}") })
+            }
+        }
+    }
+
+    /// That of each tag.
+    #[must_use]
+    pub fn tags(&self) -> &[LogitDistribution] {
+        &self.tags
+    }
+}
+
+/// Counts of the scores that are served, and what to hold them against.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drift {
+    tags: Vec<TagDrift>,
+    items: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct TagDrift {
+    /// Bounds as scores. Of bins with the same upper bound the first one counts for all.
+    bounds: [f32; BOUNDS],
+    is_bin: [bool; BINS],
+    expected: [u64; BINS],
+    observed: [u64; BINS],
+}
+
+impl TagDrift {
+    fn new(bounds: [f32; BOUNDS], highest: f32, counts: [u32; BINS]) -> Self {
+        let (mut is_bin, mut expected) = ([true; BINS], counts.map(u64::from));
+        for bin in (1..BINS).rev() {
+            let upper = bounds.get(bin).copied().unwrap_or(highest);
+            if upper <= bounds[bin - 1] {
+                // No score can be in it: clamped ones are all the same.
+                is_bin[bin] = false;
+                expected[bin - 1] += std::mem::take(&mut expected[bin]);
+            }
+        }
+        TagDrift { bounds, is_bin, expected, observed: [0; BINS] }
+    }
+
+    /// Items that are expected, and observed, and bins.
+    fn totals(&self) -> Option<(f64, f64, f64)> {
+        let total = |counts: &[u64; BINS]| counts.iter().sum::<u64>() as f64;
+        let (expected, observed) = (total(&self.expected), total(&self.observed));
+        let bins = self.is_bin.iter().filter(|is_bin| **is_bin).count() as f64;
+        (expected > 0.0 && observed > 0.0).then_some((expected, observed, bins))
+    }
+}
+
+impl Drift {
+    /// No scores yet of `tagger`; `None` if its model does not remember how they were distributed.
+    #[must_use]
+    pub fn new(tagger: &Tagger) -> Option<Self> {
+        let reference = tagger.model().extensions().scores.as_ref()?.tags();
+        // The same arithmetic as scoring: a logit at a bound gets the bound as its score, to the bit.
+        let scores = |mut logits: Vec<f32>| {
+            tagger.net().scores(&mut logits);
+            logits
+        };
+        let bounds: Vec<Vec<f32>> =
+            (0..BOUNDS).map(|bound| scores(reference.iter().map(|tag| tag.bounds[bound]).collect())).collect();
+        let highest = scores(vec![f32::MAX; reference.len()]);
+        let of_tag = |(tag, known): (usize, &LogitDistribution)| {
+            TagDrift::new(std::array::from_fn(|bound| bounds[bound][tag]), highest[tag], known.counts)
+        };
+        Some(Drift { tags: reference.iter().enumerate().map(of_tag).collect(), items: 0 })
+    }
+
+    /// Counts the scores of an item, or of several, one after the other.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there is a score for each tag of each item.
+    pub fn record(&mut self, scores: &[f32]) -> Result<()> {
+        let tags = self.tags.len().max(1);
+        Error::check_length("scores of whole items", scores.len().next_multiple_of(tags), scores.len())?;
+        for item in scores.chunks_exact(tags) {
+            self.items += 1;
+            for (tag, &score) in self.tags.iter_mut().zip(item) {
+                tag.observed[bin(&tag.bounds, score)] += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what another thread has counted.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if it was of another model.
+    pub fn merge(&mut self, other: &Drift) -> Result<()> {
+        let same = |(a, b): (&TagDrift, &TagDrift)| a.bounds == b.bounds && a.expected == b.expected;
+        if self.tags.len() != other.tags.len() || !self.tags.iter().zip(&other.tags).all(same) {
+            let (expected, found) = ("counts of the same model", "those of another".to_owned());
+            return Err(Error::Config { option: "drift", expected, found });
+        }
+        self.items += other.items;
+        for (to, from) in self.tags.iter_mut().zip(&other.tags) {
+            to.observed.iter_mut().zip(from.observed).for_each(|(to, from)| *to += from);
+        }
+        Ok(())
+    }
+
+    /// Forgets what was counted: to look at each hour for itself, say.
+    pub fn clear(&mut self) {
+        self.items = 0;
+        self.tags.iter_mut().for_each(|tag| tag.observed = [0; BINS]);
+    }
+
+    /// Items that were counted.
+    #[must_use]
+    pub fn items(&self) -> u64 {
+        self.items
+    }
+
+    /// How far the scores of the tag at index `tag` are from those in training, as the [module](self) says; `None` before any item, for a
+    /// tag of which nothing is known, or if there is no such tag. Each bin counts half an item more than it has, so that empty ones are
+    /// not infinitely far.
+    #[must_use]
+    pub fn psi(&self, tag: usize) -> Option<f64> {
+        let tag = self.tags.get(tag)?;
+        let (expected, observed, bins) = tag.totals()?;
+        let share = |count: u64, total: f64| (count as f64 + 0.5) / (total + 0.5 * bins);
+        let part = |bin: usize| {
+            let (e, o) = (share(tag.expected[bin], expected), share(tag.observed[bin], observed));
+            (o - e) * (o / e).ln()
+        };
+        Some((0..BINS).filter(|&bin| tag.is_bin[bin]).map(part).sum())
+    }
+
+    /// What [`Drift::psi`] is on average by chance, if nothing has changed: (bins − 1) · (1 / expected items + 1 / observed items).
+    #[must_use]
+    pub fn noise(&self, tag: usize) -> Option<f64> {
+        let (expected, observed, bins) = self.tags.get(tag)?.totals()?;
+        Some((bins - 1.0) * (1.0 / expected + 1.0 / observed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bins_hold_what_their_levels_say() {
+        let known = LogitDistribution::of((0..1000).map(|n| (n * 7919 % 1000) as f32 - 500.0).collect());
+        assert_eq!(known.counts, [100, 100, 100, 100, 100, 100, 100, 100, 100, 50, 40, 10]);
+        assert_eq!((known.bounds[0], known.bounds[10], known.items()), (-401.0, 489.0, 1000));
+        // Equal ones are together, in the first of their bins.
+        let known = LogitDistribution::of([vec![-0.0; 95], vec![1.0; 5]].concat());
+        assert_eq!((known.counts[0], known.counts[10], known.items()), (95, 5, 100));
+        assert!(known.is_sound());
+        assert_eq!(LogitDistribution::of(Vec::new()), LogitDistribution::default());
+    }
+
+    #[test]
+    fn psi_is_that_of_the_definition() {
+        let mut tag = TagDrift::new(std::array::from_fn(|n| (n + 1) as f32 / 20.0), 0.9, [10; BINS]);
+        tag.observed = [10; BINS];
+        let mut drift = Drift { tags: vec![tag], items: 120 };
+        assert_eq!(drift.psi(0), Some(0.0));
+        assert!((drift.noise(0).unwrap() - 11.0 / 60.0).abs() < 1e-12);
+        drift.tags[0].observed = [120, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let share = |count: f64| (count + 0.5) / 126.0;
+        let empty = (share(0.0) - share(10.0)) * (share(0.0) / share(10.0)).ln();
+        let full = (share(120.0) - share(10.0)) * (share(120.0) / share(10.0)).ln();
+        assert!((drift.psi(0).unwrap() - 11.0 * empty - full).abs() < 1e-12);
+        assert_eq!((drift.psi(1), drift.noise(1)), (None, None));
+        drift.clear();
+        assert_eq!((drift.psi(0), drift.items()), (None, 0));
+    }
+
+    #[test]
+    fn bins_that_no_score_can_be_in_are_none() {
+        // The lowest three bounds are clamped to the same score, and the highest is the highest score.
+        let bounds = [0.01, 0.01, 0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.99];
+        let tag = TagDrift::new(bounds, 0.99, std::array::from_fn(|n| n as u32 + 1));
+        assert_eq!(tag.expected, [6, 0, 0, 4, 5, 6, 7, 8, 9, 10, 23, 0]);
+        assert_eq!(tag.is_bin.iter().filter(|is_bin| **is_bin).count(), 9);
+        assert_eq!([0.01, 0.05, 0.1, 0.99].map(|score| bin(&bounds, score)), [0, 3, 3, 10]);
+    }
+}
