@@ -9,10 +9,10 @@ use super::Confusion;
 ///
 /// ```
 /// # fn main() -> tagomatic::Result<()> {
-/// use tagomatic::metrics::Curve;
+/// use tagomatic::metrics::ThresholdCurve;
 ///
 /// // The samples 0 and 2 have the tag.
-/// let curve = Curve::new(&[0.9, 0.8, 0.7, 0.1], &[0, 2]);
+/// let curve = ThresholdCurve::new(&[0.9, 0.8, 0.7, 0.1], &[0, 2]);
 /// assert_eq!(curve.auc(), Some(0.75));
 /// let sure = curve.best_precision(0.5);
 /// println!("{:?} {sure:?}", curve.best_f1());
