@@ -1,16 +1,15 @@
 //! From keywords to answers in one call: the embedding bag, the hidden units and the output layer of [`Network`]s that pool by the sum.
 //!
-//! It runs the bodies of the kernels for each step. A request alone is so short that three calls, each with its checks and
-//! views, would cost about what they compute.
+//! A request alone is so short that checks and views of each kernel would cost about what it computes. The first layer and few tags
+//! are compiled into the call; panels are called, so that they stand in the program once.
 
 use super::output::{Answer, Answers, HiddenRows, ListBuffers, Panels, TagMajor};
 use super::simd::Simd;
-use super::{activation, output, rows, scalar};
-use crate::activation::Activation;
+use super::{activation, rows, scalar};
 use crate::aligned::{Block, as_floats, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
-use crate::network::{Network, OutputLayout, StoredWeights};
+use crate::network::{Group, Network, OutputLayout, StoredWeights};
 use crate::weights::Matrix;
 
 /// Where [`super::Kernels::forward`] keeps what lies between keywords and answers.
@@ -45,96 +44,61 @@ impl Run<'_> {
     }
 }
 
-/// The steps of a level.
-pub(super) trait Steps: Copy {
-    fn sum_bags(self, table: Matrix<'_>, init: &[Block], act: Activation, sets: Sets<'_>, out: &mut [Block]);
-    fn tag_major(self, tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>);
-    fn panels(
-        self,
-        w: Panels<Matrix<'_>>,
-        h: HiddenRows<'_>,
-        lists: ListBuffers<'_>,
-        bias: &[Block],
-        answers: &mut Answers<'_>,
-    );
-}
+impl<'a> Run<'a> {
+    /// The output layer, tag-major: the arguments of its kernel.
+    #[inline(always)]
+    pub(super) fn tag_major<'b>(
+        &self,
+        hidden: &'b [Block],
+        answers: &'b mut [f32],
+    ) -> (TagMajor<'a>, HiddenRows<'b>, Answers<'b>) {
+        let Run { network: Network { shape, .. }, weights, sets, answer } = *self;
+        let (tags, width) = (shape.tags(), blocks_for(shape.hidden()));
+        let bias = &as_floats(weights.b2)[..tags];
+        let rows = TagMajor { weights: weights.w2, width, groups: shape.group_tags(), bias };
+        let hidden = HiddenRows { blocks: hidden, stride: shape.row_blocks(), first: 0, items: sets.len() };
+        (rows, hidden, Answers { answer, floats: answers, stride: tags, first: 0, tags })
+    }
 
-impl<S: Simd> Steps for S {
+    /// The output layer of a group, in panels: the arguments of its kernel, but for the lists.
     #[inline(always)]
-    fn sum_bags(self, table: Matrix<'_>, init: &[Block], act: Activation, sets: Sets<'_>, out: &mut [Block]) {
-        rows::sum_table_bags(self, table, init, sets, out);
-        activation::activate_in_place(self, act, out);
-    }
-    #[inline(always)]
-    fn tag_major(self, tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
-        output::tag_major(self, tags, hidden, answers);
-    }
-    #[inline(always)]
-    fn panels(
-        self,
-        w: Panels<Matrix<'_>>,
-        h: HiddenRows<'_>,
-        lists: ListBuffers<'_>,
-        bias: &[Block],
-        answers: &mut Answers<'_>,
-    ) {
-        output::panels(self, w, h, lists, bias, answers);
+    pub(super) fn panels<'b>(
+        &self,
+        group: &Group,
+        hidden: &'b [Block],
+        answers: &'b mut [f32],
+    ) -> (Panels<Matrix<'a>>, HiddenRows<'b>, &'a [Block], Answers<'b>) {
+        let Run { network: Network { shape, .. }, weights, sets, answer } = *self;
+        let slots = group.slot_blocks();
+        let panels =
+            Panels { weights: weights.w2.slice(group.w2.clone(), slots.clone()), units: shape.hidden(), width: slots.len() };
+        let hidden = HiddenRows { blocks: hidden, stride: shape.row_blocks(), first: group.hidden.start, items: sets.len() };
+        let (first, tags) = (group.tags.start, group.tags.len());
+        (panels, hidden, &weights.b2[slots], Answers { answer, floats: answers, stride: shape.tags(), first, tags })
     }
 }
 
-/// The naive text.
-#[derive(Clone, Copy)]
-pub(super) struct Naive;
-
-impl Steps for Naive {
-    fn sum_bags(self, table: Matrix<'_>, init: &[Block], act: Activation, sets: Sets<'_>, out: &mut [Block]) {
-        scalar::sum_bags(table, init, act, sets, out);
-    }
-    fn tag_major(self, tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
-        scalar::tag_major(tags, hidden, answers);
-    }
-    fn panels(
-        self,
-        w: Panels<Matrix<'_>>,
-        h: HiddenRows<'_>,
-        lists: ListBuffers<'_>,
-        bias: &[Block],
-        answers: &mut Answers<'_>,
-    ) {
-        scalar::panels(w, h, lists, bias, answers);
-    }
-}
-
-/// See [`super::Kernels::forward`]. Everything fits.
+/// The first layer of a level.
 #[inline(always)]
-pub(super) fn forward<T: Steps>(steps: T, run: &Run<'_>, buffers: ForwardBuffers<'_>, answers: &mut [f32]) {
-    let Run { network, weights, sets, answer } = *run;
+pub(super) fn hidden<S: Simd>(s: S, run: &Run<'_>, hidden: &mut [Block]) {
+    let Run { network, weights, sets, .. } = *run;
+    rows::sum_table_bags(s, weights.w1, weights.b1, sets, hidden);
+    activation::activate_in_place(s, network.activation, hidden);
+    activation::clear_padding(network.activation, network.shape.hidden(), hidden);
+}
+
+/// All of it, naively.
+pub(super) fn naive(run: &Run<'_>, buffers: ForwardBuffers<'_>, answers: &mut [f32]) {
+    let Run { network: Network { shape, activation, .. }, weights, sets, .. } = *run;
     let ForwardBuffers { hidden, lists: ListBuffers { starts, units, values } } = buffers;
-    let (shape, items) = (&network.shape, sets.len());
-    steps.sum_bags(weights.w1, weights.b1, network.activation, sets, hidden);
-    activation::clear_padding(network.activation, shape.hidden(), hidden);
-    let (tags, stride) = (shape.tags(), shape.row_blocks());
-    match shape.layout() {
-        OutputLayout::TagMajor => {
-            let (width, bias) = (blocks_for(shape.hidden()), &as_floats(weights.b2)[..tags]);
-            let rows = TagMajor { weights: weights.w2, width, groups: shape.group_tags(), bias };
-            let hidden = HiddenRows { blocks: hidden, stride, first: 0, items };
-            steps.tag_major(rows, hidden, &mut Answers { answer, floats: answers, stride: tags, first: 0, tags });
-        }
-        OutputLayout::Panels => {
-            for group in shape.groups() {
-                let slots = group.slot_blocks();
-                let panels = Panels {
-                    weights: weights.w2.slice(group.w2.clone(), slots.clone()),
-                    units: shape.hidden(),
-                    width: slots.len(),
-                };
-                let hidden = HiddenRows { blocks: hidden, stride, first: group.hidden.start, items };
-                let (first, tags) = (group.tags.start, group.tags.len());
-                let lists = ListBuffers { starts, units, values };
-                let mut answers = Answers { answer, floats: answers, stride: shape.tags(), first, tags };
-                steps.panels(panels, hidden, lists, &weights.b2[slots], &mut answers);
-            }
-        }
+    scalar::sum_bags(weights.w1, weights.b1, *activation, sets, hidden);
+    activation::clear_padding(*activation, shape.hidden(), hidden);
+    if shape.layout() == OutputLayout::TagMajor {
+        let (rows, hidden, mut answers) = run.tag_major(hidden, answers);
+        return scalar::tag_major(rows, hidden, &mut answers);
+    }
+    for group in shape.groups() {
+        let (panels, hidden, bias, mut answers) = run.panels(group, hidden, answers);
+        scalar::panels(panels, hidden, ListBuffers { starts, units, values }, bias, &mut answers);
     }
 }

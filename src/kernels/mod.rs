@@ -45,7 +45,7 @@ use crate::activation::Activation;
 use crate::aligned::{Block, LANES, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
-use crate::network::{Network, StoredWeights};
+use crate::network::{Network, OutputLayout, StoredWeights};
 use crate::weights::Matrix;
 
 /// The kernels of one level that this machine has.
@@ -92,7 +92,7 @@ struct Table {
 static SCALAR: Table = Table {
     level: Level::Scalar,
     ascends: scalar::ascends,
-    forward: |run, buffers, answers| forward::forward(forward::Naive, run, buffers, answers),
+    forward: forward::naive,
     sum_bags: scalar::sum_bags,
     sum_scaled_bags: scalar::sum_scaled_bags,
     sum_rows: scalar::sum_rows,
@@ -128,7 +128,17 @@ macro_rules! level {
             }
             $(#[$features])?
             fn forward(run: &Run<'_>, buffers: ForwardBuffers<'_>, answers: &mut [f32]) {
-                forward::forward($token, run, buffers, answers);
+                let ForwardBuffers { hidden, lists: ListBuffers { starts, units, values } } = buffers;
+                forward::hidden($token, run, hidden);
+                let shape = &run.network.shape;
+                if shape.layout() == OutputLayout::TagMajor {
+                    let (rows, hidden, mut answers) = run.tag_major(hidden, answers);
+                    return output::tag_major($token, rows, hidden, &mut answers);
+                }
+                for group in shape.groups() {
+                    let (weights, hidden, bias, mut answers) = run.panels(group, hidden, answers);
+                    panels(weights, hidden, ListBuffers { starts, units, values }, bias, &mut answers);
+                }
             }
             $(#[$features])?
             fn sum_scaled_bags(

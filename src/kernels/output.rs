@@ -249,22 +249,6 @@ impl ListBuffers<'_> {
 /// 0.6 of the dense one's time, see `benches/record`.
 pub(crate) const DENSE_FROM: f64 = 0.8;
 
-/// See [`super::Kernels::panels`]. Lengths fit.
-#[inline(always)]
-pub(super) fn panels<S: Simd>(
-    s: S,
-    panels: Panels<Matrix<'_>>,
-    hidden: HiddenRows<'_>,
-    lists: ListBuffers<'_>,
-    bias: &[Block],
-    answers: &mut Answers<'_>,
-) {
-    match list(s, panels, hidden, lists) {
-        Some(active) => sparse(s, panels, active, bias, answers),
-        None => dense(s, panels, hidden, bias, answers),
-    }
-}
-
 /// Lists the active units of the items; `None` if these are so many that the dense form is faster. Lengths fit. The table's kernel calls
 /// one form or the other, so that each stands in the program once.
 #[inline(always)]
