@@ -94,10 +94,14 @@ impl Shape {
     /// The largest number of keywords, hidden units (over all groups) or tags.
     pub const MAX_DIMENSION: usize = 1 << 31;
 
+    /// The largest number of groups if these have no hidden units.
+    pub const MAX_EMPTY_GROUPS: usize = 1 << 16;
+
     /// The shape with `keywords` keywords, `hidden` units in each group, and `group_tags[g]` tags in group g.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] if a dimension exceeds [`Shape::MAX_DIMENSION`] or the weights exceed the address space;
+    /// [`Error::TooLarge`] if a dimension exceeds [`Shape::MAX_DIMENSION`] or the weights exceed the address space, or for more than
+    /// [`Shape::MAX_EMPTY_GROUPS`] groups without hidden units;
     /// [`Error::Length`] without any group.
     pub fn new(keywords: usize, hidden: usize, group_tags: &[usize], layout: OutputLayout) -> Result<Self> {
         if group_tags.is_empty() {
@@ -109,6 +113,9 @@ impl Shape {
         };
         let hidden_blocks = blocks_for(hidden);
         let row = hidden_blocks.checked_mul(group_tags.len()).filter(|row| *row <= Self::MAX_DIMENSION / LANES);
+        if hidden == 0 && group_tags.len() > Self::MAX_EMPTY_GROUPS {
+            return Err(Error::TooLarge { what: "groups without hidden units", limit: Self::MAX_EMPTY_GROUPS as u64 });
+        }
         if keywords > Self::MAX_DIMENSION {
             return Err(too_large("keywords"));
         }

@@ -23,6 +23,11 @@ use crate::network::Shape;
 /// A bucket of the table: the high half of a keyword's hash and its id, or zero and [`EMPTY`]; both little-endian.
 pub(crate) type Bucket = [u32; 2];
 
+// The sections of a model file that the three arrays are.
+const BUCKETS: &str = "VSLT";
+const OFFSETS: &str = "VOFF";
+const TEXT: &str = "VTXT";
+
 /// The id in an empty bucket.
 const EMPTY: u32 = u32::MAX;
 
@@ -238,21 +243,23 @@ impl<'a> VocabularyView<'a> {
 
     /// Fails unless the arrays are exactly those that [`Vocabulary::from_keywords`] makes of their keywords.
     pub(crate) fn verify(self) -> Result<()> {
-        let fault = |expected: &str, found: String| Err(Error::model("vocabulary", expected, found));
+        let fault = |section, expected: &str, found: String| Err(Error::model(section, expected, found));
         let (first, last) = (self.offsets.first(), self.offsets.last());
         if first.map(|&x| u32::from_le(x)) != Some(0) {
-            return fault("0 as the first offset", format!("{first:?}"));
+            return fault(OFFSETS, "0 as the first offset", format!("{first:?}"));
         }
         if last.is_none_or(|&x| u32::from_le(x) as usize != self.text.len()) {
-            return fault("the text's length as the last offset", format!("{last:?} for {} bytes", self.text.len()));
+            return fault(OFFSETS, "the text's length as the last offset", format!("{last:?} for {} bytes", self.text.len()));
         }
         for id in self.ids() {
             if self.keyword(id).is_none() {
-                return fault("ascending offsets and keywords in UTF-8", format!("keyword {id} is not"));
+                let section = if self.bytes(id).is_none() { OFFSETS } else { TEXT };
+                return fault(section, "ascending offsets and keywords in UTF-8", format!("keyword {id} is not"));
             }
         }
         let Some(count) = buckets_for(self.len()).filter(|&count| count == self.buckets.len()) else {
             return fault(
+                BUCKETS,
                 "the buckets for its keywords",
                 format!("{} buckets for {} keywords", self.buckets.len(), self.len()),
             );
@@ -261,13 +268,14 @@ impl<'a> VocabularyView<'a> {
             Ok(buckets) => buckets,
             Err((id, problem)) => {
                 return fault(
+                    TEXT,
                     "unique keywords",
                     format!("keyword {id}, {:?}: {problem}", self.keyword(id).unwrap_or_default()),
                 );
             }
         };
         match canonical.iter().zip(self.buckets).position(|(canonical, bucket)| canonical != bucket) {
-            Some(bucket) => fault("the hash table of its keywords", format!("a different bucket {bucket}")),
+            Some(bucket) => fault(BUCKETS, "the hash table of its keywords", format!("a different bucket {bucket}")),
             None => Ok(()),
         }
     }

@@ -67,7 +67,7 @@ pub(super) fn parse(line: &[u8], bounds: Bounds) -> Result<(Item, u64), Fault> {
         let number = number.ok_or_else(|| {
             let last = bounds
                 .sizes
-                .map_or(u64::from(u32::MAX), |(keywords, _)| (keywords + u64::from(bounds.first)).saturating_sub(1));
+                .map_or(u64::from(u32::MAX), |(keywords, _)| keywords.saturating_add(bounds.first.into()).saturating_sub(1));
             fault(0, format!("an index from {} to {last}", bounds.first), index)
         })?;
         let value = value.parse().ok().filter(|value: &f64| value.is_finite());
@@ -112,10 +112,12 @@ mod tests {
     #[test]
     fn faults_are_placed() {
         let sized = Bounds { first: 0, sizes: Some((10, 4)) };
+        let endless = Bounds { first: 1, sizes: Some((u64::MAX, 4)) };
         for (line, bounds, column, expected, found) in [
             ("1,x 5:1", Bounds::default(), 3, "whole numbers as labels, separated by commas", "`x`"),
             ("1, 5:1", Bounds::default(), 3, "whole numbers as labels, separated by commas", "``"),
             ("1,4 5:1", sized, 3, "labels from 0 to 3, separated by commas", "`4`"),
+            ("1 0:1", endless, 3, "an index from 1 to 18446744073709551614", "`0`"),
             ("1 10:1", sized, 3, "an index from 0 to 9", "`10`"),
             ("1 0:1", Bounds { first: 1, sizes: None }, 3, "an index from 1 to 4294967295", "`0`"),
             ("1 -5:1", Bounds::default(), 3, "an index from 0 to 4294967295", "`-5`"),

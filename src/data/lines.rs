@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What is wrong with a line.
 #[derive(Debug, PartialEq)]

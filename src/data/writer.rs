@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::fasttext::LABEL;
+use super::lines::BYTE_ORDER_MARK;
 use super::{Dataset, Format, Item};
 use crate::error::{Error, Result};
 
@@ -38,6 +39,10 @@ pub fn write_item(mut out: impl Write, name: &str, format: Format, number: usize
             }
             let tags = item.tags.iter().map(|tag| format!("{LABEL}{tag}"));
             line.extend(tags.chain(item.keywords.iter().cloned()).collect::<Vec<_>>().join(" ").into_bytes());
+            // At the start of a file it would be taken for the file's; behind a blank it is the keyword's.
+            if line.starts_with(BYTE_ORDER_MARK) {
+                line.insert(0, b' ');
+            }
         }
         #[cfg(feature = "jsonl")]
         Format::JsonLines => super::jsonl::write(item, &mut line),
@@ -103,7 +108,8 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read() {
-        let items = [Item::of("shark beach", "sea horror"), Item::of("", "sea"), Item::of("é", "")];
+        // The byte-order mark of a first word is not that of the file.
+        let items = [Item::of("\u{feff}x", ""), Item::of("shark beach", "sea horror"), Item::of("", "sea"), Item::of("é", "")];
         let formats = [
             Format::FastText,
             #[cfg(feature = "jsonl")]

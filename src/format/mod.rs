@@ -159,7 +159,7 @@ impl Model {
         self.contents.verify_bytes(self.bytes())?;
         self.vocabulary().verify()?;
         weights::check(self.network(), self.weights()).map_err(weights::Fault::in_model)?;
-        self.provenance().map(drop)
+        Provenance::check(self.body(Part::Provenance))
     }
 
     /// Sizes and nonlinearities.

@@ -75,20 +75,36 @@ impl Provenance {
 
     /// Reads the text form. There is only one for each provenance; every other text is an error.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut values = BTreeMap::new();
+        Self::read(bytes, |key, value| {
+            values.insert(key.to_owned(), unescape(value));
+        })?;
+        Ok(Provenance { values })
+    }
+
+    /// Fails unless the bytes are the text form of a provenance. Nothing is kept of it: lines are short, and what is made of one is not.
+    pub(crate) fn check(bytes: &[u8]) -> Result<()> {
+        Self::read(bytes, |_, _| ())
+    }
+
+    /// Calls `line` with each key and its value as it is written.
+    fn read<'a>(bytes: &'a [u8], mut line: impl FnMut(&'a str, &'a str)) -> Result<()> {
         let fault = |expected: &str, found: String| Err(Error::model("PROV", expected, found));
         let Ok(text) = std::str::from_utf8(bytes) else { return fault("text in UTF-8", "other bytes".to_owned()) };
-        let mut provenance = Provenance::new();
-        for (number, line) in text.split_inclusive('\n').enumerate() {
-            let parsed = line.strip_suffix('\n').and_then(|line| line.split_once(" = ")).filter(|(key, _)| is_key(key));
-            let Some((key, value)) = parsed.and_then(|(key, value)| Some((key, unescape(value)?))) else {
+        let mut last = "";
+        for (number, text) in text.split_inclusive('\n').enumerate() {
+            let parsed = text.strip_suffix('\n').and_then(|text| text.split_once(" = "));
+            let Some((key, value)) = parsed.filter(|(key, value)| is_key(key) && is_escaped(value)) else {
                 return fault("lines `key = value`", format!("another line {}", number + 1));
             };
-            if provenance.values.last_key_value().is_some_and(|(last, _)| last.as_str() >= key) {
+            // A key is not empty.
+            if last >= key {
                 return fault("keys ascending", format!("line {} out of order", number + 1));
             }
-            provenance.values.insert(key.to_owned(), value);
+            line(key, value);
+            last = key;
         }
-        Ok(provenance)
+        Ok(())
     }
 }
 
@@ -105,20 +121,28 @@ fn is_key(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.'))
 }
 
-fn unescape(value: &str) -> Option<String> {
+/// Whether every backslash begins an escape.
+fn is_escaped(value: &str) -> bool {
+    let mut chars = value.chars();
+    while let Some(char) = chars.next() {
+        if char == '\\' && !matches!(chars.next(), Some('\\' | 'n')) {
+            return false;
+        }
+    }
+    true
+}
+
+/// What a value stands for; its escapes have been checked.
+fn unescape(value: &str) -> String {
     let mut chars = value.chars();
     let mut text = String::with_capacity(value.len());
     while let Some(char) = chars.next() {
         text.push(match char {
-            '\\' => match chars.next()? {
-                '\\' => '\\',
-                'n' => '\n',
-                _ => return None,
-            },
+            '\\' if chars.next() == Some('n') => '\n',
             char => char,
         });
     }
-    Some(text)
+    text
 }
 
 #[cfg(test)]

@@ -94,6 +94,11 @@ impl Contents {
             check_length(&header, Part::B1, record.hidden, |h| sizes(&[h.div_ceil(LANES), groups, size_of::<Block>()]))?;
         check_length(&header, Part::VocabularyBuckets, record.keywords, |k| sizes(&[buckets_for(k)?, size_of::<Bucket>()]))?;
 
+        // Such groups have no bytes but their count of tags, and would take far more memory than the file.
+        if hidden == 0 && groups > Shape::MAX_EMPTY_GROUPS {
+            let expected = format!("at most {} groups without hidden units", Shape::MAX_EMPTY_GROUPS);
+            return Err(Error::model(Part::Network.name(), expected, groups.to_string()));
+        }
         let group_tags = parse_groups(body(Part::Groups))?;
         let sum: u64 = group_tags.iter().map(|&tags| tags as u64).sum();
         if sum != record.tags {

@@ -154,12 +154,13 @@ pub(super) fn parse_tags(records: &[u8], names: &[u8]) -> Result<Tags> {
     let mut fields = Fields(records);
     let cut = || fault(Part::Tags, "records of 12 bytes after the next free id", format!("{} bytes", records.len()));
     let next_id = fields.u32().ok_or_else(cut)?;
-    let (mut tags, mut start) = (Vec::with_capacity(fields.0.len() / 12), 0);
+    let (mut tags, mut start) = (Vec::new(), 0);
     while !fields.0.is_empty() {
         let record = (|| Some((fields.u32()?, fields.f32()?, fields.u32()?)))();
         let (id, threshold, end) = record.ok_or_else(cut)?;
         let end = end as usize;
-        let name = names.get(start..end).and_then(|name| std::str::from_utf8(name).ok());
+        // The empty name, which takes no byte, is refused here and not with the others.
+        let name = names.get(start..end).filter(|name| !name.is_empty()).and_then(|name| std::str::from_utf8(name).ok());
         let name =
             name.ok_or_else(|| fault(Part::TagNames, "a name in UTF-8", format!("none at {start}..{end} (tag id {id})")))?;
         tags.push(Tag { id, name: name.to_owned(), threshold });

@@ -47,7 +47,7 @@ pub struct LogLoss {
     pub eps: f32,
     /// Bounds of -ln p for the clamped p: `-ln(1 - eps)` and `-ln(eps)`.
     pub bounds: [f32; 2],
-    /// Factor on the gradient (the loss's reduction); the returned loss is not scaled.
+    /// Factor on the gradient (the loss's reduction), at least 0; the returned loss is not scaled.
     pub scale: f32,
 }
 

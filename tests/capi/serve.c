@@ -105,6 +105,7 @@ static void score_and_print(void) {
 
 /* A process that is forked while others' threads score has the tagger too: it scores, with a scratch of its own, and frees all. */
 static pid_t fork_and_serve(void) {
+    fflush(stdout);
     pid_t child = fork();
     assert(child >= 0);
     if (child > 0) return child;

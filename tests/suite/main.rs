@@ -5,6 +5,7 @@
 #[cfg(feature = "train")]
 mod absurd;
 mod accumulator;
+mod allocations;
 #[cfg(feature = "train")]
 mod banks;
 mod bounds;

@@ -1,7 +1,5 @@
 //! Serving: the signature, groups, batches, many threads, no allocation.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
 
 use tagomatic::aligned::{Block, LANES, as_floats_mut};
@@ -15,30 +13,7 @@ use tagomatic::selection::{MinScore, Selection};
 use tagomatic::speed::measure;
 use tagomatic::{Error, KeywordCounts, Level, Model, ModelParts, Provenance, Tagger, Tags, Vocabulary};
 
-/// The system's allocator, with a count of allocations for each thread.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-#[expect(unsafe_code, reason = "a global allocator is an unsafe trait")]
-// SAFETY: every call is passed on to the system's allocator unchanged; counting touches no memory that is handed out.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise about `layout` is the one that `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: `pointer` came from `System` by `alloc` above, with this layout, as the caller promises.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use super::allocations::{self, Allocations};
 
 fn names(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{prefix}{n}")).collect()
@@ -326,18 +301,21 @@ fn scoring_allocates_nothing() {
             let (mut scratch, mut scores, mut selected) = (tagger.scratch(), vec![0.0; tagger.tags().len()], Vec::new());
             let best = Selection { min_score: MinScore::Fixed(0.0), top_k: Some(3), min_known: 2 };
             best.select(tagger.tags(), &scores, 3, &mut selected);
-            let before = ALLOCATIONS.with(Cell::get);
-            for first in 0..100 {
-                tagger.score(&[first, first + 1, first + 90], &mut scratch, &mut scores).unwrap();
-                tagger.score(&[first + 90, first, first], &mut scratch, &mut scores).unwrap();
-                tagger.score_keywords(["k3", "k17", "unknown", "k3"], &mut scratch, &mut scores).unwrap();
-                let mut unknown = "";
-                tagger.score_keywords_with(["k3", "unknown"], &mut scratch, &mut scores, |keyword| unknown = keyword).unwrap();
-                assert_eq!(unknown, "unknown");
-                best.select(tagger.tags(), &scores, 3, &mut selected);
-                Selection::default().select(tagger.tags(), &scores, 3, &mut selected);
-            }
-            assert_eq!(ALLOCATIONS.with(Cell::get), before);
+            let ((), allocated) = allocations::of(|| {
+                for first in 0..100 {
+                    tagger.score(&[first, first + 1, first + 90], &mut scratch, &mut scores).unwrap();
+                    tagger.score(&[first + 90, first, first], &mut scratch, &mut scores).unwrap();
+                    tagger.score_keywords(["k3", "k17", "unknown", "k3"], &mut scratch, &mut scores).unwrap();
+                    let mut unknown = "";
+                    tagger
+                        .score_keywords_with(["k3", "unknown"], &mut scratch, &mut scores, |keyword| unknown = keyword)
+                        .unwrap();
+                    assert_eq!(unknown, "unknown");
+                    best.select(tagger.tags(), &scores, 3, &mut selected);
+                    Selection::default().select(tagger.tags(), &scores, 3, &mut selected);
+                }
+            });
+            assert_eq!(allocated, Allocations::default());
         }
     }
 }
@@ -352,15 +330,16 @@ fn counting_allocates_nothing() {
     let tagger = Tagger::new(ModelParts { extensions: &extensions, ..plain.parts(&provenance) }.to_model().unwrap());
     let (mut scratch, mut scores) = (tagger.scratch(), vec![0.0; 70]);
     let (mut counters, mut drift) = (Counters::default(), Drift::new(&tagger).unwrap());
-    let before = ALLOCATIONS.with(Cell::get);
-    for _ in 0..100 {
-        let start = std::time::Instant::now();
-        let known = tagger.score_keywords(["k3", "unknown"], &mut scratch, &mut scores).unwrap();
-        counters.record(known, start.elapsed());
-        drift.record(&scores).unwrap();
-    }
-    let (psi, p99) = (drift.psi(69), counters.latency.quantile(0.99));
-    assert_eq!(ALLOCATIONS.with(Cell::get), before);
+    let ((psi, p99), allocated) = allocations::of(|| {
+        for _ in 0..100 {
+            let start = std::time::Instant::now();
+            let known = tagger.score_keywords(["k3", "unknown"], &mut scratch, &mut scores).unwrap();
+            counters.record(known, start.elapsed());
+            drift.record(&scores).unwrap();
+        }
+        (drift.psi(69), counters.latency.quantile(0.99))
+    });
+    assert_eq!(allocated, Allocations::default());
     assert_eq!((counters.items, counters.known, counters.unknown, counters.empty, drift.items()), (100, 100, 100, 0, 100));
     assert!(psi.is_some_and(|psi| psi > 1.0) && !p99.is_zero());
 }

@@ -67,7 +67,7 @@ for target; do
             own=$toolchain/lib/rustlib/wasm32-wasip1/lib/self-contained
             mkdir -p "$own"
             cp /usr/lib/wasm32-wasi/{crt1-command.o,crt1-reactor.o,libc.a} "$own/"
-            "clang-$llvm" --target=wasm32-wasip1 -O1 -c tests/targets/wasi.c -o "$TARGETS/wasi.o"
+            "clang-$llvm" --target=wasm32-wasip1 -nostdlibinc -isystem /usr/include/wasm32-wasi -O1 -c tests/targets/wasi.c -o "$TARGETS/wasi.o"
             "llvm-ar-$llvm" r "$own/libc.a" "$TARGETS/wasi.o"
             python3 -m venv "$TARGETS/python"
             "$TARGETS/python/bin/pip" install --quiet wasmtime

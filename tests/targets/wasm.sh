@@ -9,7 +9,7 @@ export CARGO_TARGET_WASM32_WASIP1_RUNNER="$TARGETS/python/bin/python $PWD/tests/
 
 page=$(mktemp -d)
 server=
-trap '[ -z "$server" ] || kill "$server"; rm -rf "$page"' EXIT
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$page"' EXIT
 cp tests/targets/signature/index.html "$page"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 python3 -m http.server "$port" --bind 127.0.0.1 --directory "$page" >/dev/null 2>&1 &

@@ -7,7 +7,7 @@ set -euo pipefail
 [ "$(uname -m)" = x86_64 ] || { echo "x86.sh: expected an x86-64 machine" >&2; exit 2; }
 case "${RUSTFLAGS:-}" in *target-cpu*) echo "x86.sh: expected RUSTFLAGS without target-cpu" >&2; exit 2 ;; esac
 packages qemu-user-static
-[ $# -gt 0 ] || set -- kernels layers accumulator convert format:: golden serving live training
+[ $# -gt 0 ] || set -- kernels layers accumulator golden serving live
 
 cargo build --quiet --all-features --bin tagomatic
 program=${CARGO_TARGET_DIR:-target}/debug/tagomatic

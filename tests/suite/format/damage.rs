@@ -6,7 +6,7 @@ use super::*;
 fn every_truncation_is_an_error() {
     let model = full();
     for length in 0..model.byte_len() {
-        assert!(Model::from_bytes(&model.bytes()[..length]).is_err(), "cut to {length} bytes");
+        refused(&model.bytes()[..length], "header");
     }
     for extra in [1, 63, 64] {
         let message = refused(&[model.bytes(), &vec![0; extra]].concat(), "header");
@@ -17,15 +17,25 @@ fn every_truncation_is_an_error() {
 }
 
 #[test]
-fn every_changed_byte_is_an_error() {
+fn every_changed_byte_and_so_every_bit_is_an_error_in_its_section() {
     let model = full();
+    let header = 24 + 32 * model.sections().len() + 8;
+    let place = |at: usize| {
+        let at = at as u64;
+        let inside =
+            model.sections().iter().find(|section| (section.offset()..section.offset() + section.length()).contains(&at));
+        inside.map_or(if at < header as u64 { "header" } else { "padding between sections" }, |section| section.name())
+    };
     let mut bytes = model.bytes().to_vec();
     for at in 0..bytes.len() {
         let old = bytes[at];
         for new in (0..=u8::MAX).filter(|&new| new != old) {
             bytes[at] = new;
-            let error = Model::from_bytes(&bytes).err().unwrap_or_else(|| panic!("{old} to {new} at byte {at}"));
-            assert!(matches!(error, Error::Model { .. } | Error::NewerModel { .. }), "{error}");
+            match Model::from_bytes(&bytes) {
+                Err(Error::Model { section, .. }) => assert_eq!(section, place(at), "{old} to {new} at byte {at}"),
+                Err(Error::NewerModel { .. }) => assert!((8..12).contains(&at), "{old} to {new} at byte {at}"),
+                other => panic!("{old} to {new} at byte {at}: {other:?}"),
+            }
         }
         bytes[at] = old;
     }
@@ -40,7 +50,7 @@ fn every_changed_byte_with_correct_checksums_is_an_error_or_another_model() {
     let mut accepted = Vec::new();
     for (piece, name) in good.0.iter().map(|piece| &piece.0).enumerate() {
         for at in 0..good.0[piece].2.len() {
-            for change in [1, 2, 0x40, 0x80, 0xff] {
+            for change in [1, 2, 4, 8, 0x10, 0x20, 0x40, 0x80, 0xff] {
                 let mut bad = good.clone();
                 bad.0[piece].2[at] ^= change;
                 let bytes = bad.bytes();
@@ -199,23 +209,23 @@ fn wrong_vocabularies() {
     let good = Pieces::of(&Parts::small().model().unwrap());
     let buckets = good.clone().body("VSLT").clone();
     let taken: Vec<usize> = (0..buckets.len() / 8).filter(|bucket| buckets[bucket * 8 + 4..][..4] != [0xff; 4]).collect();
-    let with = |change: &dyn Fn(&mut Pieces)| {
+    let with = |section, change: &dyn Fn(&mut Pieces)| {
         let mut bad = good.clone();
         change(&mut bad);
-        refused(&bad.bytes(), "vocabulary")
+        refused(&bad.bytes(), section)
     };
-    with(&|bad| bad.body("VSLT").fill(0xff));
-    with(&|bad| bad.body("VSLT").fill(0));
-    with(&|bad| bad.body("VSLT").rotate_left(8));
-    with(&|bad| bad.body("VSLT")[taken[0] * 8] ^= 1);
-    with(&|bad| bad.body("VSLT")[taken[0] * 8 + 4] ^= 1);
-    with(&|bad| bad.body("VSLT").copy_within(taken[0] * 8..taken[0] * 8 + 8, taken[1] * 8));
-    with(&|bad| bad.body("VTXT").copy_from_slice(b"key0key1key1"));
-    with(&|bad| bad.body("VTXT")[0] = 0xff);
-    with(&|bad| bad.body("VOFF")[0] = 1);
-    with(&|bad| bad.body("VOFF")[4] = 9);
-    with(&|bad| bad.body("VOFF")[12] = 11);
-    with(&|bad| bad.body("VOFF").fill(0xff));
+    with("VSLT", &|bad| bad.body("VSLT").fill(0xff));
+    with("VSLT", &|bad| bad.body("VSLT").fill(0));
+    with("VSLT", &|bad| bad.body("VSLT").rotate_left(8));
+    with("VSLT", &|bad| bad.body("VSLT")[taken[0] * 8] ^= 1);
+    with("VSLT", &|bad| bad.body("VSLT")[taken[0] * 8 + 4] ^= 1);
+    with("VSLT", &|bad| bad.body("VSLT").copy_within(taken[0] * 8..taken[0] * 8 + 8, taken[1] * 8));
+    with("VTXT", &|bad| bad.body("VTXT").copy_from_slice(b"key0key1key1"));
+    with("VTXT", &|bad| bad.body("VTXT")[0] = 0xff);
+    with("VOFF", &|bad| bad.body("VOFF")[0] = 1);
+    with("VOFF", &|bad| bad.body("VOFF")[4] = 9);
+    with("VOFF", &|bad| bad.body("VOFF")[12] = 11);
+    with("VOFF", &|bad| bad.body("VOFF").fill(0xff));
 }
 
 #[cfg(feature = "mmap")]

@@ -4,6 +4,8 @@
 
 mod damage;
 mod extensions;
+mod hostile;
+mod mutants;
 
 use std::fs;
 

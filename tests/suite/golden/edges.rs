@@ -177,7 +177,7 @@ fn f16_edge(case: &Value) {
             Err(error) => {
                 assert_eq!(case["export"], "error", "{case}");
                 let tensor = if in_w1 { "W1[0]" } else { "W2[0]" };
-                assert!(error.to_string().contains(tensor) && error.to_string().contains("--saturate"), "{error}");
+                assert!(error.to_string().contains(tensor) && error.to_string().contains("saturation"), "{error}");
             }
         }
         let saturating = export(true).unwrap();
