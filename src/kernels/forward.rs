@@ -1,10 +1,9 @@
 //! From keywords to answers in one call: the embedding bag, the hidden units and the output layer of [`Network`]s that pool by the sum.
 //!
-//! A request alone is so short that checks and views of each kernel would cost about what it computes. The first layer and few tags
-//! are compiled into the call; panels are called, so that they stand in the program once.
+//! A request alone is so short that checks and views of each kernel would cost about what it computes. A level's kernels are called from
+//! here, so that each stands in the program once.
 
 use super::output::{Answer, Answers, HiddenRows, ListBuffers, Panels, TagMajor};
-use super::simd::Simd;
 use super::{activation, rows, scalar};
 use crate::aligned::{Block, as_floats, blocks_for};
 use crate::error::{Error, Result};
@@ -76,15 +75,6 @@ impl<'a> Run<'a> {
         let (first, tags) = (group.tags.start, group.tags.len());
         (panels, hidden, &weights.b2[slots], Answers { answer, floats: answers, stride: shape.tags(), first, tags })
     }
-}
-
-/// The first layer of a level.
-#[inline(always)]
-pub(super) fn hidden<S: Simd>(s: S, run: &Run<'_>, hidden: &mut [Block]) {
-    let Run { network, weights, sets, .. } = *run;
-    rows::sum_table_bags(s, weights.w1, weights.b1, sets, hidden);
-    activation::activate_in_place(s, network.activation, hidden);
-    activation::clear_padding(network.activation, network.shape.hidden(), hidden);
 }
 
 /// All of it, naively.

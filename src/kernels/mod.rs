@@ -129,11 +129,12 @@ macro_rules! level {
             $(#[$features])?
             fn forward(run: &Run<'_>, buffers: ForwardBuffers<'_>, answers: &mut [f32]) {
                 let ForwardBuffers { hidden, lists: ListBuffers { starts, units, values } } = buffers;
-                forward::hidden($token, run, hidden);
-                let shape = &run.network.shape;
+                let (shape, activation) = (&run.network.shape, run.network.activation);
+                sum_bags(run.weights.w1, run.weights.b1, activation, run.sets, hidden);
+                activation::clear_padding(activation, shape.hidden(), hidden);
                 if shape.layout() == OutputLayout::TagMajor {
                     let (rows, hidden, mut answers) = run.tag_major(hidden, answers);
-                    return output::tag_major($token, rows, hidden, &mut answers);
+                    return tag_major(rows, hidden, &mut answers);
                 }
                 for group in shape.groups() {
                     let (weights, hidden, bias, mut answers) = run.panels(group, hidden, answers);
