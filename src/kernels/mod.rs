@@ -29,7 +29,6 @@ pub use activation::ActiveUnits;
 pub(crate) use activation::clear_padding;
 pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, STEPS_AHEAD, Shrink, Squares, SteppedRows};
 pub(crate) use forward::ForwardBuffers;
-use forward::Run;
 pub use level::Level;
 #[cfg(feature = "train")]
 pub(crate) use output::DENSE_FROM;
@@ -45,7 +44,6 @@ use crate::activation::Activation;
 use crate::aligned::{Block, LANES, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
-use crate::network::{Network, OutputLayout, StoredWeights};
 use crate::weights::Matrix;
 
 /// The kernels of one level that this machine has.
@@ -63,7 +61,6 @@ type Start<'a> = Option<&'a [Block]>;
 struct Table {
     level: Level,
     ascends: unsafe fn(&[u32]) -> bool,
-    forward: unsafe fn(&Run<'_>, ForwardBuffers<'_>, &mut [f32]),
     sum_bags: unsafe fn(Matrix<'_>, &[Block], Activation, Sets<'_>, &mut [Block]),
     sum_scaled_bags: unsafe fn(Rows<'_>, &[Block], Sets<'_>, f32, &mut [Block]),
     sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &mut [Block]),
@@ -92,7 +89,6 @@ struct Table {
 static SCALAR: Table = Table {
     level: Level::Scalar,
     ascends: scalar::ascends,
-    forward: forward::naive,
     sum_bags: scalar::sum_bags,
     sum_scaled_bags: scalar::sum_scaled_bags,
     sum_rows: scalar::sum_rows,
@@ -125,21 +121,6 @@ macro_rules! level {
             $(#[$features])?
             fn ascends(ids: &[u32]) -> bool {
                 crate::ids::ascends(ids)
-            }
-            $(#[$features])?
-            fn forward(run: &Run<'_>, buffers: ForwardBuffers<'_>, answers: &mut [f32]) {
-                let ForwardBuffers { hidden, lists: ListBuffers { starts, units, values } } = buffers;
-                let (shape, activation) = (&run.network.shape, run.network.activation);
-                sum_bags(run.weights.w1, run.weights.b1, activation, run.sets, hidden);
-                activation::clear_padding(activation, shape.hidden(), hidden);
-                if shape.layout() == OutputLayout::TagMajor {
-                    let (rows, hidden, mut answers) = run.tag_major(hidden, answers);
-                    return tag_major(rows, hidden, &mut answers);
-                }
-                for group in shape.groups() {
-                    let (weights, hidden, bias, mut answers) = run.panels(group, hidden, answers);
-                    panels(weights, hidden, ListBuffers { starts, units, values }, bias, &mut answers);
-                }
             }
             $(#[$features])?
             fn sum_scaled_bags(
@@ -264,7 +245,6 @@ macro_rules! level {
             Table {
                 level: $level,
                 ascends,
-                forward,
                 sum_bags,
                 sum_scaled_bags,
                 sum_rows,
@@ -344,31 +324,6 @@ impl Kernels {
     pub fn sets<'a>(self, ids: &'a [u32], starts: &'a [usize]) -> Option<Sets<'a>> {
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         Sets::new_with(ids, starts, |set| unsafe { (self.table.ascends)(set) })
-    }
-
-    /// The answers of a whole network for some sets of keywords, item after item; rows are summed, whatever its pooling. The same
-    /// bits as [`Kernels::sum_bags`] followed by [`Kernels::tag_major`], or by [`Kernels::panels`] group by group.
-    ///
-    /// The weights fit the network's shape: whoever made either saw to it, and a request does not look again.
-    ///
-    /// # Errors
-    /// [`Error::Length`] unless there is a hidden vector for each item and an answer for each tag of each, and lists have room; the
-    /// others of [`Kernels::sum_bags`].
-    #[inline]
-    pub(crate) fn forward(
-        self,
-        network: &Network,
-        weights: &StoredWeights<'_>,
-        sets: Sets<'_>,
-        buffers: ForwardBuffers<'_>,
-        answer: Answer,
-        answers: &mut [f32],
-    ) -> Result<()> {
-        let run = Run { network, weights, sets, answer };
-        run.check(&buffers, answers)?;
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.forward)(&run, buffers, answers) };
-        Ok(())
     }
 
     /// Embedding bags: for each set `out = act(init + Σ_k table[k])`, rows of as many blocks as `init`, added in ascending order.

@@ -1,11 +1,11 @@
 //! Items on their way from keywords to scores, some at a time.
 
 use super::{Net, embedding_bag};
-use crate::aligned::{Block, LANES, as_floats, blocks_for};
+use crate::aligned::{Block, LANES, as_floats};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
-use crate::kernels::{Answer, Answers, ForwardBuffers, HiddenRows, Kernels, ListBuffers, Panels, TagMajor, clear_padding};
-use crate::network::{Activation, OutputLayout, Pooling, Shape, StoredWeights};
+use crate::kernels::{Answer, ForwardBuffers, Kernels, ListBuffers, clear_padding};
+use crate::network::{Activation, Pooling, Shape, StoredWeights};
 
 /// The buffers of some items.
 ///
@@ -65,9 +65,7 @@ impl Forward {
             return self.output(kernels, &network.shape, weights, keywords.len(), answer, answers);
         }
         self.check(&network.shape, keywords.len())?;
-        let lists = ListBuffers { starts: &mut self.starts, units: &mut self.units, values: &mut self.values };
-        let buffers = ForwardBuffers { hidden: &mut self.hidden[..keywords.len() * self.row], lists };
-        kernels.forward(network, weights, keywords, buffers, answer, answers)
+        kernels.forward(network, weights, keywords, self.buffers(keywords.len()), answer, answers)
     }
 
     /// The same of one item whose rows are summed already, in ascending order of its keywords: from b1 on, or from 0 on where keywords
@@ -110,29 +108,15 @@ impl Forward {
         answer: Answer,
         answers: &mut [f32],
     ) -> Result<()> {
-        let tags = shape.tags();
-        Error::check_length("scores", tags.saturating_mul(items), answers.len())?;
-        weights.check_output(shape)?;
-        if shape.layout() == OutputLayout::TagMajor {
-            let hidden = HiddenRows { blocks: &self.hidden, stride: self.row, first: 0, items };
-            let (width, bias) = (blocks_for(shape.hidden()), &as_floats(weights.b2)[..tags]);
-            let rows = TagMajor { weights: weights.w2, width, groups: shape.group_tags(), bias };
-            return kernels.tag_major(rows, hidden, &mut Answers { answer, floats: answers, stride: tags, first: 0, tags });
-        }
-        for group in shape.groups() {
-            let slots = group.slot_blocks();
-            let panels = Panels {
-                weights: weights.w2.slice(group.w2.clone(), slots.clone()),
-                units: shape.hidden(),
-                width: slots.len(),
-            };
-            let hidden = HiddenRows { blocks: &self.hidden, stride: self.row, first: group.hidden.start, items };
-            let lists = ListBuffers { starts: &mut self.starts, units: &mut self.units, values: &mut self.values };
-            let (first, group_tags) = (group.tags.start, group.tags.len());
-            let mut answers = Answers { answer, floats: answers, stride: tags, first, tags: group_tags };
-            kernels.panels(panels, hidden, lists, &weights.b2[slots], &mut answers)?;
-        }
-        Ok(())
+        self.check(shape, items)?;
+        kernels.output(shape, weights, items, self.buffers(items), answer, answers)
+    }
+
+    /// Those that kernels use, for `items` items; there is room for so many.
+    #[inline]
+    fn buffers(&mut self, items: usize) -> ForwardBuffers<'_> {
+        let lists = ListBuffers { starts: &mut self.starts, units: &mut self.units, values: &mut self.values };
+        ForwardBuffers { hidden: &mut self.hidden[..items * self.row], lists }
     }
 
     /// Computes the hidden units of the items with these keywords.
