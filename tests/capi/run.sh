@@ -61,3 +61,4 @@ strip "$out/nothing" "$out/serve-stripped"
 size() { stat -c %s "$1"; }
 adds=$(($(size "$out/serve-stripped") - $(size "$out/nothing")))
 echo "the static library adds $adds bytes to a stripped program"
+[ "$adds" -lt 1000000 ] || { echo "expected less than 1,000,000"; exit 1; }

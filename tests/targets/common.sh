@@ -25,6 +25,15 @@ set_up() { # what setup.sh does, unless it is done
     done
 }
 
+emulated() { # MACHINE: cargo links programs for it, and runs them in an emulator; $target is what it calls the machine
+    set_up "$1"
+    target=$1-unknown-linux-gnu
+    local variable=CARGO_TARGET_${target//-/_}
+    variable=${variable^^}
+    export "${variable}_LINKER=$1-linux-gnu-gcc" "${variable}_RUNNER=qemu-$1-static -L /usr/$1-linux-gnu"
+    export CARGO_TARGET_DIR=target/on-$1
+}
+
 signatures() { # WHERE COMMAND...: the command prints lines that end in a signature, of which each must be the expected one
     local where=$1 said
     shift
