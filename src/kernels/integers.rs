@@ -11,6 +11,8 @@
 //!
 //! with the sum rounded to `f32` once. Two units are multiplied at a time: instructions that multiply 16 bits add the products of neighbours.
 
+use std::ops::Range;
+
 use super::output::{ActiveLists, Answers, HiddenRows, PANEL_BLOCKS, Panels, write};
 use super::rows::{Ahead, Rows};
 use super::simd::{EXPONENT_SHIFT, Simd};
@@ -120,19 +122,9 @@ impl BagTile<'_> {
     fn add<S: Simd, const N: usize, const PAIRS: usize>(&self, s: S, id: u32, sums: &mut [S::Shorts; PAIRS]) {
         let start = id as usize * self.rows.stride + self.column;
         let row = &self.rows.blocks[start..start + N];
-        for (n, sum) in sums.iter_mut().enumerate() {
-            *sum = s.add_i8(*sum, two_blocks(&row[2 * n..]));
+        for (pair, sum) in sums.iter_mut().enumerate() {
+            *sum = s.add_i8(*sum, two_blocks::<N>(row, pair));
         }
-    }
-}
-
-/// The first two blocks, or the first and zeros.
-#[inline(always)]
-fn two_blocks(blocks: &[I8Block]) -> [I8Block; 2] {
-    match *blocks {
-        [first, second, ..] => [first, second],
-        [first] => [first, I8Block::default()],
-        [] => [I8Block::default(); 2],
     }
 }
 
@@ -145,44 +137,74 @@ const CHUNK: usize = 512;
 const _: () = assert!(CHUNK as i64 * i16::MAX as i64 * -(i8::MIN as i64) <= i32::MAX as i64);
 
 /// How large the unit of an item's integers is, if its largest hidden unit is this.
+#[inline]
 pub(super) fn step(largest: f32) -> f32 {
     let step = largest / LARGEST;
     if step >= f32::MIN_POSITIVE { step } else { 0.0 }
 }
 
 /// How many integers of this `step` there are in 1.
+#[inline]
 pub(super) fn inverse(step: f32) -> f32 {
     if step > 0.0 { 1.0 / step } else { 0.0 }
 }
 
-/// The integer that is nearest to `h · inverse`, at most [`LARGEST`], in the lower half. Of NaN it is some integer.
+/// The integer that is nearest to `h · inverse`, which is at most [`LARGEST`]; of NaN it is some integer.
+#[inline]
+pub(super) fn rounded(h: f32, inverse: f32) -> i16 {
+    (h * inverse + EXPONENT_SHIFT).to_bits() as i16
+}
+
+/// [`rounded`] of each.
 #[inline(always)]
-pub(super) fn rounded(h: f32, inverse: f32) -> u32 {
-    (h * inverse + EXPONENT_SHIFT).to_bits() & 0xFFFF
+fn round<S: Simd>(s: S, h: &[f32], inverse: f32, integers: &mut [i16]) {
+    let (inverse, shift) = (s.splat(inverse), s.splat(EXPONENT_SHIFT));
+    let (blocks, rest) = h.as_chunks();
+    let (whole, last) = integers.split_at_mut(blocks.len() * LANES);
+    for (block, integers) in blocks.iter().zip(whole.as_chunks_mut().0) {
+        s.store_low_halves(s.add(s.mul(s.load(block), inverse), shift), integers);
+    }
+    if !rest.is_empty() {
+        let mut integers = [0; LANES];
+        s.store_low_halves(s.add(s.mul(s.load_part(rest), inverse), shift), &mut integers);
+        last.copy_from_slice(&integers[..rest.len()]);
+    }
 }
 
-/// The larger of both magnitudes; NaN counts for nothing.
+/// The largest magnitude; NaN counts for nothing.
 #[inline(always)]
-fn larger(largest: f32, h: f32) -> f32 {
-    if h.abs() > largest { h.abs() } else { largest }
+fn largest<S: Simd>(s: S, h: &[f32]) -> f32 {
+    let mut lanes = s.splat(0.0);
+    let (blocks, rest) = h.as_chunks();
+    for block in blocks {
+        let size = s.abs(s.load(block));
+        lanes = s.select(s.less(lanes, size), size, lanes);
+    }
+    if !rest.is_empty() {
+        let size = s.abs(s.load_part(rest));
+        lanes = s.select(s.less(lanes, size), size, lanes);
+    }
+    let mut sizes = [0.0; LANES];
+    s.store(lanes, &mut sizes);
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            sizes[i] = if sizes[i] < sizes[i + half] { sizes[i + half] } else { sizes[i] };
+        }
+        half /= 2;
+    }
+    sizes[0]
 }
 
-/// Pairs of the units of a chunk, and their integers for some items.
-struct Pairs<const ITEMS: usize> {
-    /// Unit numbers in the chunk.
-    units: [[u16; 2]; CHUNK / 2],
-    /// The first unit's integer in the lower half, the second one's in the upper half.
-    integers: [[u32; CHUNK / 2]; ITEMS],
-    count: usize,
-}
-
-/// Hidden units that can be rounded.
+/// Hidden units of some items.
 trait Hidden: Copy {
     fn items(self) -> usize;
-    /// The largest magnitude of an item's units.
-    fn largest(self, item: usize) -> f32;
-    /// Makes the pairs of chunk `chunk`, for the items from `item` on, of which the integers of one are `inverse`.
-    fn pair<const ITEMS: usize>(self, item: usize, chunk: usize, inverse: &[f32; ITEMS], pairs: &mut Pairs<ITEMS>);
+    /// The values of an item.
+    fn values(&self, item: usize) -> &[f32];
+    /// Which of them are of units in chunk `chunk`; where several items are multiplied at a time, the same for all.
+    fn chunk(self, item: usize, chunk: usize) -> Range<usize>;
+    /// The numbers of these units in their chunk.
+    fn units(self, item: usize, chunk: Range<usize>, units: &mut [u16]);
 }
 
 /// All units of each item.
@@ -198,34 +220,17 @@ impl Hidden for All<'_> {
         self.hidden.items
     }
     #[inline(always)]
-    fn largest(self, item: usize) -> f32 {
-        // In lanes, for which there are registers.
-        let mut lanes = [0.0; LANES];
-        let (blocks, rest) = self.hidden.of_item(item, self.units).as_chunks();
-        let mut join = |h: &[f32]| lanes.iter_mut().zip(h).for_each(|(lane, h)| *lane = larger(*lane, *h));
-        blocks.iter().for_each(|block: &[f32; LANES]| join(block));
-        join(rest);
-        lanes.into_iter().fold(0.0, larger)
+    fn values(&self, item: usize) -> &[f32] {
+        self.hidden.of_item(item, self.units)
     }
     #[inline(always)]
-    fn pair<const ITEMS: usize>(self, item: usize, chunk: usize, inverse: &[f32; ITEMS], pairs: &mut Pairs<ITEMS>) {
-        let chunk = chunk * CHUNK..self.units.min((chunk + 1) * CHUNK);
-        pairs.count = chunk.len().div_ceil(2);
-        for (first, units) in (0..).step_by(2).zip(&mut pairs.units[..pairs.count]) {
-            *units = [first, first + 1];
-        }
-        if chunk.len() % 2 == 1 {
-            // Beside a row that is there, times 0.
-            pairs.units[pairs.count - 1][1] -= 1;
-        }
-        for (i, (integers, inverse)) in pairs.integers.iter_mut().zip(inverse).enumerate() {
-            let (whole, rest) = self.hidden.of_item(item + i, self.units)[chunk.clone()].as_chunks();
-            for (integers, [first, second]) in integers.iter_mut().zip(whole) {
-                *integers = rounded(*first, *inverse) | rounded(*second, *inverse) << 16;
-            }
-            if let [last] = rest {
-                integers[whole.len()] = rounded(*last, *inverse);
-            }
+    fn chunk(self, _: usize, chunk: usize) -> Range<usize> {
+        chunk * CHUNK..self.units.min((chunk + 1) * CHUNK)
+    }
+    #[inline(always)]
+    fn units(self, _: usize, _: Range<usize>, units: &mut [u16]) {
+        for (number, unit) in (0..).zip(units) {
+            *unit = number;
         }
     }
 }
@@ -236,30 +241,59 @@ impl Hidden for ActiveLists<'_> {
         self.starts.len() - 1
     }
     #[inline(always)]
-    fn largest(self, item: usize) -> f32 {
-        self.values[self.starts[item]..self.starts[item + 1]].iter().copied().fold(0.0, larger)
+    fn values(&self, item: usize) -> &[f32] {
+        &self.values[self.starts[item]..self.starts[item + 1]]
     }
     #[inline(always)]
-    fn pair<const ITEMS: usize>(self, item: usize, chunk: usize, inverse: &[f32; ITEMS], pairs: &mut Pairs<ITEMS>) {
-        let place = self.starts[item]..self.starts[item + 1];
-        let (units, values) = (&self.units[place.clone()], &self.values[place]);
-        let below = |unit: usize| units.partition_point(|listed| (*listed as usize) < unit);
-        let place = if chunk == 0 && units.last().is_none_or(|last| (*last as usize) < CHUNK) {
-            0..units.len()
-        } else {
-            below(chunk * CHUNK)..below((chunk + 1) * CHUNK)
-        };
-        let (units, values) = (&units[place.clone()], &values[place]);
-        pairs.count = units.len().div_ceil(2);
-        let number = |unit: u32| (unit as usize % CHUNK) as u16;
-        for ((to, integers), (units, values)) in
-            pairs.units.iter_mut().zip(&mut pairs.integers[0]).zip(units.chunks(2).zip(values.chunks(2)))
-        {
-            *to = [number(units[0]), number(units[units.len() - 1])];
-            *integers = rounded(values[0], inverse[0]);
-            if let [_, second] = values {
-                *integers |= rounded(*second, inverse[0]) << 16;
+    fn chunk(self, item: usize, chunk: usize) -> Range<usize> {
+        let units = &self.units[self.starts[item]..self.starts[item + 1]];
+        let end = |chunk: usize| units.partition_point(|unit| (*unit as usize) < chunk * CHUNK);
+        let last = units.last().map_or(0, |unit| *unit as usize / CHUNK);
+        match chunk {
+            0 if last == 0 => 0..units.len(),
+            _ => end(chunk)..end(chunk + 1),
+        }
+    }
+    #[inline(always)]
+    fn units(self, item: usize, chunk: Range<usize>, units: &mut [u16]) {
+        let first = self.starts[item];
+        for (listed, unit) in self.units[first + chunk.start..first + chunk.end].iter().zip(units) {
+            *unit = (*listed as usize % CHUNK) as u16;
+        }
+    }
+}
+
+/// Pairs of the units of a chunk, and their integers for some items.
+struct Pairs<const ITEMS: usize> {
+    /// Unit numbers in the chunk.
+    units: [[u16; 2]; CHUNK / 2],
+    integers: [[[i16; 2]; CHUNK / 2]; ITEMS],
+    count: usize,
+}
+
+impl<const ITEMS: usize> Pairs<ITEMS> {
+    fn new() -> Self {
+        Pairs { units: [[0; 2]; CHUNK / 2], integers: [[[0; 2]; CHUNK / 2]; ITEMS], count: 0 }
+    }
+
+    /// Those of chunk `chunk` for the items from `item` on, of which `inverses` integers are one.
+    #[inline(always)]
+    fn fill<S: Simd, H: Hidden>(&mut self, s: S, hidden: H, item: usize, chunk: usize, inverses: &[f32; ITEMS]) {
+        let place = hidden.chunk(item, chunk);
+        let count = place.len();
+        self.count = count.div_ceil(2);
+        let units = self.units.as_flattened_mut();
+        hidden.units(item, place.clone(), &mut units[..count]);
+        for (i, (integers, inverse)) in self.integers.iter_mut().zip(inverses).enumerate() {
+            let integers = integers.as_flattened_mut();
+            round(s, &hidden.values(item + i)[place.clone()], *inverse, &mut integers[..count]);
+            if count % 2 == 1 {
+                integers[count] = 0;
             }
+        }
+        if count % 2 == 1 {
+            // Beside a row that is there, times 0.
+            units[count] = units[count - 1];
         }
     }
 }
@@ -276,8 +310,9 @@ impl IntegerPanels<'_> {
     /// See [`super::Kernels::panels_sparse`]. Lengths fit, units ascend below `panels.units`.
     #[inline(always)]
     pub(super) fn sparse<S: Simd>(self, s: S, active: ActiveLists<'_>, answers: &mut Answers<'_>) {
+        let mut pairs = Pairs::<1>::new();
         for item in 0..active.items() {
-            self.some_items::<S, _, 1>(s, active, item, answers);
+            self.some_items(s, active, item, &mut pairs, answers);
         }
     }
 
@@ -285,100 +320,181 @@ impl IntegerPanels<'_> {
     #[inline(always)]
     pub(super) fn dense<S: Simd>(self, s: S, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
         let hidden = All { hidden, units: self.panels.units };
-        let mut item = 0;
-        while item < hidden.items() {
-            item += match S::INTEGER_ITEMS {
-                6 if hidden.items() - item >= 6 => self.some_items::<S, _, 6>(s, hidden, item, answers),
-                2 if hidden.items() - item >= 2 => self.some_items::<S, _, 2>(s, hidden, item, answers),
-                _ => self.some_items::<S, _, 1>(s, hidden, item, answers),
-            };
+        let mut item = match S::INTEGER_ITEMS {
+            6 => self.items_from::<S, 6>(s, hidden, 0, answers),
+            2 => self.items_from::<S, 2>(s, hidden, 0, answers),
+            _ => 0,
+        };
+        if item < hidden.items() {
+            item = self.items_from::<S, 1>(s, hidden, item, answers);
         }
+        debug_assert_eq!(item, hidden.items());
     }
 
-    /// Makes the answers of `ITEMS` items from `item` on; returns `ITEMS`.
+    /// Makes the answers of items from `item` on, as long as there are `ITEMS`; returns the next item.
+    #[inline(always)]
+    fn items_from<S: Simd, const ITEMS: usize>(
+        self,
+        s: S,
+        hidden: All<'_>,
+        mut item: usize,
+        answers: &mut Answers<'_>,
+    ) -> usize {
+        let mut pairs = Pairs::<ITEMS>::new();
+        while hidden.items() - item >= ITEMS {
+            self.some_items(s, hidden, item, &mut pairs, answers);
+            item += ITEMS;
+        }
+        item
+    }
+
+    /// Makes the answers of `ITEMS` items from `item` on.
     #[inline(always)]
     fn some_items<S: Simd, H: Hidden, const ITEMS: usize>(
         self,
         s: S,
         hidden: H,
         item: usize,
+        pairs: &mut Pairs<ITEMS>,
         answers: &mut Answers<'_>,
-    ) -> usize {
-        let steps: [f32; ITEMS] = std::array::from_fn(|i| step(hidden.largest(item + i)));
-        let inverse = steps.map(inverse);
-        let mut pairs = Pairs { units: [[0; 2]; CHUNK / 2], integers: [[0; CHUNK / 2]; ITEMS], count: 0 };
-        let chunks = self.panels.units.div_ceil(CHUNK);
-        if chunks == 1 {
-            hidden.pair(item, 0, &inverse, &mut pairs);
+    ) {
+        // No closures: they would not be compiled for the level.
+        let (mut steps, mut inverses) = ([0.0; ITEMS], [0.0; ITEMS]);
+        for i in 0..ITEMS {
+            steps[i] = step(largest(s, hidden.values(item + i)));
+            inverses[i] = inverse(steps[i]);
+        }
+        let chunks = Chunks { hidden, item, steps, inverses, count: self.panels.units.div_ceil(CHUNK) };
+        if chunks.count == 1 {
+            pairs.fill(s, hidden, item, 0, &chunks.inverses);
         }
         for (first, blocks, weights) in self.panels.iter() {
             let mut column = 0;
             while column < blocks {
-                let place = Place { weights, stride: blocks, column };
-                let sums = if chunks <= 1 {
-                    place.sums(s, &pairs).map(|sums| sums.map(|sum| sum.map(|sum| sum as f32)))
-                } else {
-                    // Rare, so integers are made again for each tile.
-                    let mut sums = [[[0_i64; LANES]; 2]; ITEMS];
-                    for chunk in 0..chunks {
-                        hidden.pair(item, chunk, &inverse, &mut pairs);
-                        let place = Place { weights: &weights[chunk * CHUNK * blocks..], ..place };
-                        for (sums, more) in sums.as_flattened_mut().iter_mut().zip(place.sums(s, &pairs).as_flattened()) {
-                            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += i64::from(*more));
-                        }
-                    }
-                    sums.map(|sums| sums.map(|sum| sum.map(|sum| sum as f32)))
+                let tile = Tile { weights, stride: blocks, column };
+                column += match blocks - column {
+                    4 if S::WIDE_INTEGERS => self.run::<S, H, 4, 2, ITEMS>(s, tile, first, &chunks, pairs, answers),
+                    2.. => self.run::<S, H, 2, 1, ITEMS>(s, tile, first, &chunks, pairs, answers),
+                    _ => self.run::<S, H, 1, 1, ITEMS>(s, tile, first, &chunks, pairs, answers),
                 };
-                for (i, (sums, step)) in sums.iter().zip(steps).enumerate() {
-                    let step = s.splat(step);
-                    let mut z = [s.splat(0.0); 2];
-                    let ends = self.scales[first + column..].iter().zip(&self.bias[first + column..]);
-                    for ((z, sum), (scale, bias)) in z.iter_mut().zip(sums).zip(ends) {
-                        *z = s.add(s.mul(s.load(scale), s.mul(step, s.load(sum))), s.load(bias));
-                    }
-                    write(s, answers.answer, z, answers.of_item(item + i, first + column));
-                }
-                column += 2;
             }
         }
-        ITEMS
+    }
+
+    /// Makes the answers of a tile of `N` blocks, which are `PAIRS` pairs, the last one perhaps half; returns `N`. `first` is the first
+    /// block of the panel.
+    #[inline(always)]
+    fn run<S: Simd, H: Hidden, const N: usize, const PAIRS: usize, const ITEMS: usize>(
+        self,
+        s: S,
+        tile: Tile<'_>,
+        first: usize,
+        chunks: &Chunks<H, ITEMS>,
+        pairs: &mut Pairs<ITEMS>,
+        answers: &mut Answers<'_>,
+    ) -> usize {
+        let sums = tile.sums::<S, H, N, PAIRS, ITEMS>(s, chunks, pairs);
+        let first = first + tile.column;
+        for (i, (sums, step)) in sums.iter().zip(chunks.steps).enumerate() {
+            let step = s.splat(step);
+            let mut z = [s.splat(0.0); N];
+            let ends = self.scales[first..first + N].iter().zip(&self.bias[first..first + N]);
+            for ((z, sum), (scale, bias)) in z.iter_mut().zip(sums.as_flattened()).zip(ends) {
+                *z = s.add(s.mul(s.load(scale), s.mul(step, *sum)), s.load(bias));
+            }
+            write(s, answers.answer, z, answers.of_item(chunks.item + i, first));
+        }
+        N
     }
 }
 
-/// Two blocks of the tags of a panel, or one.
+/// The hidden units of some items in chunks.
+struct Chunks<H, const ITEMS: usize> {
+    hidden: H,
+    item: usize,
+    /// What an integer is worth, and its inverse.
+    steps: [f32; ITEMS],
+    inverses: [f32; ITEMS],
+    count: usize,
+}
+
+/// Some blocks of the tags of a panel.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct Tile<'a> {
     /// The panel, from the first unit of a chunk on.
     weights: &'a [I8Block],
     /// Blocks in a row of the panel.
     stride: usize,
-    /// The first of the two.
+    /// The first of them.
     column: usize,
 }
 
-impl Place<'_> {
-    /// `Σ_j q_j·w_jt` of a chunk for each item.
+impl Tile<'_> {
+    /// `Σ_j q_j·w_jt` for `N` blocks of each item, rounded. If there is but one chunk, `pairs` are those of it.
     #[inline(always)]
-    fn sums<S: Simd, const ITEMS: usize>(self, s: S, pairs: &Pairs<ITEMS>) -> [[[i32; LANES]; 2]; ITEMS] {
-        let mut sums = [s.zero_ints(); ITEMS];
-        for (n, [first, second]) in pairs.units[..pairs.count].iter().enumerate() {
-            let weights = s.interleave(self.row(*first), self.row(*second));
-            for (sums, integers) in sums.iter_mut().zip(&pairs.integers) {
-                *sums = s.add_products(*sums, weights, integers[n]);
+    fn sums<S: Simd, H: Hidden, const N: usize, const PAIRS: usize, const ITEMS: usize>(
+        self,
+        s: S,
+        chunks: &Chunks<H, ITEMS>,
+        pairs: &mut Pairs<ITEMS>,
+    ) -> [[[S::F; 2]; PAIRS]; ITEMS] {
+        let mut floats = [[[s.splat(0.0); 2]; PAIRS]; ITEMS];
+        if chunks.count <= 1 {
+            let sums = self.chunk_sums::<S, N, PAIRS, ITEMS>(s, pairs);
+            for (floats, sums) in floats.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+                *floats = s.ints_as_f32(*sums);
+            }
+            return floats;
+        }
+        // Rare, so integers are made again for each tile.
+        let mut totals = [[[[0_i64; LANES]; 2]; PAIRS]; ITEMS];
+        for chunk in 0..chunks.count {
+            pairs.fill(s, chunks.hidden, chunks.item, chunk, &chunks.inverses);
+            let tile = Tile { weights: &self.weights[chunk * CHUNK * self.stride..], ..self };
+            let sums = tile.chunk_sums::<S, N, PAIRS, ITEMS>(s, pairs);
+            for (totals, sums) in totals.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+                for (total, sum) in totals.as_flattened_mut().iter_mut().zip(s.ints(*sums).as_flattened()) {
+                    *total += i64::from(*sum);
+                }
             }
         }
-        let mut ints = [[[0; LANES]; 2]; ITEMS];
-        for (ints, sums) in ints.iter_mut().zip(sums) {
-            *ints = s.ints(sums);
+        for (floats, totals) in
+            floats.as_flattened_mut().as_flattened_mut().iter_mut().zip(totals.as_flattened().as_flattened())
+        {
+            *floats = s.load(&totals.map(|total| total as f32));
         }
-        ints
+        floats
     }
 
+    /// The sums of one chunk.
     #[inline(always)]
-    fn row(&self, unit: u16) -> [I8Block; 2] {
-        let row = usize::from(unit) * self.stride;
-        two_blocks(&self.weights[row + self.column..row + self.stride])
+    fn chunk_sums<S: Simd, const N: usize, const PAIRS: usize, const ITEMS: usize>(
+        self,
+        s: S,
+        pairs: &Pairs<ITEMS>,
+    ) -> [[S::Ints; PAIRS]; ITEMS] {
+        let mut sums = [[s.zero_ints(); PAIRS]; ITEMS];
+        for (n, units) in pairs.units[..pairs.count].iter().enumerate() {
+            let [first, second] = units.map(|unit| usize::from(unit) * self.stride + self.column);
+            let (first, second) = (&self.weights[first..first + N], &self.weights[second..second + N]);
+            let mut weights = [s.interleave(two_blocks::<N>(first, 0), two_blocks::<N>(second, 0)); PAIRS];
+            for (pair, weights) in weights.iter_mut().enumerate().skip(1) {
+                *weights = s.interleave(two_blocks::<N>(first, pair), two_blocks::<N>(second, pair));
+            }
+            for (sums, integers) in sums.iter_mut().zip(&pairs.integers) {
+                for (sum, weights) in sums.iter_mut().zip(weights) {
+                    *sum = s.add_products(*sum, weights, integers[n]);
+                }
+            }
+        }
+        sums
     }
 }
 
-const _: () = assert!(PANEL_BLOCKS.is_multiple_of(2));
+/// Pair `pair` of `N` blocks: the last one is half where `N` is odd.
+#[inline(always)]
+fn two_blocks<const N: usize>(blocks: &[I8Block], pair: usize) -> [I8Block; 2] {
+    if 2 * pair + 1 < N { [blocks[2 * pair], blocks[2 * pair + 1]] } else { [blocks[2 * pair], I8Block::default()] }
+}
+
+const _: () = assert!(PANEL_BLOCKS == 4);

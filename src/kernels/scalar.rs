@@ -153,7 +153,7 @@ fn add_units<'a>(
             Matrix::I8 { scales, .. } => {
                 let largest = terms.clone().fold(0.0, |largest, (h, _)| if h.abs() > largest { h.abs() } else { largest });
                 let step = integers::step(largest);
-                let whole = |h| i64::from(integers::rounded(h, integers::inverse(step)) as i16);
+                let whole = |h| i64::from(integers::rounded(h, integers::inverse(step)));
                 let sum: i64 = terms.map(|(h, w)| whole(h) * w as i64).sum();
                 as_floats(scales)[tag] * (step * sum as f32) + bias
             }

@@ -9,6 +9,8 @@
 
 use std::arch::x86_64::*;
 
+use bytemuck::cast;
+
 use super::Simd;
 use crate::aligned::{Block, I8Block, LANES};
 
@@ -16,7 +18,7 @@ use crate::aligned::{Block, I8Block, LANES};
 ///
 /// SAFETY of every block in this file: an `Avx2` is only made by [`Avx2::new`], which can only be called safely from a function
 /// that enables AVX2 itself; such a function runs only after detection. The intrinsics used here touch no memory, except
-/// `loadu` and `storeu`, whose 32 bytes lie inside the borrowed array of 16 floats, units or (two times 16 bytes) halves, `maskload` and `maskstore`, whose unmasked lanes
+/// `loadu` and `storeu`, whose 32 bytes lie inside the borrowed array of 16 floats, units, integers or (two times 16 bytes) halves, `maskload` and `maskstore`, whose unmasked lanes
 /// are the borrowed floats, and `prefetch`, which may be given any address.
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Avx2(());
@@ -26,6 +28,19 @@ impl Avx2 {
     #[target_feature(enable = "avx2,f16c,popcnt")]
     pub(in crate::kernels) fn new() -> Self {
         Avx2(())
+    }
+
+    /// The sums of tags 0 to 7, 8 to 15 and so on, of what [`Simd::interleave`] has put apart.
+    #[inline(always)]
+    fn in_order(self, [a, b, c, d]: [__m256i; 4]) -> [__m256i; 4] {
+        unsafe {
+            [
+                _mm256_permute2x128_si256::<0x20>(a, b),
+                _mm256_permute2x128_si256::<0x31>(a, b),
+                _mm256_permute2x128_si256::<0x20>(c, d),
+                _mm256_permute2x128_si256::<0x31>(c, d),
+            ]
+        }
     }
 
     #[inline(always)]
@@ -88,6 +103,7 @@ impl Simd for Avx2 {
     const WIDE_TILES: bool = true;
     const DENSE_ITEMS: usize = 4;
     const INTEGER_ITEMS: usize = 2;
+    const WIDE_INTEGERS: bool = false;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Pair {
@@ -126,6 +142,16 @@ impl Simd for Avx2 {
         unsafe { (_mm256_cvtph_ps(_mm_loadu_si128(bits)), _mm256_cvtph_ps(_mm_loadu_si128(bits.add(1)))) }
     }
     #[inline(always)]
+    fn store_low_halves(self, x: Pair, halves: &mut [i16; LANES]) {
+        unsafe {
+            let low = _mm256_set1_epi32(0xFFFF);
+            let (first, last) = (_mm256_castps_si256(x.0), _mm256_castps_si256(x.1));
+            let packed = _mm256_packus_epi32(_mm256_and_si256(first, low), _mm256_and_si256(last, low));
+            // It packs lanes of 128 bits, so their quarters are out of order.
+            _mm256_storeu_si256(halves.as_mut_ptr().cast(), _mm256_permute4x64_epi64::<0b11_01_10_00>(packed));
+        }
+    }
+    #[inline(always)]
     fn zero_shorts(self) -> [__m256i; 2] {
         unsafe { [_mm256_setzero_si256(); 2] }
     }
@@ -159,8 +185,8 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    fn add_products(self, mut sums: [__m256i; 4], weights: [__m256i; 4], q: u32) -> [__m256i; 4] {
-        let q = unsafe { _mm256_set1_epi32(q.cast_signed()) };
+    fn add_products(self, mut sums: [__m256i; 4], weights: [__m256i; 4], q: [i16; 2]) -> [__m256i; 4] {
+        let q = unsafe { _mm256_set1_epi32(cast(q)) };
         for (sum, weights) in sums.iter_mut().zip(weights) {
             *sum = unsafe { _mm256_add_epi32(*sum, _mm256_madd_epi16(weights, q)) };
         }
@@ -168,15 +194,16 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn ints(self, ints: [__m256i; 4]) -> [[i32; LANES]; 2] {
-        let mut blocks = [[0; LANES]; 2];
-        for (block, [low, high]) in blocks.iter_mut().zip(ints.as_chunks().0) {
-            let block = block.as_mut_ptr().cast::<__m256i>();
-            unsafe {
-                _mm256_storeu_si256(block, _mm256_permute2x128_si256::<0x20>(*low, *high));
-                _mm256_storeu_si256(block.add(1), _mm256_permute2x128_si256::<0x31>(*low, *high));
-            }
+        let mut lanes = [[0; LANES]; 2];
+        for (lanes, ints) in lanes.as_flattened_mut().as_chunks_mut::<8>().0.iter_mut().zip(self.in_order(ints)) {
+            unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), ints) };
         }
-        blocks
+        lanes
+    }
+    #[inline(always)]
+    fn ints_as_f32(self, ints: [__m256i; 4]) -> [Pair; 2] {
+        let [a, b, c, d] = self.in_order(ints);
+        unsafe { [(_mm256_cvtepi32_ps(a), _mm256_cvtepi32_ps(b)), (_mm256_cvtepi32_ps(c), _mm256_cvtepi32_ps(d))] }
     }
     #[inline(always)]
     fn add(self, a: Pair, b: Pair) -> Pair {

@@ -9,6 +9,8 @@
 
 use std::arch::x86_64::*;
 
+use bytemuck::cast;
+
 use super::Simd;
 use crate::aligned::{Block, I8Block, LANES};
 
@@ -16,7 +18,7 @@ use crate::aligned::{Block, I8Block, LANES};
 ///
 /// SAFETY of every block in this file: an `Avx512` is only made by [`Avx512::new`], which can only be called safely from a
 /// function that enables these features itself; such a function runs only after detection. The intrinsics used here touch no
-/// memory, except `loadu` and `storeu`, whose 64 bytes (of `i8` 32), or those that a mask leaves of them, lie inside arrays, and `prefetch`,
+/// memory, except `loadu` and `storeu`, whose 64 bytes (of 8 and 16 bits 32), or those that a mask leaves of them, lie inside arrays, and `prefetch`,
 /// which may be given any address.
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Avx512(());
@@ -26,6 +28,17 @@ impl Avx512 {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
     pub(in crate::kernels) fn new() -> Self {
         Avx512(())
+    }
+
+    /// The sums of tags 0 to 15 and 16 to 31, of what [`Simd::interleave`] has put apart.
+    #[inline(always)]
+    fn in_order(self, [low, high]: [__m512i; 2]) -> [__m512i; 2] {
+        unsafe {
+            [
+                _mm512_permutex2var_epi64(low, _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), high),
+                _mm512_permutex2var_epi64(low, _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15), high),
+            ]
+        }
     }
 
     #[inline(always)]
@@ -50,6 +63,7 @@ impl Simd for Avx512 {
     const WIDE_TILES: bool = true;
     const DENSE_ITEMS: usize = 6;
     const INTEGER_ITEMS: usize = 6;
+    const WIDE_INTEGERS: bool = true;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -74,6 +88,10 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn load_f16(self, bits: &[u16; LANES]) -> __m512 {
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(bits.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    fn store_low_halves(self, x: __m512, halves: &mut [i16; LANES]) {
+        unsafe { _mm256_storeu_si256(halves.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(_mm512_castps_si512(x))) }
     }
     #[inline(always)]
     fn zero_shorts(self) -> __m512i {
@@ -101,9 +119,9 @@ impl Simd for Avx512 {
         unsafe { [_mm512_unpacklo_epi16(first, second), _mm512_unpackhi_epi16(first, second)] }
     }
     #[inline(always)]
-    fn add_products(self, sums: [__m512i; 2], weights: [__m512i; 2], q: u32) -> [__m512i; 2] {
+    fn add_products(self, sums: [__m512i; 2], weights: [__m512i; 2], q: [i16; 2]) -> [__m512i; 2] {
         unsafe {
-            let q = _mm512_set1_epi32(q.cast_signed());
+            let q = _mm512_set1_epi32(cast(q));
             [
                 _mm512_add_epi32(sums[0], _mm512_madd_epi16(weights[0], q)),
                 _mm512_add_epi32(sums[1], _mm512_madd_epi16(weights[1], q)),
@@ -111,15 +129,17 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
-    fn ints(self, [low, high]: [__m512i; 2]) -> [[i32; LANES]; 2] {
-        unsafe {
-            let first = _mm512_permutex2var_epi64(low, _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), high);
-            let last = _mm512_permutex2var_epi64(low, _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15), high);
-            let mut ints = [[0; LANES]; 2];
-            _mm512_storeu_si512(ints[0].as_mut_ptr().cast(), first);
-            _mm512_storeu_si512(ints[1].as_mut_ptr().cast(), last);
-            ints
+    fn ints(self, ints: [__m512i; 2]) -> [[i32; LANES]; 2] {
+        let mut lanes = [[0; LANES]; 2];
+        for (lanes, ints) in lanes.iter_mut().zip(self.in_order(ints)) {
+            unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), ints) };
         }
+        lanes
+    }
+    #[inline(always)]
+    fn ints_as_f32(self, ints: [__m512i; 2]) -> [__m512; 2] {
+        let [first, last] = self.in_order(ints);
+        unsafe { [_mm512_cvtepi32_ps(first), _mm512_cvtepi32_ps(last)] }
     }
     #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {

@@ -39,6 +39,9 @@ pub(super) trait Simd: Copy {
     /// Items in a tile of the dense output layer of integers: 6, 2 or 1.
     const INTEGER_ITEMS: usize;
 
+    /// Whether such a tile has 4 blocks of tags; otherwise it has 2.
+    const WIDE_INTEGERS: bool;
+
     fn splat(self, x: f32) -> Self::F;
     fn load(self, floats: &[f32; LANES]) -> Self::F;
     fn store(self, x: Self::F, floats: &mut [f32; LANES]);
@@ -86,6 +89,9 @@ pub(super) trait Simd: Copy {
         self.load(&lanes)
     }
 
+    /// The lower 16 bits of each lane.
+    fn store_low_halves(self, x: Self::F, halves: &mut [i16; LANES]);
+
     fn zero_shorts(self) -> Self::Shorts;
     /// `sums` plus 32 integers of 8 bits; the caller sees to it that they fit.
     fn add_i8(self, sums: Self::Shorts, integers: [I8Block; 2]) -> Self::Shorts;
@@ -94,10 +100,12 @@ pub(super) trait Simd: Copy {
 
     fn zero_ints(self) -> Self::Ints;
     fn interleave(self, first: [I8Block; 2], second: [I8Block; 2]) -> Self::Weights;
-    /// For each of 32 sums `sum + first·(lower 16 bits of q) + second·(upper 16 bits)`; the caller sees to it that they fit.
-    fn add_products(self, sums: Self::Ints, weights: Self::Weights, q: u32) -> Self::Ints;
+    /// For each of 32 sums `sum + first·q[0] + second·q[1]`; the caller sees to it that they fit.
+    fn add_products(self, sums: Self::Ints, weights: Self::Weights, q: [i16; 2]) -> Self::Ints;
     /// The first 16 and the last 16.
     fn ints(self, ints: Self::Ints) -> [[i32; LANES]; 2];
+    /// The same, rounded to floats.
+    fn ints_as_f32(self, ints: Self::Ints) -> [Self::F; 2];
 
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;

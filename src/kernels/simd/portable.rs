@@ -23,6 +23,7 @@ impl Simd for Portable {
 
     const DENSE_ITEMS: usize = 2;
     const INTEGER_ITEMS: usize = 1;
+    const WIDE_INTEGERS: bool = false;
 
     #[inline(always)]
     fn splat(self, x: f32) -> f32x16 {
@@ -35,6 +36,12 @@ impl Simd for Portable {
     #[inline(always)]
     fn store(self, x: f32x16, floats: &mut [f32; LANES]) {
         *floats = cast(x);
+    }
+    #[inline(always)]
+    fn store_low_halves(self, x: f32x16, halves: &mut [i16; LANES]) {
+        for (half, lane) in halves.iter_mut().zip(cast::<f32x16, [i32; LANES]>(x)) {
+            *half = lane as i16;
+        }
     }
     #[inline(always)]
     fn zero_shorts(self) -> [[i16; LANES]; 2] {
@@ -66,8 +73,7 @@ impl Simd for Portable {
         cast(pairs)
     }
     #[inline(always)]
-    fn add_products(self, mut sums: [i32x4; 8], weights: [i16x8; 8], q: u32) -> [i32x4; 8] {
-        let q = [q as i16, (q >> 16) as i16];
+    fn add_products(self, mut sums: [i32x4; 8], weights: [i16x8; 8], q: [i16; 2]) -> [i32x4; 8] {
         let q: i16x8 = cast([q; 4]);
         for (sum, weights) in sums.iter_mut().zip(weights) {
             *sum += weights.dot(q);
@@ -77,6 +83,10 @@ impl Simd for Portable {
     #[inline(always)]
     fn ints(self, ints: [i32x4; 8]) -> [[i32; LANES]; 2] {
         cast(ints)
+    }
+    #[inline(always)]
+    fn ints_as_f32(self, ints: [i32x4; 8]) -> [f32x16; 2] {
+        cast(ints.map(i32x4::round_float))
     }
     #[inline(always)]
     fn add(self, a: f32x16, b: f32x16) -> f32x16 {
