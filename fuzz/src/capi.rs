@@ -194,7 +194,9 @@ fn bytes_of(tagger: &tagm_tagger) -> &[u8] {
     let (mut bytes, mut length) = (MaybeUninit::new(null()), MaybeUninit::new(0));
     assert_eq!(tagm_bytes(Some(tagger), Some(&mut bytes), Some(&mut length)), tagm_status::TAGM_OK);
     // SAFETY: written above, if not by the call.
-    let (bytes, length) = unsafe { (bytes.assume_init(), length.assume_init()) };
+    let bytes = unsafe { bytes.assume_init() };
+    // SAFETY: as above.
+    let length = unsafe { length.assume_init() };
     // SAFETY: the header's promise: so many bytes, for as long as the tagger lives.
     unsafe { slice::from_raw_parts(bytes.cast(), length) }
 }
@@ -237,7 +239,9 @@ fn keyword_at(source: &mut Source<'_>, tagger: Option<&tagm_tagger>, keywords: u
     assert!(status != tagm_status::TAGM_OK || (id as usize) < keywords);
     if status == tagm_status::TAGM_OK {
         // SAFETY: written above, if not by the call.
-        let (keyword, length) = unsafe { (keyword.assume_init(), length.assume_init()) };
+        let keyword = unsafe { keyword.assume_init() };
+        // SAFETY: as above.
+        let length = unsafe { length.assume_init() };
         let mut found = MaybeUninit::new(0);
         // SAFETY: the header's promise: so many bytes, for as long as the tagger lives.
         let status = unsafe { tagm_keyword_id(tagger, keyword, length, Some(&mut found)) };
