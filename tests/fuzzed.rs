@@ -1,7 +1,7 @@
 //! What fuzzing starts from and what it has found, through what the fuzz targets do: `fuzz/` without its fuzzer. That folder is no part of
 //! the package, so neither is this test.
 
-#![cfg(all(feature = "capi", feature = "jsonl", feature = "rules"))]
+#![cfg(all(feature = "capi", feature = "jsonl", feature = "live", feature = "rules"))]
 #![allow(clippy::unwrap_used, reason = "a test that finds something else than it expects must fail")]
 #![allow(unreachable_pub, reason = "the bodies are public in the package of the fuzz targets")]
 
@@ -138,7 +138,10 @@ fn write_seeds() {
     for first in 0..8 {
         let name = format!("noise-{first}");
         write("accumulator_walk", &name, &noise(2, 4 * first, 90));
-        write("capi", &name, &noise(u64::from(first), 0, 200));
+        // A model, whole and served live, then each of the calls that learn, replace or tell why.
+        let call = [4, 5, 6, 10, 16, 17, 18, 20][usize::from(first)];
+        let open = [&[0, 0, 0, first, 0, 0, 0][..], &[17, 0, 0, 2, 1, 0, 0, 0]].concat();
+        write("capi", &name, &[open, noise(u64::from(first), call, 200)].concat());
         write("model_roundtrip", &name, &noise(u64::from(first), first, 500));
         write("train_step_numerics", &name, &noise(u64::from(first), first, 300));
     }

@@ -1,11 +1,16 @@
-//! Calls of the C interface in any order, with any arguments that the header allows: a status, never a fault of the library.
+//! Calls of the C interface in any order, with any arguments that the header allows, and sizes that no memory has: a status, never a
+//! fault of the library.
 
 #![allow(unsafe_code, reason = "the functions are those for C")]
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::ptr::{null, null_mut};
+use std::slice;
 use std::sync::OnceLock;
+
+mod learn;
+mod live;
 
 use super::source::Source;
 use super::{container, parts};
@@ -19,6 +24,7 @@ const HANDLES: usize = 3;
 struct Handles {
     taggers: [Option<Box<tagm_tagger>>; HANDLES],
     scratches: [Option<Box<tagm_scratch>>; HANDLES],
+    lives: [Option<Box<tagm_live>>; HANDLES],
 }
 
 fn models() -> &'static [Model] {
@@ -61,9 +67,14 @@ fn pointer_mut<T>(source: &mut Source<'_>, values: &mut [T]) -> *mut T {
     }
 }
 
-/// A count that memory can hold, or rarely one that it cannot where the pointer says so too.
+/// A number of places, rarely another one than is wanted.
 fn about(source: &mut Source<'_>, length: usize) -> usize {
     if source.rarely(8) { source.below(length + 20) } else { length }
+}
+
+/// The number of values that are there, or rarely one that no memory holds: it is to be refused before anything is read.
+fn count(source: &mut Source<'_>, length: usize) -> usize {
+    if source.rarely(32) { usize::MAX - source.below(256) } else { length }
 }
 
 fn ids(source: &mut Source<'_>, keywords: usize) -> Box<[u32]> {
@@ -84,89 +95,160 @@ pub fn run(input: &[u8]) {
     }
     handles.taggers.into_iter().for_each(|tagger| tagm_free(tagger));
     handles.scratches.into_iter().for_each(|scratch| tagm_scratch_free(scratch));
+    handles.lives.into_iter().for_each(|live| tagm_live_free(live));
 }
 
 fn call(source: &mut Source<'_>, handles: &mut Handles) {
-    let what = source.below(14);
+    let what = source.below(21);
     let (t, s) = (source.below(HANDLES), source.below(HANDLES));
-    if what < 4 {
-        return open(source, &mut handles.taggers[t], what);
-    }
-    let Handles { taggers, scratches } = handles;
-    let tagger = taggers[t].as_deref();
+    let Handles { taggers, scratches, lives } = handles;
+    // Calls that make a tagger.
+    let made = match what {
+        0..4 => open(source, what),
+        4 => learn::train(source),
+        5 => learn::add_tag(source, taggers[s].as_deref()),
+        6 => live::newest(source, lives[s].as_deref()),
+        _ => {
+            return with(source, what - 7, &mut taggers[t], &mut scratches[s], &mut lives[s]);
+        }
+    };
+    tagm_free(taggers[t].take());
+    taggers[t] = made;
+}
+
+/// Calls with a tagger, a scratch, a live model.
+fn with(
+    source: &mut Source<'_>,
+    what: usize,
+    held: &mut Option<Box<tagm_tagger>>,
+    scratch: &mut Option<Box<tagm_scratch>>,
+    live: &mut Option<Box<tagm_live>>,
+) {
+    let tagger = held.as_deref();
     let (keywords, tags) = (tagm_keyword_count(tagger), tagm_tag_count(tagger));
     match what {
-        4 => {
-            tagm_scratch_free(scratches[s].take());
+        0 => {
+            tagm_scratch_free(scratch.take());
             let mut place = MaybeUninit::uninit();
             let status = tagm_scratch_new(tagger, Some(&mut place));
             check(status);
             assert_eq!(status == tagm_status::TAGM_OK, tagger.is_some());
             // SAFETY: the call writes a handle or NULL whatever its status.
-            scratches[s] = unsafe { place.assume_init() };
+            *scratch = unsafe { place.assume_init() };
         }
-        5 => {
+        1 => {
             let word = source.word(9);
             let mut id = MaybeUninit::new(7);
             let room = (!source.rarely(32)).then_some(&mut id);
-            // SAFETY: so many bytes.
-            let status = unsafe { tagm_keyword_id(tagger, word.as_ptr().cast(), word.len(), room) };
+            // SAFETY: so many bytes, or a number that is refused.
+            let status = unsafe { tagm_keyword_id(tagger, word.as_ptr().cast(), count(source, word.len()), room) };
             check(status);
             // SAFETY: written above, if not by the call.
             let id = unsafe { id.assume_init() };
             assert!(status != tagm_status::TAGM_OK || (id as usize) < keywords);
         }
-        6 => {
+        2 => {
             let mut tag = MaybeUninit::uninit();
             let index = source.below(tags + 2);
             let status = tagm_tag_at(tagger, index, Some(&mut tag));
             check(status);
             assert_eq!(status == tagm_status::TAGM_OK, index < tags);
         }
-        7 => {
+        3 => keyword_at(source, tagger, keywords),
+        4 => {
             let mut signature = MaybeUninit::new(0);
             check(tagm_signature(tagger, source.flag().then_some(&mut signature)));
         }
-        8 => check(tagm_verify(tagger)),
-        9 => score(source, tagger, scratches[s].as_deref_mut(), keywords, tags),
-        10 => score_batch(source, tagger, scratches[s].as_deref_mut(), keywords, tags),
-        11 => select(source, tagger, scratches[s].as_deref_mut(), tags),
-        12 => explain(source, tagger, keywords, tags),
-        _ => tagm_free(taggers[t].take()),
+        5 => {
+            check(tagm_verify(tagger));
+            // SAFETY: a path that ends with a zero.
+            let status = unsafe { tagm_save(tagger, c"no/such/folder/m.tagm".as_ptr()) };
+            check(status);
+            assert_ne!(status, tagm_status::TAGM_OK);
+        }
+        6 => score(source, tagger, scratch.as_deref_mut(), keywords, tags),
+        7 => score_batch(source, tagger, scratch.as_deref_mut(), keywords, tags),
+        8 => select(source, tagger, scratch.as_deref_mut(), tags),
+        9 => explain(source, tagger, keywords, tags),
+        10 => {
+            tagm_live_free(live.take());
+            *live = live::open(source, tagger);
+        }
+        11 => live::reload(source, live.as_deref(), tagger),
+        12 => tagm_live_free(live.take()),
+        _ => tagm_free(held.take()),
     }
 }
 
-/// Makes a tagger: of a model, of a damaged one, of sections of any content, or of a file that is not there.
-fn open(source: &mut Source<'_>, tagger: &mut Option<Box<tagm_tagger>>, how: usize) {
-    tagm_free(tagger.take());
-    let mut place = MaybeUninit::uninit();
-    let model = &models()[source.below(models().len())];
-    let bytes = match how {
-        0 | 1 => model.bytes().to_vec(),
-        2 => {
-            let mut input = container::pack(model, source.any());
-            let at = usize::from(source.any::<u16>()) % input.len();
-            input[at] ^= source.any::<u8>();
-            container::unpack(&input)
-        }
-        _ => {
-            let path = CString::new("no/such/file.tagm").unwrap_or_default();
-            // SAFETY: a path that ends with a zero.
-            let status = unsafe { tagm_open(path.as_ptr(), Some(&mut place)) };
-            assert_eq!(status, tagm_status::TAGM_IO);
-            // SAFETY: the call writes a handle or NULL whatever its status.
-            assert!(unsafe { place.assume_init() }.is_none());
-            return;
-        }
-    };
-    let bytes = exactly(bytes);
-    let length = if source.rarely(8) { bytes.len() / 2 } else { bytes.len() };
-    // SAFETY: so many bytes, or NULL.
-    let status = unsafe { tagm_from_bytes(pointer(source, &bytes).cast(), length, Some(&mut place)) };
+/// The tagger of a call that ended so.
+fn made<T>(status: tagm_status, place: MaybeUninit<Option<Box<T>>>) -> Option<Box<T>> {
     check(status);
-    // SAFETY: the call writes a handle or NULL whatever its status.
-    *tagger = unsafe { place.assume_init() };
-    assert_eq!(status == tagm_status::TAGM_OK, tagger.is_some());
+    // SAFETY: a call that has a place for a handle writes one or NULL whatever its status.
+    let handle = unsafe { place.assume_init() };
+    assert_eq!(status == tagm_status::TAGM_OK, handle.is_some());
+    handle
+}
+
+/// The bytes of a tagger's model, which the tagger keeps.
+fn bytes_of(tagger: &tagm_tagger) -> &[u8] {
+    let (mut bytes, mut length) = (MaybeUninit::new(null()), MaybeUninit::new(0));
+    assert_eq!(tagm_bytes(Some(tagger), Some(&mut bytes), Some(&mut length)), tagm_status::TAGM_OK);
+    // SAFETY: written above, if not by the call.
+    let bytes = unsafe { bytes.assume_init() };
+    // SAFETY: as above.
+    let length = unsafe { length.assume_init() };
+    // SAFETY: the header's promise: so many bytes, for as long as the tagger lives.
+    unsafe { slice::from_raw_parts(bytes.cast(), length) }
+}
+
+/// A model, whole or damaged.
+fn model(source: &mut Source<'_>, damaged: bool) -> Vec<u8> {
+    let model = &models()[source.below(models().len())];
+    if !damaged {
+        return model.bytes().to_vec();
+    }
+    let mut input = container::pack(model, source.any());
+    let at = usize::from(source.any::<u16>()) % input.len();
+    input[at] ^= source.any::<u8>();
+    container::unpack(&input)
+}
+
+/// Makes a tagger: of a model, of a damaged one, of sections of any content, or of a file that is not there.
+fn open(source: &mut Source<'_>, how: usize) -> Option<Box<tagm_tagger>> {
+    let mut place = MaybeUninit::uninit();
+    if how == 3 {
+        let path = c"no/such/file.tagm".as_ptr();
+        let open = if source.flag() { tagm_open } else { tagm_map };
+        // SAFETY: a path that ends with a zero, of no file that could change.
+        let status = unsafe { open(path, Some(&mut place)) };
+        assert_eq!(status, tagm_status::TAGM_IO);
+        return made(status, place);
+    }
+    let bytes = exactly(model(source, how == 2));
+    let length = if source.rarely(8) { bytes.len() / 2 } else { count(source, bytes.len()) };
+    // SAFETY: so many bytes, or NULL, or a number that is refused.
+    let status = unsafe { tagm_from_bytes(pointer(source, &bytes).cast(), length, Some(&mut place)) };
+    made(status, place)
+}
+
+fn keyword_at(source: &mut Source<'_>, tagger: Option<&tagm_tagger>, keywords: usize) {
+    let id = if source.rarely(8) { source.any() } else { source.below(keywords + 1) as u32 };
+    let (mut keyword, mut length) = (MaybeUninit::new(null()), MaybeUninit::new(0));
+    let status = tagm_keyword_at(tagger, id, (!source.rarely(32)).then_some(&mut keyword), Some(&mut length));
+    check(status);
+    assert!(status != tagm_status::TAGM_OK || (id as usize) < keywords);
+    if status == tagm_status::TAGM_OK {
+        // SAFETY: written above, if not by the call.
+        let keyword = unsafe { keyword.assume_init() };
+        // SAFETY: as above.
+        let length = unsafe { length.assume_init() };
+        let mut found = MaybeUninit::new(0);
+        // SAFETY: the header's promise: so many bytes, for as long as the tagger lives.
+        let status = unsafe { tagm_keyword_id(tagger, keyword, length, Some(&mut found)) };
+        assert_eq!(status, tagm_status::TAGM_OK);
+        // SAFETY: written above, if not by the call.
+        assert_eq!(unsafe { found.assume_init() }, id);
+    }
 }
 
 fn score(
@@ -179,8 +261,8 @@ fn score(
     let (ids, length) = (ids(source, keywords), about(source, tags));
     let mut scores = exactly(vec![f32::NAN; length]);
     let (from, to) = (pointer(source, &ids), pointer_mut(source, &mut scores));
-    // SAFETY: as many ids and places as the counts say; other pointers are NULL or not aligned, which is looked at first.
-    let status = unsafe { tagm_score(tagger, scratch, from, ids.len(), to, length) };
+    // SAFETY: as many ids and places as the counts say; other pointers and counts are refused before they are used.
+    let status = unsafe { tagm_score(tagger, scratch, from, count(source, ids.len()), to, length) };
     check(status);
     assert!(status != tagm_status::TAGM_OK || length == tags);
 }
@@ -202,8 +284,9 @@ fn score_batch(
     let (starts, length) = (exactly(starts), about(source, items * tags));
     let mut scores = exactly(vec![f32::NAN; length]);
     let (from, bounds, to) = (pointer(source, &ids), pointer(source, &starts), pointer_mut(source, &mut scores));
-    // SAFETY: as many ids, starts and places as the counts say, or pointers that are looked at first.
-    let status = unsafe { tagm_score_batch(tagger, scratch, from, ids.len(), bounds, items, to, length) };
+    let (id_count, item_count) = (count(source, ids.len()), count(source, items));
+    // SAFETY: as many ids, starts and places as the counts say; other pointers and counts are refused before they are used.
+    let status = unsafe { tagm_score_batch(tagger, scratch, from, id_count, bounds, item_count, to, length) };
     check(status);
     assert!(status != tagm_status::TAGM_OK || length == items * tags);
 }
@@ -227,13 +310,19 @@ fn select(source: &mut Source<'_>, tagger: Option<&tagm_tagger>, scratch: Option
 }
 
 fn explain(source: &mut Source<'_>, tagger: Option<&tagm_tagger>, keywords: usize, tags: usize) {
-    let (ids, tag, room) = (ids(source, keywords), source.below(tags + 1), source.below(34));
-    let (mut explanation, mut count) = (MaybeUninit::uninit(), MaybeUninit::new(usize::MAX));
+    let (ids, room) = (ids(source, keywords), source.below(34));
+    let tag = if source.rarely(16) { usize::MAX - source.below(256) } else { source.below(tags + 1) };
+    let (mut explanation, mut found) = (MaybeUninit::uninit(), MaybeUninit::new(0));
     let mut contributions: Box<[MaybeUninit<tagm_contribution>]> = exactly((0..room).map(|_| MaybeUninit::uninit()).collect());
     let (from, to) = (pointer(source, &ids), pointer_mut(source, &mut contributions).cast());
-    // SAFETY: as many ids and places as the counts say, or pointers that are looked at first.
-    let status = unsafe { tagm_explain(tagger, from, ids.len(), tag, Some(&mut explanation), to, room, Some(&mut count)) };
+    let (id_count, room) = (count(source, ids.len()), count(source, room));
+    let place = (!source.rarely(32)).then_some(&mut explanation);
+    let count_place = (!source.rarely(32)).then_some(&mut found);
+    // SAFETY: as many ids and places as the counts say; other pointers and counts are refused before they are used.
+    let status = unsafe { tagm_explain(tagger, from, id_count, tag, place, to, room, count_place) };
     check(status);
     // SAFETY: written above, if not by the call.
-    assert!(unsafe { count.assume_init() } <= ids.len());
+    let found = unsafe { found.assume_init() };
+    assert!(found <= ids.len());
+    assert!(status != tagm_status::TAGM_OK || tag < tags && found <= room);
 }

@@ -1,5 +1,6 @@
 //! Serving: the signature, groups, batches, many threads, no allocation.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tagomatic::aligned::{Block, LANES, as_floats_mut};
@@ -352,7 +353,8 @@ fn an_included_model_is_not_copied() {
     assert_eq!(model.bytes().as_ptr(), bytes.as_ptr());
     assert_eq!(model.bytes(), std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/models/movies.tagm")).unwrap());
     // Bytes that start elsewhere are copied.
-    let odd: &'static [u8] = [&[0], bytes].concat().leak();
+    static ODD: OnceLock<Vec<u8>> = OnceLock::new();
+    let odd: &'static [u8] = ODD.get_or_init(|| [&[0], bytes].concat());
     let copied = Model::from_static(&odd[1..]).unwrap();
     assert_ne!(copied.bytes().as_ptr(), odd[1..].as_ptr());
     assert_eq!(copied.bytes(), bytes);

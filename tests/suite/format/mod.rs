@@ -8,6 +8,7 @@ mod hostile;
 mod mutants;
 
 use std::fs;
+use std::sync::OnceLock;
 
 use tagomatic::aligned::{self, Block};
 use tagomatic::calibration::{Calibration, Curve, Knot};
@@ -245,13 +246,14 @@ fn every_way_to_open_gives_the_same_model() {
         mapped.save(folder.path().join("b.tagm")).unwrap();
         assert_eq!(fs::read(folder.path().join("b.tagm")).unwrap(), model.bytes());
     }
-    // Once in place, once copied.
-    let blocks: &'static [Block] = bytemuck::cast_slice::<u8, Block>(model.bytes()).to_vec().leak();
-    let aligned: &'static [u8] = bytemuck::cast_slice(blocks);
+    // Once in place, once copied. What lives as long as the process is held by something that does.
+    static BLOCKS: OnceLock<Vec<Block>> = OnceLock::new();
+    static SHIFTED: OnceLock<Vec<u8>> = OnceLock::new();
+    let aligned: &'static [u8] = bytemuck::cast_slice(BLOCKS.get_or_init(|| bytemuck::cast_slice(model.bytes()).to_vec()));
     let fixed = Model::from_static(aligned).unwrap();
     assert_same(&model, &fixed);
     assert_eq!(fixed.bytes().as_ptr(), aligned.as_ptr());
-    let shifted: &'static [u8] = &[&[0], model.bytes()].concat().leak()[1..];
+    let shifted: &'static [u8] = &SHIFTED.get_or_init(|| [&[0], model.bytes()].concat())[1..];
     assert_same(&model, &Model::from_static(shifted).unwrap());
     assert!(Model::from_static(&aligned[..aligned.len() - 64]).is_err());
 }
