@@ -198,12 +198,12 @@ impl Checkpoints {
             model.save(self.folder.join(best(self.network)))?;
             self.best = run.best_epoch();
         }
+        let path = self.last();
         let settings = match self.settings.take() {
             Some(settings) => settings,
             None => run.settings()?.to_string(),
         };
         let settings = self.settings.insert(settings);
-        let path = self.last();
         let mut writer = Writer::new(&path, NewFile::create(&path, DOING)?);
         write(&mut writer, settings, run)?;
         writer.finish()?.publish()
