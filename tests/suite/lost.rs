@@ -35,8 +35,8 @@ fn kills_at_any_instant_change_nothing_of_an_average() {
     kill_at_any_instant(kills().div_ceil(4), 2);
 }
 
-/// Of the kills one half comes at any time after the start, the other at any time after a checkpoint of a network, the first or the
-/// last one in turn: so the first half hits reading, and the second training, saving, the refit, and networks that follow.
+/// Of the kills one half comes at any time after the start, the other at any time after a checkpoint, of late of the second
+/// network: so the first half hits reading, and the second training, saving, the refit, and the network that follows.
 fn kill_at_any_instant(kills: u32, networks: u32) {
     let options = format!("{OPTIONS} --average {networks}");
     let place = Place::new();
@@ -63,7 +63,7 @@ fn kill_at_any_instant(kills: u32, networks: u32) {
         resumed += u32::from(option == "--resume");
         let [chance, instant, ..] = Philox::new(1).block([kill, finished, 0, 60]);
         if kill < kills {
-            let watched = if networks > 1 && kill % 2 == 1 { folder.join("last-2.tagc") } else { checkpoint.clone() };
+            let watched = if networks > 1 && kill >= kills / 2 { folder.join("last-2.tagc") } else { checkpoint.clone() };
             let before = saved_at(&watched);
             while chance % 2 == 0 && is_running(&mut child) && saved_at(&watched) == before {
                 std::thread::sleep(Duration::from_micros(50));
