@@ -20,8 +20,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use tagomatic::aligned::{LANES, as_floats};
+use tagomatic::convert::{Conversion, convert};
 use tagomatic::rng::{Philox, unit};
 use tagomatic::train::{PairWeights, Sample, Statistics, Targets, TrainConfig, Trainer};
+use tagomatic::weights::WeightType;
 use tagomatic::{Model, Provenance, Tagger};
 use workloads::{Sets, W1, W1M, W2, W3, Workload};
 
@@ -113,10 +115,19 @@ fn export(tagger: &Tagger, requests: &Sets, scores: &[f32], out: &mut impl Write
     out.flush()
 }
 
+/// Times the model as it is, and with weights of 8 bits.
 fn time(workload: &Workload, requests: Sets, folder: &Path) {
-    let tagger = Tagger::new(Model::open(folder.join(workload.name).with_extension("tagm")).unwrap());
+    let model = Model::open(folder.join(workload.name).with_extension("tagm")).unwrap();
+    let how = Conversion { weights: Some(WeightType::I8), ..Conversion::default() };
+    let rounded = convert(&model, how, [[0; 0]; 0]).unwrap().model;
+    for tagger in [Tagger::new(model), Tagger::new(rounded)] {
+        time_tagger(workload, &requests, &tagger);
+    }
+}
+
+fn time_tagger(workload: &Workload, requests: &Sets, tagger: &Tagger) {
     let (mut scratch, mut scores) = (tagger.scratch(), vec![0.0; workload.tags]);
-    let name = format!("tagomatic {}", tagger.level());
+    let name = format!("tagomatic {} {}", tagger.level(), tagger.model().weights().w1.weight_type());
     let figure = |form: &str, unit: &str, value: f64| {
         println!("{{\"peer\": \"{name}\", \"workload\": \"{}\", \"form\": \"{form}\", \"{unit}\": {value:.3}}}", workload.name);
     };

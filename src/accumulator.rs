@@ -8,13 +8,11 @@
 use crate::aligned::{Block, LANES};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
+use crate::kernels::MAX_INTEGERS;
 use crate::layers::Wanted;
 use crate::network::{Activation, Pooling};
 use crate::tagger::{Scratch, Tagger};
-use crate::weights::{I8_MAX, Matrix};
-
-/// Keywords of a set whose integers add up exactly in `f32`.
-const MAX_INTEGERS: usize = (1 << 24) / I8_MAX as usize;
+use crate::weights::Matrix;
 
 /// A set of keyword ids with the sums of their rows.
 ///
@@ -74,7 +72,7 @@ impl<'t> Accumulator<'t> {
     ///
     /// # Errors
     /// [`Error::KeywordOutOfRange`] if the model has no such id; [`Error::TooLarge`] if it has weights of type `i8`, and more than
-    /// 132,104 keywords would be added.
+    /// 131,072 keywords would be added.
     pub fn add(&mut self, id: u32) -> Result<bool> {
         let keywords = self.tagger.model().network().shape.keywords();
         if id as usize >= keywords {

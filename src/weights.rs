@@ -7,8 +7,9 @@
 //! | `bf16` | 2 | the high half of an `f32`: 8 bits of precision, its range |
 //! | `i8` | 1 | an integer from −127 to 127 times the scale of its column: of a hidden unit in W1, of a tag in W2 |
 //!
-//! Kernels widen weights to `f32` on their way into registers, which loses nothing, and add in the same order whatever the type. Only
-//! the scale of `i8` comes last: integers are added, exactly in W1, and the sum is multiplied with the scale once.
+//! Kernels widen numbers to `f32` on their way into registers, which loses nothing, and add in the same order whatever the type. Integers
+//! are added as such, and their sum is multiplied with the scale once. In panels of an output layer of `i8` the hidden units of an item
+//! are rounded too, to integers of 16 bits times a scale of the item's own.
 
 use std::ops::Range;
 

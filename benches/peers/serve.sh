@@ -30,8 +30,9 @@ for ((round = 0; round < rounds; round++)); do
     for workload in "${workloads[@]}"; do
         bench time "$dir" "$workload"
         LD_LIBRARY_PATH=$libraries "$dir/serve_torch" "$dir" "$workload"
-        "$python" benches/peers/serve.py torch "$dir" "$workload"
-        "$python" benches/peers/serve.py onnx "$dir" "$workload"
+        for peer in torch torch8 onnx; do
+            "$python" benches/peers/serve.py "$peer" "$dir" "$workload"
+        done
     done
 done | tee -a "$dir/serve.jsonl"
 "$python" benches/peers/serve_table.py "$dir/serve.jsonl"

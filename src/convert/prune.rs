@@ -1,6 +1,7 @@
 //! Which hidden units and keywords change no score, and the network without them.
 //!
-//! A unit goes if its weights to all tags of its group are zero, or if no set of keywords can switch it on. The second is told by the
+//! A unit goes if its weights to all tags of its group are zero, or if no set of keywords can switch it on. (Not for the first reason
+//! where weights are `i8` in panels: the largest unit of an item says to what all of them are rounded.) The second is told by the
 //! set of exactly the keywords that push the unit up: rounded additions never lose order (a ≤ b gives fl(a + w) ≤ fl(b + w)), so no
 //! other set drives the rounded sum, formed in the same order, higher. What a unit adds to a logit is then ±0 for ever, and a sum
 //! that starts from +0 keeps its bits without it.
@@ -41,12 +42,13 @@ impl Kept {
     /// What must stay of a network with these weights, which fit it.
     pub(super) fn of(network: &Network, weights: StoredWeights<'_>) -> Self {
         let shape = &network.shape;
+        let rounds = shape.layout() == OutputLayout::Panels && matches!(weights.w2, Matrix::I8 { .. });
         let groups: Vec<Vec<Option<usize>>> = shape
             .groups()
             .iter()
             .map(|group| {
                 let heard = |unit: usize| {
-                    (0..group.tags.len()).any(|tag| weights.output(shape, group, unit, tag) != 0.0)
+                    (rounds || (0..group.tags.len()).any(|tag| weights.output(shape, group, unit, tag) != 0.0))
                         && can_fire(network, weights, group.hidden.start * LANES + unit)
                 };
                 places(shape.layout(), (0..shape.hidden()).filter(|&unit| heard(unit)))

@@ -4,7 +4,7 @@
 
 use super::activation::clear_padding;
 use super::output::{Answer, Answers, HiddenRows, ListBuffers, Panels, TagMajor};
-use super::{Kernels, rows};
+use super::{Kernels, integers};
 use crate::aligned::{Block, as_floats, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
@@ -50,7 +50,7 @@ impl Kernels {
     ) -> Result<()> {
         let shape = &network.shape;
         sets.check_below(shape.keywords())?;
-        rows::check_integers(weights.w1, sets)?;
+        integers::check(weights.w1, sets)?;
         buffers.check(shape, sets.len(), answers)?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         unsafe { (self.table.sum_bags)(weights.w1, weights.b1, network.activation, sets, &mut *buffers.hidden) };

@@ -14,6 +14,7 @@
 mod activation;
 mod adagrad;
 mod forward;
+mod integers;
 mod level;
 mod magnitude;
 mod output;
@@ -29,12 +30,13 @@ pub use activation::ActiveUnits;
 pub(crate) use activation::clear_padding;
 pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, STEPS_AHEAD, Shrink, Squares, SteppedRows};
 pub(crate) use forward::ForwardBuffers;
+#[cfg(any(test, feature = "train"))]
+pub(crate) use integers::MAX_INTEGERS;
 pub use level::Level;
 #[cfg(feature = "train")]
 pub(crate) use output::DENSE_FROM;
 pub use output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor};
 pub use product::{Product, RowsMut};
-#[cfg(any(test, feature = "train"))]
 pub(crate) use rows::PREFETCH_FROM;
 pub use rows::{Rows, tree_sum};
 pub use select::Bounds;
@@ -348,7 +350,7 @@ impl Kernels {
         if let Matrix::I8 { scales, .. } = table {
             Error::check_length("scales", init.len(), scales.len())?;
         }
-        rows::check_integers(table, sets)?;
+        integers::check(table, sets)?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         unsafe { (self.table.sum_bags)(table, init, activation, sets, out) };
         Ok(())

@@ -4,9 +4,11 @@
 //! rows of the units that are not zero. The dense one multiplies the hidden vectors of a few items with a tile of the panel, so
 //! that each weight is loaded once for all of them; a zero unit adds ±0, which changes no sum (they start by adding +0.0).
 //!
-//! Tag-major, a logit is the dot product of a tag's row and the hidden vector: 16 partial sums, then a fixed tree.
+//! Tag-major, a logit is the dot product of a tag's row and the hidden vector: 16 partial sums, then a fixed tree; weights of type
+//! `i8` are floats there, and their scale comes last. In panels they are multiplied as [`super::integers`].
 
 use super::activation::{ActiveUnits, list_active};
+use super::integers::IntegerPanels;
 use super::sigmoid::{sigmoid, sigmoids};
 use super::simd::{Simd, Stored};
 use crate::aligned::{Block, LANES, as_floats, blocks_for};
@@ -39,91 +41,34 @@ impl<'a, B> Panels<&'a [B]> {
     }
 }
 
-/// Panels of one type of blocks, and what makes logits of their sums.
+/// Panels of one type of blocks that hold numbers.
 #[derive(Clone, Copy)]
-struct PanelsOf<'a, B, E> {
+struct PanelsOf<'a, B> {
     panels: Panels<&'a [B]>,
     bias: &'a [Block],
-    ends: E,
 }
 
-/// What a logit's sum of products starts from, and what becomes of it.
-trait Ends: Copy {
-    /// For blocks `first..first + N` of the tags.
-    fn start<S: Simd, const N: usize>(self, s: S, bias: &[Block], first: usize) -> [S::F; N];
-    /// For blocks `first..first + N` of the tags.
-    fn end<S: Simd, const N: usize>(self, s: S, sums: [S::F; N], bias: &[Block], first: usize) -> [S::F; N];
-    /// The same of a whole sum that started from 0, without the bias.
-    fn scaled(self, sum: f32, tag: usize) -> f32;
-}
-
-/// Weights that are numbers: a sum starts from the bias.
-#[derive(Clone, Copy)]
-struct Plain;
-
-impl Ends for Plain {
+impl<B> PanelsOf<'_, B> {
+    /// What the sums of blocks `first..first + N` of the tags start from.
     #[inline(always)]
-    fn start<S: Simd, const N: usize>(self, s: S, bias: &[Block], first: usize) -> [S::F; N] {
+    fn start<S: Simd, const N: usize>(&self, s: S, first: usize) -> [S::F; N] {
         let mut sums = [s.splat(0.0); N];
-        for (sum, block) in sums.iter_mut().zip(&bias[first..first + N]) {
+        for (sum, block) in sums.iter_mut().zip(&self.bias[first..first + N]) {
             // Adding +0.0 turns -0.0 into +0.0: from then on a term of a zero unit changes no bit.
             *sum = s.add(s.load(block), *sum);
         }
         sums
     }
-    #[inline(always)]
-    fn end<S: Simd, const N: usize>(self, _: S, sums: [S::F; N], _: &[Block], _: usize) -> [S::F; N] {
-        sums
-    }
-    #[inline(always)]
-    fn scaled(self, sum: f32, _: usize) -> f32 {
-        sum
-    }
 }
 
-/// Weights that are integers times the scale of their tag: a sum starts from 0, and bias comes after scale.
-#[derive(Clone, Copy)]
-struct Scales<'a>(&'a [Block]);
-
-impl Ends for Scales<'_> {
-    #[inline(always)]
-    fn start<S: Simd, const N: usize>(self, s: S, _: &[Block], _: usize) -> [S::F; N] {
-        [s.splat(0.0); N]
-    }
-    #[inline(always)]
-    fn end<S: Simd, const N: usize>(self, s: S, mut sums: [S::F; N], bias: &[Block], first: usize) -> [S::F; N] {
-        let blocks = self.0[first..first + N].iter().zip(&bias[first..first + N]);
-        for (sum, (scale, bias)) in sums.iter_mut().zip(blocks) {
-            *sum = s.add(s.mul(s.load(scale), *sum), s.load(bias));
-        }
-        sums
-    }
-    #[inline(always)]
-    fn scaled(self, sum: f32, tag: usize) -> f32 {
-        as_floats(self.0)[tag] * sum
-    }
-}
-
-/// Compiles `$body` for each type of weights.
+/// Compiles `$floats` for each type of weights that are numbers, and `$integers`.
 macro_rules! for_each_type {
-    ($matrix:expr, |$blocks:ident, $ends:ident| $body:expr) => {
+    ($matrix:expr, |$blocks:ident| $floats:expr, |$weights:ident, $scales:ident| $integers:expr) => {
         match $matrix {
-            Matrix::F32($blocks) => {
-                let $ends = Plain;
-                $body
-            }
-            Matrix::F16($blocks) => {
-                let $ends = Plain;
-                $body
-            }
-            Matrix::Bf16($blocks) => {
-                let $ends = Plain;
-                $body
-            }
-            Matrix::I8 { weights: $blocks, scales } => {
-                let $ends = Scales(scales);
-                $body
-            }
+            Matrix::F32($blocks) => $floats,
+            Matrix::F16($blocks) => $floats,
+            Matrix::Bf16($blocks) => $floats,
+            Matrix::I8 { weights: $weights, scales: $scales } => $integers,
         }
     };
 }
@@ -187,7 +132,7 @@ impl Answers<'_> {
 
     /// Those for item `item` from block `block` of the tags on.
     #[inline(always)]
-    fn of_item(&mut self, item: usize, block: usize) -> &mut [f32] {
+    pub(super) fn of_item(&mut self, item: usize, block: usize) -> &mut [f32] {
         let start = item * self.stride + self.first;
         &mut self.floats[start..start + self.tags][(block * LANES).min(self.tags)..]
     }
@@ -195,7 +140,7 @@ impl Answers<'_> {
 
 /// Writes `N` blocks of answers, or as many floats as there are.
 #[inline(always)]
-fn write<S: Simd, const N: usize>(s: S, answer: Answer, z: [S::F; N], floats: &mut [f32]) {
+pub(super) fn write<S: Simd, const N: usize>(s: S, answer: Answer, z: [S::F; N], floats: &mut [f32]) {
     let answers = answer.of_logits(s, z);
     let (blocks, rest) = floats.as_chunks_mut();
     for (answer, block) in answers.iter().zip(&mut *blocks) {
@@ -249,6 +194,12 @@ impl ListBuffers<'_> {
 /// 0.6 of the dense one's time, see `benches/record`.
 pub(crate) const DENSE_FROM: f64 = 0.8;
 
+/// The same of weights that are integers, where tiles share more work among items: with 44 % active units both forms took as long.
+const DENSE_INTEGERS_FROM: f64 = 0.5;
+
+/// Items whose active units are counted before those of all others are listed.
+const PROBED: usize = 16;
+
 /// Lists the active units of the items; `None` if these are so many that the dense form is faster. Lengths fit. The table's kernel calls
 /// one form or the other, so that each stands in the program once.
 #[inline(always)]
@@ -258,6 +209,8 @@ pub(super) fn list<'l, S: Simd>(
     hidden: HiddenRows<'_>,
     lists: ListBuffers<'l>,
 ) -> Option<ActiveLists<'l>> {
+    let dense_from = if let Matrix::I8 { .. } = panels.weights { DENSE_INTEGERS_FROM } else { DENSE_FROM };
+    let is_dense = |units: usize, items: usize| items > 1 && units as f64 >= dense_from * (items * panels.units) as f64;
     let ListBuffers { starts, units, values } = lists;
     let mut end = 0;
     starts[0] = 0;
@@ -271,9 +224,13 @@ pub(super) fn list<'l, S: Simd>(
             end -= 1;
         }
         starts[item + 1] = end;
+        // The first items tell what the others are like, so that few are listed in vain.
+        if item + 1 == PROBED && is_dense(end, PROBED) {
+            return None;
+        }
     }
-    let is_sparse = hidden.items <= 1 || (end as f64) < DENSE_FROM * (hidden.items * panels.units) as f64;
-    is_sparse.then_some(ActiveLists { starts: &starts[..hidden.items + 1], units: &units[..end], values: &values[..end] })
+    let lists = ActiveLists { starts: &starts[..hidden.items + 1], units: &units[..end], values: &values[..end] };
+    (!is_dense(end, hidden.items)).then_some(lists)
 }
 
 /// See [`super::Kernels::panels_sparse`]. Lengths fit, units are below `panels.units`.
@@ -286,18 +243,17 @@ pub(super) fn sparse<S: Simd>(
     answers: &mut Answers<'_>,
 ) {
     let Panels { weights, units, width } = panels;
-    for_each_type!(weights, |weights, ends| {
-        sparse_of(s, PanelsOf { panels: Panels { weights, units, width }, bias, ends }, active, answers);
-    });
+    for_each_type!(
+        weights,
+        |weights| sparse_of(s, PanelsOf { panels: Panels { weights, units, width }, bias }, active, answers),
+        |weights, scales| {
+            IntegerPanels { panels: Panels { weights, units, width }, scales, bias }.sparse(s, active, answers);
+        }
+    );
 }
 
 #[inline(always)]
-fn sparse_of<S: Simd, B: Stored, E: Ends>(
-    s: S,
-    panels: PanelsOf<'_, B, E>,
-    active: ActiveLists<'_>,
-    answers: &mut Answers<'_>,
-) {
+fn sparse_of<S: Simd, B: Stored>(s: S, panels: PanelsOf<'_, B>, active: ActiveLists<'_>, answers: &mut Answers<'_>) {
     for (first, blocks, weights) in panels.panels.iter() {
         for (item, bounds) in active.starts.windows(2).enumerate() {
             let (units, values) = (&active.units[bounds[0]..bounds[1]], &active.values[bounds[0]..bounds[1]]);
@@ -318,8 +274,8 @@ fn sparse_of<S: Simd, B: Stored, E: Ends>(
 
 /// A part of a panel, for one item.
 #[derive(Clone, Copy)]
-struct SparseTile<'a, B, E> {
-    panels: &'a PanelsOf<'a, B, E>,
+struct SparseTile<'a, B> {
+    panels: &'a PanelsOf<'a, B>,
     weights: &'a [B],
     /// Blocks in a row of the panel.
     stride: usize,
@@ -331,12 +287,11 @@ struct SparseTile<'a, B, E> {
     values: &'a [f32],
 }
 
-impl<B: Stored, E: Ends> SparseTile<'_, B, E> {
+impl<B: Stored> SparseTile<'_, B> {
     /// Makes the answers for `N` blocks of tags; returns `N`.
     #[inline(always)]
     fn run<S: Simd, const N: usize>(self, s: S, answer: Answer, floats: &mut [f32]) -> usize {
-        let PanelsOf { bias, ends, .. } = *self.panels;
-        let mut sums: [S::F; N] = ends.start(s, bias, self.first);
+        let mut sums: [S::F; N] = self.panels.start(s, self.first);
         for (&unit, &value) in self.units.iter().zip(self.values) {
             let start = unit as usize * self.stride + self.column;
             let value = s.splat(value);
@@ -344,7 +299,7 @@ impl<B: Stored, E: Ends> SparseTile<'_, B, E> {
                 *sum = s.add(*sum, s.mul(value, block.widen(s)));
             }
         }
-        write(s, answer, ends.end(s, sums, bias, self.first), floats);
+        write(s, answer, sums, floats);
         N
     }
 }
@@ -369,7 +324,8 @@ impl<'a> HiddenRows<'a> {
     }
 
     /// The group's `units` units of item `item`.
-    fn of_item(&self, item: usize, units: usize) -> &'a [f32] {
+    #[inline(always)]
+    pub(super) fn of_item(&self, item: usize, units: usize) -> &'a [f32] {
         let start = (item * self.stride + self.first) * LANES;
         &as_floats(self.blocks)[start..start + units]
     }
@@ -385,13 +341,17 @@ pub(super) fn dense<S: Simd>(
     answers: &mut Answers<'_>,
 ) {
     let Panels { weights, units, width } = panels;
-    for_each_type!(weights, |weights, ends| {
-        dense_of(s, PanelsOf { panels: Panels { weights, units, width }, bias, ends }, hidden, answers);
-    });
+    for_each_type!(
+        weights,
+        |weights| dense_of(s, PanelsOf { panels: Panels { weights, units, width }, bias }, hidden, answers),
+        |weights, scales| {
+            IntegerPanels { panels: Panels { weights, units, width }, scales, bias }.dense(s, hidden, answers);
+        }
+    );
 }
 
 #[inline(always)]
-fn dense_of<S: Simd, B: Stored, E: Ends>(s: S, panels: PanelsOf<'_, B, E>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
+fn dense_of<S: Simd, B: Stored>(s: S, panels: PanelsOf<'_, B>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
     for (first, blocks, weights) in panels.panels.iter() {
         let mut item = 0;
         while item < hidden.items {
@@ -418,8 +378,8 @@ fn dense_of<S: Simd, B: Stored, E: Ends>(s: S, panels: PanelsOf<'_, B, E>, hidde
 
 /// A part of a panel, for the items from `item` on.
 #[derive(Clone, Copy)]
-struct DenseTile<'a, B, E> {
-    panels: &'a PanelsOf<'a, B, E>,
+struct DenseTile<'a, B> {
+    panels: &'a PanelsOf<'a, B>,
     weights: &'a [B],
     /// Blocks in a row of the panel.
     stride: usize,
@@ -430,7 +390,7 @@ struct DenseTile<'a, B, E> {
     item: usize,
 }
 
-impl<B: Stored, E: Ends> DenseTile<'_, B, E> {
+impl<B: Stored> DenseTile<'_, B> {
     /// Makes the answers for `ITEMS` items and `N` blocks of tags; returns `N`.
     #[inline(always)]
     fn run<S: Simd, const ITEMS: usize, const N: usize>(
@@ -439,8 +399,8 @@ impl<B: Stored, E: Ends> DenseTile<'_, B, E> {
         hidden: HiddenRows<'_>,
         answers: &mut Answers<'_>,
     ) -> usize {
-        let PanelsOf { panels: Panels { units, .. }, bias, ends } = *self.panels;
-        let start: [S::F; N] = ends.start(s, bias, self.first);
+        let Panels { units, .. } = self.panels.panels;
+        let start: [S::F; N] = self.panels.start(s, self.first);
         let mut sums = [start; ITEMS];
         let hidden: [&[f32]; ITEMS] = std::array::from_fn(|i| hidden.of_item(self.item + i, units));
         for (unit, row) in self.weights.chunks_exact(self.stride).enumerate() {
@@ -453,8 +413,7 @@ impl<B: Stored, E: Ends> DenseTile<'_, B, E> {
             }
         }
         for (i, sums) in sums.into_iter().enumerate() {
-            let z = ends.end(s, sums, bias, self.first);
-            write(s, answers.answer, z, answers.of_item(self.item + i, self.first));
+            write(s, answers.answer, sums, answers.of_item(self.item + i, self.first));
         }
         N
     }
@@ -479,14 +438,16 @@ const LANE_NUMBERS: [f32; LANES] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0,
 /// See [`super::Kernels::tag_major`]. Lengths fit.
 #[inline(always)]
 pub(super) fn tag_major<S: Simd>(s: S, tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
-    for_each_type!(tags.weights, |blocks, ends| tag_major_of(s, blocks, ends, tags, hidden, answers));
+    for_each_type!(tags.weights, |weights| tag_major_of(s, weights, None, tags, hidden, answers), |weights, scales| {
+        tag_major_of(s, weights, Some(as_floats(scales)), tags, hidden, answers)
+    });
 }
 
 #[inline(always)]
-fn tag_major_of<S: Simd, B: Stored, E: Ends>(
+fn tag_major_of<S: Simd, B: Stored>(
     s: S,
     weights: &[B],
-    ends: E,
+    scales: Option<&[f32]>,
     tags: TagMajor<'_>,
     hidden: HiddenRows<'_>,
     answers: &mut Answers<'_>,
@@ -516,11 +477,9 @@ fn tag_major_of<S: Simd, B: Stored, E: Ends>(
                 for (w, h) in row.iter().zip(&h[..width]) {
                     sums = s.add(sums, s.mul(w.widen(s), s.load(h)));
                 }
-                z = s.select(
-                    s.equal(lanes, s.splat(lane as f32)),
-                    s.splat(ends.scaled(s.sum(sums), block * LANES + lane) + bias),
-                    z,
-                );
+                let sum = s.sum(sums);
+                let sum = scales.map_or(sum, |scales| scales[block * LANES + lane] * sum);
+                z = s.select(s.equal(lanes, s.splat(lane as f32)), s.splat(sum + bias), z);
             }
             write(s, answer, [z], answers.of_item(item, block));
         }

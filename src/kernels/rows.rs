@@ -3,9 +3,9 @@
 //! The sum is the embedding bag (weights 1), the zero-skipping output layer (weights h_j) and every gradient that is summed over
 //! samples. A tile of columns stays in registers while the ids run in the inner loop; each row's tile is read once.
 
+use super::integers;
 use super::simd::{Simd, Stored};
-use crate::aligned::{Block, I8Block, LANES};
-use crate::error::{Error, Result};
+use crate::aligned::{Block, LANES};
 use crate::ids::Sets;
 use crate::weights::Matrix;
 
@@ -94,17 +94,17 @@ pub(super) fn sum_table_bags<S: Simd>(s: S, table: Matrix<'_>, init: &[Block], s
         Matrix::F16(blocks) => sum_bags(s, Rows::new(blocks, stride), init, sets, Ones, out),
         Matrix::Bf16(blocks) => sum_bags(s, Rows::new(blocks, stride), init, sets, Ones, out),
         Matrix::I8 { weights, scales } => {
-            sum_integer_bags(s, Rows::new(weights, stride), scales, init, sets, out);
+            integers::sum_bags(s, Rows::new(weights, stride), scales, init, sets, out);
         }
     }
 }
 
 /// Rows to ask for while others are added.
 #[derive(Clone, Copy)]
-struct Ahead<'a> {
-    ids: &'a [u32],
+pub(super) struct Ahead<'a> {
+    pub(super) ids: &'a [u32],
     /// Whether into the second-level cache.
-    far: bool,
+    pub(super) far: bool,
 }
 
 impl<'a> Ahead<'a> {
@@ -112,7 +112,7 @@ impl<'a> Ahead<'a> {
 
     /// The ids that come [`AHEAD`] after the first of `rest`, if a table of so many bytes is worth it.
     #[inline(always)]
-    fn of(rest: &'a [u32], bytes: usize) -> Self {
+    pub(super) fn of(rest: &'a [u32], bytes: usize) -> Self {
         if bytes <= PREFETCH_FROM {
             return Self::NONE;
         }
@@ -218,108 +218,6 @@ impl<B: Stored> Tile<'_, B> {
         let row = &self.rows.blocks[start..start + N];
         for (sum, block) in sums.iter_mut().zip(row) {
             *sum = s.add(*sum, weights.apply(s, n, block.widen(s)));
-        }
-    }
-}
-
-/// Rows that are added in 16 bits before the sums go on in 32.
-const SHORT: usize = 256;
-
-/// Keywords that a set may have.
-pub(super) const MAX_INTEGERS: usize = 1 << 24;
-
-// So many integers fit, of any value: a mapped file that nobody has verified may hold −128.
-const _: () = assert!(SHORT as i64 * i8::MIN as i64 >= i16::MIN as i64 && SHORT as i64 * i8::MAX as i64 <= i16::MAX as i64);
-const _: () =
-    assert!(MAX_INTEGERS as i64 * i8::MIN as i64 >= i32::MIN as i64 && MAX_INTEGERS as i64 * i8::MAX as i64 <= i32::MAX as i64);
-
-/// Fails if the sums of integers might not fit.
-#[inline]
-pub(super) fn check_integers(table: Matrix<'_>, sets: Sets<'_>) -> Result<()> {
-    if let Matrix::I8 { .. } = table
-        && sets.iter().any(|(set, _)| set.len() > MAX_INTEGERS)
-    {
-        return Err(Error::TooLarge { what: "set of keywords for i8 weights", limit: MAX_INTEGERS as u64 });
-    }
-    Ok(())
-}
-
-/// For each set `out = init + scales · Σ_k rows[k]`: the sum is exact, then it is rounded to `f32` (which is exact too up to 2²⁴),
-/// multiplied and added. No set has more than [`MAX_INTEGERS`] ids.
-#[inline(always)]
-fn sum_integer_bags<S: Simd>(
-    s: S,
-    rows: Rows<'_, I8Block>,
-    scales: &[Block],
-    init: &[Block],
-    sets: Sets<'_>,
-    out: &mut [Block],
-) {
-    let width = init.len();
-    for ((ids, rest), out) in sets.iter().zip(out.chunks_exact_mut(width.max(1))) {
-        let ahead = Ahead::of(rest, size_of_val(rows.blocks));
-        let mut column = 0;
-        while column < width {
-            let tile = IntegerTile { rows, ids, column, ahead };
-            column += match width - column {
-                4.. => tile.sum::<S, 4>(s, scales, init, out),
-                2.. => tile.sum::<S, 2>(s, scales, init, out),
-                _ => tile.sum::<S, 1>(s, scales, init, out),
-            };
-        }
-    }
-}
-
-/// Columns of a sum of integers that stay in registers.
-struct IntegerTile<'a> {
-    rows: Rows<'a, I8Block>,
-    ids: &'a [u32],
-    /// The first of them, in blocks.
-    column: usize,
-    ahead: Ahead<'a>,
-}
-
-impl IntegerTile<'_> {
-    /// Sums `N` blocks; returns `N`. Plain loops: the compiler finds the vectors.
-    #[inline(always)]
-    fn sum<S: Simd, const N: usize>(&self, s: S, scales: &[Block], init: &[Block], out: &mut [Block]) -> usize {
-        let IntegerTile { rows, ids, column, ahead } = *self;
-        let mut sums = [[0_i32; LANES]; N];
-        for (portion, ids) in ids.chunks(SHORT).enumerate() {
-            let next = ahead.ids.get(portion * SHORT..).unwrap_or_default();
-            let mut short = [[0_i16; LANES]; N];
-            let asked = ids.len().min(next.len());
-            for (&id, &next) in ids.iter().zip(next) {
-                s.prefetch(rows.blocks, next as usize * rows.stride + column, ahead.far);
-                self.add(id, &mut short);
-            }
-            for &id in &ids[asked..] {
-                self.add(id, &mut short);
-            }
-            for (sums, short) in sums.iter_mut().zip(&short) {
-                for (sum, short) in sums.iter_mut().zip(short) {
-                    *sum += i32::from(*short);
-                }
-            }
-        }
-        for (n, sums) in sums.iter().enumerate() {
-            let mut floats = [0.0; LANES];
-            for (float, sum) in floats.iter_mut().zip(sums) {
-                *float = *sum as f32;
-            }
-            let scaled = s.mul(s.load(&scales[column + n]), s.load(&floats));
-            s.store(s.add(s.load(&init[column + n]), scaled), &mut out[column + n]);
-        }
-        N
-    }
-
-    #[inline(always)]
-    fn add<const N: usize>(&self, id: u32, sums: &mut [[i16; LANES]; N]) {
-        let start = id as usize * self.rows.stride + self.column;
-        for (sums, row) in sums.iter_mut().zip(&self.rows.blocks[start..start + N]) {
-            for (sum, integer) in sums.iter_mut().zip(row.0) {
-                *sum += i16::from(integer);
-            }
         }
     }
 }

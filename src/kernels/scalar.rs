@@ -4,6 +4,7 @@
 
 use super::activation::ActiveUnits;
 use super::adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shrink, Squares, SteppedRows};
+use super::integers;
 use super::output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor};
 use super::product::{Product, RowsMut};
 use super::rows::{Rows, tree_sum};
@@ -147,10 +148,16 @@ fn add_units<'a>(
         let panel = tag / (PANEL_BLOCKS * LANES) * PANEL_BLOCKS;
         let stride = PANEL_BLOCKS.min(panels.width - panel) * LANES;
         let first = panel * panels.units * LANES + tag % (PANEL_BLOCKS * LANES);
-        let products = units.clone().map(|(unit, value)| value * stored(panels.weights, first + *unit as usize * stride));
+        let terms = units.clone().map(|(unit, value)| (*value, stored(panels.weights, first + *unit as usize * stride)));
         let z = match panels.weights {
-            Matrix::I8 { scales, .. } => as_floats(scales)[tag] * products.fold(0.0, |sum, product| sum + product) + bias,
-            _ => products.fold(bias + 0.0, |sum, product| sum + product),
+            Matrix::I8 { scales, .. } => {
+                let largest = terms.clone().fold(0.0, |largest, (h, _)| if h.abs() > largest { h.abs() } else { largest });
+                let step = integers::step(largest);
+                let whole = |h| i64::from(integers::rounded(h, integers::inverse(step)));
+                let sum: i64 = terms.map(|(h, w)| whole(h) * w as i64).sum();
+                as_floats(scales)[tag] * (step * sum as f32) + bias
+            }
+            _ => terms.fold(bias + 0.0, |sum, (h, w)| sum + h * w),
         };
         set(answers, item, tag, z);
     }

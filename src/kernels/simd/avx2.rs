@@ -9,14 +9,16 @@
 
 use std::arch::x86_64::*;
 
+use bytemuck::cast;
+
 use super::Simd;
-use crate::aligned::{Block, LANES};
+use crate::aligned::{Block, I8Block, LANES};
 
 /// Proof that the CPU has AVX2, and POPCNT, which came before it.
 ///
 /// SAFETY of every block in this file: an `Avx2` is only made by [`Avx2::new`], which can only be called safely from a function
 /// that enables AVX2 itself; such a function runs only after detection. The intrinsics used here touch no memory, except
-/// `loadu` and `storeu`, whose 32 bytes lie inside the borrowed array of 16 floats, units or (two times 16 bytes) halves, `maskload` and `maskstore`, whose unmasked lanes
+/// `loadu` and `storeu`, whose 32 bytes lie inside the borrowed array of 16 floats, units, integers or (two times 16 bytes) halves, `maskload` and `maskstore`, whose unmasked lanes
 /// are the borrowed floats, and `prefetch`, which may be given any address.
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Avx2(());
@@ -26,6 +28,24 @@ impl Avx2 {
     #[target_feature(enable = "avx2,f16c,popcnt")]
     pub(in crate::kernels) fn new() -> Self {
         Avx2(())
+    }
+
+    /// The sums of tags 0 to 7, 8 to 15 and so on, of what [`Simd::interleave`] has put apart.
+    #[inline(always)]
+    fn in_order(self, [a, b, c, d]: [__m256i; 4]) -> [__m256i; 4] {
+        unsafe {
+            [
+                _mm256_permute2x128_si256::<0x20>(a, b),
+                _mm256_permute2x128_si256::<0x31>(a, b),
+                _mm256_permute2x128_si256::<0x20>(c, d),
+                _mm256_permute2x128_si256::<0x31>(c, d),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn widen_i8(self, block: I8Block) -> __m256i {
+        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(block.0.as_ptr().cast())) }
     }
 
     /// The lanes whose bits are set, ascending, then any.
@@ -76,9 +96,14 @@ macro_rules! per_half {
 impl Simd for Avx2 {
     type F = Pair;
     type M = Pair;
+    type Shorts = [__m256i; 2];
+    type Ints = [__m256i; 4];
+    type Weights = [__m256i; 4];
 
     const WIDE_TILES: bool = true;
     const DENSE_ITEMS: usize = 4;
+    const INTEGER_ITEMS: usize = 2;
+    const WIDE_INTEGERS: bool = false;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Pair {
@@ -115,6 +140,70 @@ impl Simd for Avx2 {
     fn load_f16(self, bits: &[u16; LANES]) -> Pair {
         let bits: *const __m128i = bits.as_ptr().cast();
         unsafe { (_mm256_cvtph_ps(_mm_loadu_si128(bits)), _mm256_cvtph_ps(_mm_loadu_si128(bits.add(1)))) }
+    }
+    #[inline(always)]
+    fn store_low_halves(self, x: Pair, halves: &mut [i16; LANES]) {
+        unsafe {
+            let low = _mm256_set1_epi32(0xFFFF);
+            let (first, last) = (_mm256_castps_si256(x.0), _mm256_castps_si256(x.1));
+            let packed = _mm256_packus_epi32(_mm256_and_si256(first, low), _mm256_and_si256(last, low));
+            // It packs lanes of 128 bits, so their quarters are out of order.
+            _mm256_storeu_si256(halves.as_mut_ptr().cast(), _mm256_permute4x64_epi64::<0b11_01_10_00>(packed));
+        }
+    }
+    #[inline(always)]
+    fn zero_shorts(self) -> [__m256i; 2] {
+        unsafe { [_mm256_setzero_si256(); 2] }
+    }
+    #[inline(always)]
+    fn add_i8(self, sums: [__m256i; 2], integers: [I8Block; 2]) -> [__m256i; 2] {
+        let integers = integers.map(|block| self.widen_i8(block));
+        unsafe { [_mm256_add_epi16(sums[0], integers[0]), _mm256_add_epi16(sums[1], integers[1])] }
+    }
+    #[inline(always)]
+    fn shorts_as_f32(self, shorts: [__m256i; 2]) -> [Pair; 2] {
+        shorts.map(|shorts| unsafe {
+            let (low, high) = (_mm256_castsi256_si128(shorts), _mm256_extracti128_si256::<1>(shorts));
+            (_mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(low)), _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(high)))
+        })
+    }
+    #[inline(always)]
+    fn zero_ints(self) -> [__m256i; 4] {
+        unsafe { [_mm256_setzero_si256(); 4] }
+    }
+    /// For each block pairs of tags 0 to 3 and 8 to 11, then those of the others: what fits into lanes of 128 bits.
+    #[inline(always)]
+    fn interleave(self, first: [I8Block; 2], second: [I8Block; 2]) -> [__m256i; 4] {
+        let (first, second) = (first.map(|block| self.widen_i8(block)), second.map(|block| self.widen_i8(block)));
+        unsafe {
+            [
+                _mm256_unpacklo_epi16(first[0], second[0]),
+                _mm256_unpackhi_epi16(first[0], second[0]),
+                _mm256_unpacklo_epi16(first[1], second[1]),
+                _mm256_unpackhi_epi16(first[1], second[1]),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn add_products(self, mut sums: [__m256i; 4], weights: [__m256i; 4], q: [i16; 2]) -> [__m256i; 4] {
+        let q = unsafe { _mm256_set1_epi32(cast(q)) };
+        for (sum, weights) in sums.iter_mut().zip(weights) {
+            *sum = unsafe { _mm256_add_epi32(*sum, _mm256_madd_epi16(weights, q)) };
+        }
+        sums
+    }
+    #[inline(always)]
+    fn ints(self, ints: [__m256i; 4]) -> [[i32; LANES]; 2] {
+        let mut lanes = [[0; LANES]; 2];
+        for (lanes, ints) in lanes.as_flattened_mut().as_chunks_mut::<8>().0.iter_mut().zip(self.in_order(ints)) {
+            unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), ints) };
+        }
+        lanes
+    }
+    #[inline(always)]
+    fn ints_as_f32(self, ints: [__m256i; 4]) -> [Pair; 2] {
+        let [a, b, c, d] = self.in_order(ints);
+        unsafe { [(_mm256_cvtepi32_ps(a), _mm256_cvtepi32_ps(b)), (_mm256_cvtepi32_ps(c), _mm256_cvtepi32_ps(d))] }
     }
     #[inline(always)]
     fn add(self, a: Pair, b: Pair) -> Pair {

@@ -9,14 +9,17 @@
 
 use std::arch::x86_64::*;
 
+use bytemuck::cast;
+
 use super::Simd;
-use crate::aligned::{Block, LANES};
+use crate::aligned::{Block, I8Block, LANES};
 
 /// Proof that the CPU has AVX-512 F, BW, VL and DQ, and POPCNT, which came before them.
 ///
 /// SAFETY of every block in this file: an `Avx512` is only made by [`Avx512::new`], which can only be called safely from a
 /// function that enables these features itself; such a function runs only after detection. The intrinsics used here touch no
-/// memory, except `loadu` and `storeu`, whose 64 bytes, or those that a mask leaves of them, lie inside the borrowed floats, and `prefetch`, which may be given any address.
+/// memory, except `loadu` and `storeu`, whose 64 bytes (of 8 and 16 bits 32), or those that a mask leaves of them, lie inside arrays, and `prefetch`,
+/// which may be given any address.
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Avx512(());
 
@@ -25,6 +28,22 @@ impl Avx512 {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
     pub(in crate::kernels) fn new() -> Self {
         Avx512(())
+    }
+
+    /// The sums of tags 0 to 15 and 16 to 31, of what [`Simd::interleave`] has put apart.
+    #[inline(always)]
+    fn in_order(self, [low, high]: [__m512i; 2]) -> [__m512i; 2] {
+        unsafe {
+            [
+                _mm512_permutex2var_epi64(low, _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), high),
+                _mm512_permutex2var_epi64(low, _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15), high),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn widen_i8(self, integers: [I8Block; 2]) -> __m512i {
+        unsafe { _mm512_cvtepi8_epi16(_mm256_loadu_si256(integers.as_ptr().cast())) }
     }
 }
 
@@ -37,9 +56,14 @@ fn first_lanes(floats: &[f32]) -> __mmask16 {
 impl Simd for Avx512 {
     type F = __m512;
     type M = __mmask16;
+    type Shorts = __m512i;
+    type Ints = [__m512i; 2];
+    type Weights = [__m512i; 2];
 
     const WIDE_TILES: bool = true;
     const DENSE_ITEMS: usize = 6;
+    const INTEGER_ITEMS: usize = 6;
+    const WIDE_INTEGERS: bool = true;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -64,6 +88,58 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn load_f16(self, bits: &[u16; LANES]) -> __m512 {
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(bits.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    fn store_low_halves(self, x: __m512, halves: &mut [i16; LANES]) {
+        unsafe { _mm256_storeu_si256(halves.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(_mm512_castps_si512(x))) }
+    }
+    #[inline(always)]
+    fn zero_shorts(self) -> __m512i {
+        unsafe { _mm512_setzero_si512() }
+    }
+    #[inline(always)]
+    fn add_i8(self, sums: __m512i, integers: [I8Block; 2]) -> __m512i {
+        unsafe { _mm512_add_epi16(sums, self.widen_i8(integers)) }
+    }
+    #[inline(always)]
+    fn shorts_as_f32(self, shorts: __m512i) -> [__m512; 2] {
+        unsafe {
+            [_mm512_castsi512_si256(shorts), _mm512_extracti64x4_epi64::<1>(shorts)]
+                .map(|half| _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(half)))
+        }
+    }
+    #[inline(always)]
+    fn zero_ints(self) -> [__m512i; 2] {
+        [self.zero_shorts(); 2]
+    }
+    /// Pairs of tags 0 to 3, 8 to 11, 16 to 19, 24 to 27, then those of the others: what fits into lanes of 128 bits.
+    #[inline(always)]
+    fn interleave(self, first: [I8Block; 2], second: [I8Block; 2]) -> [__m512i; 2] {
+        let (first, second) = (self.widen_i8(first), self.widen_i8(second));
+        unsafe { [_mm512_unpacklo_epi16(first, second), _mm512_unpackhi_epi16(first, second)] }
+    }
+    #[inline(always)]
+    fn add_products(self, sums: [__m512i; 2], weights: [__m512i; 2], q: [i16; 2]) -> [__m512i; 2] {
+        unsafe {
+            let q = _mm512_set1_epi32(cast(q));
+            [
+                _mm512_add_epi32(sums[0], _mm512_madd_epi16(weights[0], q)),
+                _mm512_add_epi32(sums[1], _mm512_madd_epi16(weights[1], q)),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn ints(self, ints: [__m512i; 2]) -> [[i32; LANES]; 2] {
+        let mut lanes = [[0; LANES]; 2];
+        for (lanes, ints) in lanes.iter_mut().zip(self.in_order(ints)) {
+            unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), ints) };
+        }
+        lanes
+    }
+    #[inline(always)]
+    fn ints_as_f32(self, ints: [__m512i; 2]) -> [__m512; 2] {
+        let [first, last] = self.in_order(ints);
+        unsafe { [_mm512_cvtepi32_ps(first), _mm512_cvtepi32_ps(last)] }
     }
     #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {

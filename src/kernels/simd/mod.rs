@@ -23,12 +23,24 @@ pub(super) trait Simd: Copy {
     type F: Copy;
     /// 16 truth values.
     type M: Copy;
+    /// 32 integers of 16 bits.
+    type Shorts: Copy;
+    /// 32 integers of 32 bits.
+    type Ints: Copy;
+    /// Two times 32 integers of 8 bits, as [`Simd::add_products`] wants them.
+    type Weights: Copy;
 
     /// Whether the register file holds a tile of 4 vectors beside what a kernel needs for itself; otherwise tiles are 2 vectors.
     const WIDE_TILES: bool;
 
     /// Items in a tile of the dense output layer: 6 with up to 4 vectors of tags each, or 4 or 2 with one.
     const DENSE_ITEMS: usize;
+
+    /// Items in a tile of the dense output layer of integers: 6, 2 or 1.
+    const INTEGER_ITEMS: usize;
+
+    /// Whether such a tile has 4 blocks of tags; otherwise it has 2.
+    const WIDE_INTEGERS: bool;
 
     fn splat(self, x: f32) -> Self::F;
     fn load(self, floats: &[f32; LANES]) -> Self::F;
@@ -76,6 +88,24 @@ pub(super) trait Simd: Copy {
         }
         self.load(&lanes)
     }
+
+    /// The lower 16 bits of each lane.
+    fn store_low_halves(self, x: Self::F, halves: &mut [i16; LANES]);
+
+    fn zero_shorts(self) -> Self::Shorts;
+    /// `sums` plus 32 integers of 8 bits; the caller sees to it that they fit.
+    fn add_i8(self, sums: Self::Shorts, integers: [I8Block; 2]) -> Self::Shorts;
+    /// The first 16 and the last 16 as floats.
+    fn shorts_as_f32(self, shorts: Self::Shorts) -> [Self::F; 2];
+
+    fn zero_ints(self) -> Self::Ints;
+    fn interleave(self, first: [I8Block; 2], second: [I8Block; 2]) -> Self::Weights;
+    /// For each of 32 sums `sum + first·q[0] + second·q[1]`; the caller sees to it that they fit.
+    fn add_products(self, sums: Self::Ints, weights: Self::Weights, q: [i16; 2]) -> Self::Ints;
+    /// The first 16 and the last 16.
+    fn ints(self, ints: Self::Ints) -> [[i32; LANES]; 2];
+    /// The same, rounded to floats.
+    fn ints_as_f32(self, ints: Self::Ints) -> [Self::F; 2];
 
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;

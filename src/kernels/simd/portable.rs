@@ -1,11 +1,11 @@
 //! The portable level: `wide`, which picks its instructions when the crate is compiled.
 
 use bytemuck::cast;
-use wide::{f32x16, i32x16};
+use wide::{f32x16, i16x8, i32x4, i32x16};
 
 use super::super::tree_sum;
 use super::Simd;
-use crate::aligned::{Block, LANES};
+use crate::aligned::{Block, I8Block, LANES};
 
 /// Needs no proof: the build itself allows these instructions.
 #[derive(Clone, Copy)]
@@ -14,11 +14,16 @@ pub(in crate::kernels) struct Portable;
 impl Simd for Portable {
     type F = f32x16;
     type M = f32x16;
+    type Shorts = [[i16; LANES]; 2];
+    type Ints = [i32x4; 8];
+    type Weights = [i16x8; 8];
 
     /// 16 registers of 128 bits are the common case: a tile of 4 vectors would fill them all.
     const WIDE_TILES: bool = cfg!(target_feature = "avx");
 
     const DENSE_ITEMS: usize = 2;
+    const INTEGER_ITEMS: usize = 1;
+    const WIDE_INTEGERS: bool = false;
 
     #[inline(always)]
     fn splat(self, x: f32) -> f32x16 {
@@ -31,6 +36,57 @@ impl Simd for Portable {
     #[inline(always)]
     fn store(self, x: f32x16, floats: &mut [f32; LANES]) {
         *floats = cast(x);
+    }
+    #[inline(always)]
+    fn store_low_halves(self, x: f32x16, halves: &mut [i16; LANES]) {
+        for (half, lane) in halves.iter_mut().zip(cast::<f32x16, [i32; LANES]>(x)) {
+            *half = lane as i16;
+        }
+    }
+    #[inline(always)]
+    fn zero_shorts(self) -> [[i16; LANES]; 2] {
+        [[0; LANES]; 2]
+    }
+    // Plain loops, in which the compiler finds its vectors.
+    #[inline(always)]
+    fn add_i8(self, mut sums: [[i16; LANES]; 2], integers: [I8Block; 2]) -> [[i16; LANES]; 2] {
+        for (sum, integer) in sums.as_flattened_mut().iter_mut().zip(integers.iter().flat_map(|block| block.0)) {
+            *sum += i16::from(integer);
+        }
+        sums
+    }
+    #[inline(always)]
+    fn shorts_as_f32(self, shorts: [[i16; LANES]; 2]) -> [f32x16; 2] {
+        shorts.map(|shorts| cast(shorts.map(f32::from)))
+    }
+    #[inline(always)]
+    fn zero_ints(self) -> [i32x4; 8] {
+        [i32x4::ZERO; 8]
+    }
+    #[inline(always)]
+    fn interleave(self, first: [I8Block; 2], second: [I8Block; 2]) -> [i16x8; 8] {
+        let mut pairs = [[0_i16; 2]; 2 * LANES];
+        let both = first.iter().flat_map(|block| block.0).zip(second.iter().flat_map(|block| block.0));
+        for (pair, (first, second)) in pairs.iter_mut().zip(both) {
+            *pair = [first.into(), second.into()];
+        }
+        cast(pairs)
+    }
+    #[inline(always)]
+    fn add_products(self, mut sums: [i32x4; 8], weights: [i16x8; 8], q: [i16; 2]) -> [i32x4; 8] {
+        let q: i16x8 = cast([q; 4]);
+        for (sum, weights) in sums.iter_mut().zip(weights) {
+            *sum += weights.dot(q);
+        }
+        sums
+    }
+    #[inline(always)]
+    fn ints(self, ints: [i32x4; 8]) -> [[i32; LANES]; 2] {
+        cast(ints)
+    }
+    #[inline(always)]
+    fn ints_as_f32(self, ints: [i32x4; 8]) -> [f32x16; 2] {
+        cast(ints.map(i32x4::round_float))
     }
     #[inline(always)]
     fn add(self, a: f32x16, b: f32x16) -> f32x16 {

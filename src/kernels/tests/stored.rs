@@ -73,6 +73,73 @@ fn sums_of_integers_are_exact() {
     }
 }
 
+/// Output layers of integers, of so many units that 32 bits do not hold a sum; the largest integers there can be, and hidden units
+/// that are all alike, of both signs, tiny, zero, or no numbers.
+#[test]
+fn products_of_integers_are_exact() {
+    let items = 7;
+    for (units, width) in [(1, 1), (511, 3), (512, 4), (513, 2), (1100, 5)] {
+        let stride = blocks_for(units);
+        let mut weights = vec![I8Block([i8::MIN; LANES]); units * width];
+        weights.iter_mut().step_by(3).for_each(|block| block.0[5..].fill(127));
+        let (scales, bias) = (noise(1, width, false), noise(2, width, false));
+        let panels = Panels { weights: Matrix::I8 { weights: &weights, scales: &scales }, units, width };
+        for scale in [1.0, -3.0, 1e25, 1e-30, 1e-38, 0.0, f32::NAN] {
+            let mut hidden = vec![Block([scale; LANES]); items * stride];
+            for (block, noise) in hidden.iter_mut().skip(2 * stride).zip(noise(3, items * stride, false)) {
+                *block = Block(noise.0.map(|x| x * scale));
+            }
+            let starts: Vec<usize> = (0..=items).map(|item| item * units).collect();
+            let numbers: Vec<u32> = (0..items).flat_map(|_| (0..).take(units)).collect();
+            let values: Vec<f32> = hidden.chunks(stride).flat_map(|item| as_floats(item)[..units].iter().copied()).collect();
+            let active = ActiveLists { starts: &starts, units: &numbers, values: &values };
+            let rows = HiddenRows { blocks: &hidden, stride, first: 0, items };
+            let run = |kernels: Kernels, dense: bool| {
+                let mut floats = vec![0.0; items * width * LANES];
+                let mut answers = Answers {
+                    answer: Answer::Logit,
+                    floats: &mut floats,
+                    stride: width * LANES,
+                    first: 0,
+                    tags: width * LANES,
+                };
+                match dense {
+                    true => kernels.panels_dense(panels, rows, &bias, &mut answers).unwrap(),
+                    false => kernels.panels_sparse(panels, active, &bias, &mut answers).unwrap(),
+                }
+                floats
+            };
+            let expected = run(scalar(), true);
+            // What the sum would be of units that are not rounded: each is off by at most half of a step.
+            let limit = 0.51 * 100.0 * f64::from(scale.abs()) / 32767.0 * 128.0 * units as f64;
+            for (item, z) in expected.chunks(width * LANES).enumerate().filter(|_| !scale.is_nan()) {
+                for (tag, z) in z.iter().enumerate() {
+                    let (panel, lane) = (tag / (PANEL_BLOCKS * LANES) * PANEL_BLOCKS, tag % LANES);
+                    let blocks = PANEL_BLOCKS.min(width - panel);
+                    let product = |unit: usize| {
+                        let block = panel * units + unit * blocks + (tag / LANES - panel);
+                        f64::from(values[item * units + unit]) * f64::from(weights[block].0[lane])
+                    };
+                    let (factor, bias) = (f64::from(as_floats(&scales)[tag]), f64::from(as_floats(&bias)[tag]));
+                    let exact = factor * (0..units).map(product).sum::<f64>() + bias;
+                    let off = (f64::from(*z) - exact).abs();
+                    assert!(
+                        off <= factor.abs() * limit + 1e-6 * exact.abs() + 1e-4,
+                        "{z} for {exact}, {units} units, tag {tag}"
+                    );
+                }
+            }
+            for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+                for dense in [false, true] {
+                    let bits = |floats: Vec<f32>| floats.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+                    let found = bits(run(kernels, dense));
+                    assert_eq!(found, bits(expected.clone()), "{}, {units} units, {scale}, dense: {dense}", kernels.level());
+                }
+            }
+        }
+    }
+}
+
 /// Tables so large that their rows are asked for ahead, into one cache and the other; what comes of it must not hang on that.
 #[test]
 fn large_tables_add_up_alike() {
