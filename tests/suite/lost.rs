@@ -27,17 +27,17 @@ fn is_running(child: &mut Child) -> bool {
 
 #[test]
 fn kills_at_any_instant_change_nothing() {
-    kill_at_any_instant(kills().div_ceil(4), 1);
+    println!("{}", kill_at_any_instant(kills().div_ceil(4), 1));
 }
 
 #[test]
 fn kills_at_any_instant_change_nothing_of_an_average() {
-    kill_at_any_instant(kills().div_ceil(4), 2);
+    println!("{}", kill_at_any_instant(kills().div_ceil(4), 2));
 }
 
 /// Of the kills one half comes at any time after the start, the other at any time after a checkpoint, of late of the second
-/// network: so the first half hits reading, and the second training, saving, the refit, and the network that follows.
-fn kill_at_any_instant(kills: u32, networks: u32) {
+/// network: so the first half hits reading, and the second training, saving, the refit, and the network that follows. Tells how many there were.
+fn kill_at_any_instant(kills: u32, networks: u32) -> String {
     let options = format!("{OPTIONS} --average {networks}");
     let place = Place::new();
     // Neither checkpoints nor a curve.
@@ -94,7 +94,7 @@ fn kill_at_any_instant(kills: u32, networks: u32) {
         fs::remove_file(&model).unwrap();
     }
     assert!(resumed > 0 && (in_the_last > 0) == (networks > 1));
-    println!("{kill} kills, {in_the_last} of them in the second network, {resumed} resumed, {finished} trainings finished");
+    format!("{kill} kills, {in_the_last} of them in the second network, {resumed} resumed, {finished} trainings finished")
 }
 
 #[cfg(unix)]
