@@ -36,7 +36,8 @@ fn kills_at_any_instant_change_nothing_of_an_average() {
 }
 
 /// Of the kills one half comes at any time after the start, the other at any time after a checkpoint, of late of the second
-/// network: so the first half hits reading, and the second training, saving, the refit, and the network that follows. Tells how many there were.
+/// network: so the first half hits reading, and the second training, saving, the refit, and the
+/// network that follows. Tells how many there were.
 fn kill_at_any_instant(kills: u32, networks: u32) -> String {
     let options = format!("{OPTIONS} --average {networks}");
     let place = Place::new();
