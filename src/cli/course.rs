@@ -18,12 +18,12 @@ use tagomatic::{Error, Result as LibraryResult};
 
 use super::failure::{Failure, Result};
 use super::output;
-use super::progress::Progress;
+use super::progress::{NetworkNumber, Progress};
 
 #[derive(Args, Default)]
 #[command(next_help_heading = "Course of the training")]
 pub(super) struct Course {
-    /// Keep checkpoints in this folder, and the best model so far; Ctrl-C then ends the training with a checkpoint
+    /// Keep checkpoints in this folder, and the best model so far, of each network; Ctrl-C then ends the training with a checkpoint
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
     /// Go on with the training whose checkpoints are there, given the same data and options; its model has the same bytes as if it
@@ -36,7 +36,7 @@ pub(super) struct Course {
     /// Seconds between checkpoints [default: 30, if not by steps]
     #[arg(long, value_name = "X", value_parser = seconds)]
     checkpoint_seconds: Option<Duration>,
-    /// Write the learning curve there, JSON Lines: an epoch a line
+    /// Write the learning curve there, JSON Lines: an epoch a line; of several networks all epochs, with the network's number
     #[arg(long, value_name = "FILE")]
     curve: Option<PathBuf>,
 }
@@ -50,8 +50,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
 static STOP: AtomicBool = AtomicBool::new(false);
 
 impl Course {
-    /// Whether it keeps something of the training of one network.
-    pub(super) fn is_of_one_network(&self) -> bool {
+    /// Whether it is to be kept: in checkpoints, or as a curve.
+    pub(super) fn is_kept(&self) -> bool {
         self.checkpoint.is_some() || self.resume.is_some() || self.curve.is_some()
     }
 
@@ -60,24 +60,20 @@ impl Course {
         self.curve.as_deref()
     }
 
-    /// Runs a training to its end.
-    pub(super) fn run(&self, run: &mut Run<'_>) -> Result<()> {
+    /// Begins a training of so many networks, or goes on with it.
+    pub(super) fn begin(&self, networks: u32) -> Result<UnderWay<'_>> {
+        let mut under_way = UnderWay { course: self, networks, checkpoints: None, curve: None };
         let Some(folder) = self.checkpoint.as_ref().or(self.resume.as_ref()) else {
-            let mut progress = Shown::new(self, run)?;
-            let _ = run.advance(&mut |phase, event| progress.show(phase, event))?;
-            return progress.finish();
+            return Ok(under_way);
         };
         let every = match (self.checkpoint_steps, self.checkpoint_seconds) {
             (None, None) => Every::default(),
             (steps, time) => Every { steps, time },
         };
-        let mut checkpoints = match self.resume {
+        let checkpoints = match self.resume {
             Some(_) => Checkpoints::resume(folder, every).map_err(|error| resuming(error, folder))?,
             None => Checkpoints::create(folder, every)?,
         };
-        if self.resume.is_some() {
-            checkpoints.load(run)?;
-        }
         let stop = || {
             // Whoever asks twice does not want to wait for a checkpoint; the last one stays.
             if STOP.swap(true, Ordering::Relaxed) {
@@ -85,7 +81,34 @@ impl Course {
             }
         };
         ctrlc::set_handler(stop).map_err(|error| Failure::Work(format!("cannot catch Ctrl-C: {error}")))?;
-        let mut progress = Shown::new(self, run)?;
+        under_way.checkpoints = Some((folder, checkpoints));
+        Ok(under_way)
+    }
+}
+
+/// A training under way, network after network.
+pub(super) struct UnderWay<'c> {
+    course: &'c Course,
+    networks: u32,
+    checkpoints: Option<(&'c Path, Checkpoints)>,
+    curve: Option<Curve>,
+}
+
+impl UnderWay<'_> {
+    /// Trains a network, counted from 0, to its end; one that was finished before is only read.
+    pub(super) fn train(&mut self, network: u32, run: &mut Run<'_>) -> Result<()> {
+        if let Some((_, checkpoints)) = &mut self.checkpoints {
+            checkpoints.begin(network, run)?;
+        }
+        if network == 0 {
+            self.curve = self.course.curve().map(Curve::create).transpose()?;
+        }
+        let number = (self.networks > 1).then_some(NetworkNumber { number: network + 1, of: self.networks });
+        let mut progress = Shown::new(number, self.curve.as_mut(), run)?;
+        let Some((folder, checkpoints)) = &mut self.checkpoints else {
+            let _ = run.advance(&mut |phase, event| progress.show(phase, event))?;
+            return progress.finish();
+        };
         let mut observer = |phase: Phase, event: Event<'_>| progress.show(phase, event);
         let observer: &mut PhaseObserver<'_> = &mut observer;
         let flow = checkpoints.advance(run, observer).map_err(|error| match error {
@@ -98,8 +121,9 @@ impl Course {
         if flow.is_continue() {
             return Ok(());
         }
-        let resume = folder.display();
-        Err(Failure::Work(format!("interrupted after {} steps (go on with --resume {resume})", output::count(run.steps()))))
+        let (steps, resume) = (output::count(run.steps()), folder.display());
+        let network = number.map_or_else(String::new, |number| format!(" of {number}"));
+        Err(Failure::Work(format!("interrupted after {steps} steps{network} (go on with --resume {resume})")))
     }
 }
 
@@ -114,27 +138,28 @@ fn resuming(error: Error, folder: &Path) -> Failure {
 }
 
 /// What is seen of a training: on the terminal, and in the file of its curve.
-struct Shown {
+struct Shown<'c> {
+    network: Option<NetworkNumber>,
     progress: Progress,
-    curve: Option<Curve>,
+    curve: Option<&'c mut Curve>,
     /// Why the curve could not be written; it ends the training.
     failure: Option<Failure>,
 }
 
-impl Shown {
-    fn new(course: &Course, run: &Run<'_>) -> Result<Self> {
-        let mut curve = course.curve.as_deref().map(Curve::create).transpose()?;
+impl<'c> Shown<'c> {
+    /// `network` tells which one it is, where there are several.
+    fn new(network: Option<NetworkNumber>, mut curve: Option<&'c mut Curve>, run: &Run<'_>) -> Result<Self> {
         if let Some(curve) = &mut curve {
             // Of a training that goes on, what was before.
-            run.epochs().try_for_each(|(phase, epoch)| curve.write(phase, epoch))?;
+            run.epochs().try_for_each(|(phase, epoch)| curve.write(network, phase, epoch))?;
         }
-        Ok(Shown { progress: Progress::new(run.metric()), curve, failure: None })
+        Ok(Shown { network, progress: Progress::new(run.metric(), network), curve, failure: None })
     }
 
     fn show(&mut self, phase: Phase, event: Event<'_>) -> ControlFlow<()> {
         self.progress.show(phase, event);
         if let (Event::Epoch(epoch), Some(curve)) = (event, &mut self.curve) {
-            self.failure = curve.write(phase, epoch).err();
+            self.failure = curve.write(self.network, phase, epoch).err();
         }
         let stop = self.failure.is_some() || STOP.load(Ordering::Relaxed);
         if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -154,6 +179,9 @@ struct Curve {
 /// A line of it.
 #[derive(Serialize)]
 struct Point {
+    /// Counted from 1, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<u32>,
     /// `pretrain` of the autoencoder, `fit`, or `refit` on all items.
     phase: &'static str,
     epoch: u32,
@@ -186,7 +214,7 @@ impl Curve {
         Ok(Curve { path: path.to_owned(), file: BufWriter::new(file) })
     }
 
-    fn write(&mut self, phase: Phase, epoch: &EpochReport) -> Result<()> {
+    fn write(&mut self, network: Option<NetworkNumber>, phase: Phase, epoch: &EpochReport) -> Result<()> {
         let EpochReport { epoch, log_loss, penalty, valid, hidden, best } = *epoch;
         let HiddenActivity { zeros, mean, dead_units, always_on_units, .. } = hidden;
         let phase = match phase {
@@ -194,9 +222,10 @@ impl Curve {
             Phase::Fit { .. } => "fit",
             Phase::Refit { .. } => "refit",
         };
-        let valid = valid.map(Valid);
+        let (network, valid) = (network.map(|network| network.number), valid.map(Valid));
+        let mean_activity = mean;
         let point =
-            Point { phase, epoch, log_loss, penalty, valid, zeros, dead_units, always_on_units, mean_activity: mean, best };
+            Point { network, phase, epoch, log_loss, penalty, valid, zeros, dead_units, always_on_units, mean_activity, best };
         let line = output::json(&point)?;
         // Whoever follows the file sees the epoch at once.
         let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.flush());

@@ -1,5 +1,6 @@
 //! How far a training is: a bar on a terminal, and nothing elsewhere.
 
+use std::fmt::{self, Display, Formatter};
 use std::io::{self, IsTerminal};
 use std::time::Instant;
 
@@ -13,7 +14,22 @@ use super::output;
 /// What is shown of a training.
 pub(super) struct Progress {
     metric: Metric,
+    network: Option<NetworkNumber>,
     bar: Option<Bar>,
+}
+
+/// Which network of several is trained.
+#[derive(Clone, Copy)]
+pub(super) struct NetworkNumber {
+    /// Counted from 1.
+    pub(super) number: u32,
+    pub(super) of: u32,
+}
+
+impl Display for NetworkNumber {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "network {}/{}", self.number, self.of)
+    }
 }
 
 /// What is shown of the training of a bank: a bar on a terminal, and nothing elsewhere.
@@ -63,8 +79,9 @@ struct Bar {
 }
 
 impl Progress {
-    pub(super) fn new(metric: Metric) -> Self {
-        Progress { metric, bar: None }
+    /// `network` tells which one it is, where there are several.
+    pub(super) fn new(metric: Metric, network: Option<NetworkNumber>) -> Self {
+        Progress { metric, network, bar: None }
     }
 
     /// Shows what happened in a phase.
@@ -77,6 +94,7 @@ impl Progress {
                     Phase::Fit { epochs } => ("", epochs),
                     Phase::Refit { epochs } => ("all items, ", epochs),
                 };
+                let network = self.network.map_or_else(String::new, |network| format!("{network}, "));
                 let all = u64::from(epochs) * samples as u64;
                 let done = (u64::from(epoch) - 1) * samples as u64 + done as u64;
                 let bar = match &mut self.bar {
@@ -86,7 +104,7 @@ impl Progress {
                 let rate = bar.rate(done);
                 let left = HumanDuration(std::time::Duration::from_secs_f64((all - done) as f64 / rate.max(1.0)));
                 bar.bar.set_message(format!(
-                    "{what}epoch {epoch}/{epochs}: log-loss {log_loss:.4}{}, {} items/s, at most {left:#} left",
+                    "{network}{what}epoch {epoch}/{epochs}: log-loss {log_loss:.4}{}, {} items/s, at most {left:#} left",
                     bar.measures,
                     output::count(rate as u64)
                 ));

@@ -129,8 +129,7 @@ struct Options {
     #[arg(long, value_name = "N", default_value_if("objective", "per-tag", per_tag::HIDDEN))]
     hidden: Option<usize>,
     /// Networks to train from seeds SEED, SEED + 1 and so on, and to average on the logits: one network of N times the hidden units
-    /// [default: 1; 2 for items with 25 keywords or more in the mean, unless --hidden, --init, --checkpoint, --resume or --curve is
-    /// given]
+    /// [default: 1; 2 for items with 25 keywords or more in the mean, unless --hidden or --init is given]
     #[arg(long, value_name = "N")]
     average: Option<u32>,
     /// Nonlinearity of the hidden units: relu, leaky_relu[:slope], elu[:alpha], sigmoid, trec[:theta], tlin[:theta], identity;
@@ -307,7 +306,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     if !is_bank && !arguments.only.is_empty() {
         return Err(Failure::Usage("--only: expected --objective per-tag beside it".to_owned()));
     }
-    if is_bank && arguments.course.is_of_one_network() {
+    if is_bank && arguments.course.is_kept() {
         let message = "--checkpoint, --resume, --curve: expected --objective tagger; of a bank, train some tags at a time (--only) and merge them";
         return Err(Failure::Usage(message.to_owned()));
     }
@@ -341,9 +340,6 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     };
     let set = set.map_err(|error| Failure::in_files(error, data))?;
     let mut config = arguments.options.config(network.as_ref(), set.dataset().mean_keywords());
-    if arguments.options.average.is_none() && arguments.course.is_of_one_network() {
-        config.average = 1;
-    }
     let keyword = |keyword: &str| set.vocabulary().get(keyword);
     let encode = |file| load::encode(std::slice::from_ref(file), *reading, rules.as_ref(), keyword, set.tags());
     let valid = valid.as_ref().map(encode).transpose()?;

@@ -14,7 +14,7 @@ use tagomatic::{Model, Tagger};
 
 use super::course::Course;
 use super::eval::{Measures, Skipped};
-use super::failure::{Failure, Result};
+use super::failure::Result;
 use super::load::{Encoded, ReadCounts};
 use super::progress::TagProgress;
 use super::search::Search;
@@ -59,12 +59,10 @@ pub(super) fn train(
     course: &Course,
 ) -> Result<Training> {
     let metric = config.metric;
-    if config.average > 1 && course.is_of_one_network() {
-        let expected = "1 with --checkpoint, --resume or --curve, which are about one network";
-        return Err(Failure::Usage(format!("--average: expected {expected}, found {}", config.average)));
-    }
-    let (model, report) = set
-        .train_by(config, validation, session.level, session.pool.clone(), |run| course.run(run).map(ControlFlow::Continue))?;
+    let mut under_way = course.begin(config.average)?;
+    let (model, report) = set.train_by(config, validation, session.level, session.pool.clone(), |network, run| {
+        under_way.train(network, run).map(ControlFlow::Continue)
+    })?;
     let TrainingReport { fit, measured, samples, valid_samples, refit_samples, pretrained, duration } = report;
     let tagger = session.tagger(model)?;
     let signature = output::signature(&tagger)?;

@@ -6,7 +6,11 @@
 //! | --- | --- |
 //! | `last.tagc` | all of the training at the last checkpoint, the weights of its best epoch among it |
 //! | `best.tagm` | the model of the best epoch so far, where there is validation: as good as any model |
+//! | `last-2.tagc`, `best-2.tagm`, … | the same of the second network and further ones, where several are averaged |
 //! | `lock` | nothing; who trains there has it locked |
+//!
+//! Networks that are averaged are trained in turn, so all but the last one begun are finished, and of a finished one the checkpoint
+//! at its end tells all.
 //!
 //! Files are replaced in one step, so at every instant there is a whole checkpoint, the old or the new one. A checkpoint begins with
 //! a magic and a version, and ends with a checksum (XXH3) of all before it. Between them stand what decides the training besides its
@@ -30,11 +34,27 @@ use crate::format::Provenance;
 const MAGIC: [u8; 8] = *b"\x89TAGC\r\n\x1a";
 const VERSION: u32 = 1;
 
-/// The name of a checkpoint in its folder.
-const LAST: &str = "last.tagc";
-/// The name of the best model there.
-const BEST: &str = "best.tagm";
 const LOCK: &str = "lock";
+
+/// What checkpoints end in.
+const EXTENSION: &str = "tagc";
+
+/// The name of the checkpoint of a network, counted from 0, in its folder.
+fn last(network: u32) -> String {
+    numbered("last", network, EXTENSION)
+}
+
+/// The name of its best model there.
+fn best(network: u32) -> String {
+    numbered("best", network, "tagm")
+}
+
+fn numbered(name: &str, network: u32, extension: &str) -> String {
+    match network {
+        0 => format!("{name}.{extension}"),
+        _ => format!("{name}-{}.{extension}", u64::from(network) + 1),
+    }
+}
 
 /// When a checkpoint is due. There is one before the first step and one at the end in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,10 +73,43 @@ impl Default for Every {
 }
 
 /// The folder of a training's checkpoints, locked against other trainings as long as this lives.
+///
+/// ```
+/// # fn main() -> tagomatic::Result<()> {
+/// use std::ops::ControlFlow;
+/// use tagomatic::train::recipe::{TrainingSet, Validation};
+/// use tagomatic::train::{Checkpoints, Every, TrainConfig};
+/// use tagomatic::Level;
+/// # use tagomatic::data::{Corpus, Item};
+/// # let mut corpus = Corpus::new();
+/// # for n in 0..60 {
+/// #     let (word, tag) = if n % 2 == 0 { ("shark", "sea") } else { ("castle", "horror") };
+/// #     let keywords = vec![word.to_owned(), format!("word {}", n % 5)];
+/// #     corpus.push(&Item { keywords, tags: vec![tag.to_owned()], ..Item::default() })?;
+/// # }
+/// # let set = TrainingSet::new(corpus, 1)?;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let folder = folder.path().join("run");
+///
+/// let config = TrainConfig { hidden: 16, epochs: 3, average: 2, ..TrainConfig::default() };
+/// let validation = Validation::Split { fraction: 0.2, refit: true };
+/// let every = Every::default();
+/// let mut checkpoints =
+///     if folder.exists() { Checkpoints::resume(&folder, every)? } else { Checkpoints::create(&folder, every)? };
+/// let (model, _) = set.train_by(config, validation, Level::best(), None, |network, run| {
+///     checkpoints.begin(network, run)?;
+///     checkpoints.advance(run, &mut |_, _| ControlFlow::Continue(()))
+/// })?;
+/// assert_eq!(model.network().shape.hidden(), 2 * 16);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Checkpoints {
     folder: PathBuf,
     every: Every,
+    /// The network under way, counted from 0.
+    network: u32,
     /// The epoch of the best model that is saved.
     best: u32,
     /// What decides the training, in the form that is saved.
@@ -73,21 +126,25 @@ impl Checkpoints {
         let folder = folder.into();
         fs::create_dir_all(&folder).map_err(|error| Error::io(&folder, "make the folder of checkpoints", error))?;
         let checkpoints = Self::open(folder, every)?;
-        let last = checkpoints.last();
-        if last.exists() {
-            let error = io::Error::new(io::ErrorKind::AlreadyExists, "there is one (resume it, or remove the folder)");
-            return Err(Error::io(&last, "begin a checkpoint", error));
+        let folder = &checkpoints.folder;
+        let unread = |error| Error::io(folder, "read the folder of checkpoints", error);
+        for entry in fs::read_dir(folder).map_err(unread)? {
+            let path = entry.map_err(unread)?.path();
+            if path.extension().is_some_and(|extension| extension == EXTENSION) {
+                let error = io::Error::new(io::ErrorKind::AlreadyExists, "there is one (resume it, or remove the folder)");
+                return Err(Error::io(&path, "begin a checkpoint", error));
+            }
         }
         Ok(checkpoints)
     }
 
-    /// The folder of a training that is to be gone on with; to be handed to [`Checkpoints::load`].
+    /// The folder of a training that is to be gone on with, by [`Checkpoints::begin`].
     ///
     /// # Errors
     /// [`Error::Io`] if there is no checkpoint, or if another training uses the folder.
     pub fn resume(folder: impl Into<PathBuf>, every: Every) -> Result<Self> {
         let folder = folder.into();
-        let last = folder.join(LAST);
+        let last = folder.join(last(0));
         fs::metadata(&last).map_err(|error| Error::io(&last, "resume from the checkpoint", error))?;
         Self::open(folder, every)
     }
@@ -104,22 +161,28 @@ impl Checkpoints {
             Err(TryLockError::Error(error)) => return Err(fail(error)),
         }
         atomic::sweep(&folder).map_err(|error| Error::io(&folder, "clear the folder of checkpoints", error))?;
-        Ok(Checkpoints { folder, every, best: 0, settings: None, _lock: lock })
+        Ok(Checkpoints { folder, every, network: 0, best: 0, settings: None, _lock: lock })
     }
 
     fn last(&self) -> PathBuf {
-        self.folder.join(LAST)
+        self.folder.join(last(self.network))
     }
 
-    /// Brings `run`, a training before its first step, to where the checkpoint is.
+    /// Turns to a network, counted from 0, of those that [`TrainingSet::train_by`](super::recipe::TrainingSet::train_by) averages:
+    /// what is saved from now on is of it. Its `run`, before its first step, is brought to where its checkpoint is, if it has one;
+    /// that of a finished network is finished then.
     ///
     /// # Errors
     /// [`Error::OtherTraining`] if the checkpoint is of other data or another configuration; [`Error::Checkpoint`] if it is damaged;
     /// [`Error::Io`].
-    pub fn load(&mut self, run: &mut Run<'_>) -> Result<()> {
+    pub fn begin(&mut self, network: u32, run: &mut Run<'_>) -> Result<()> {
+        (self.network, self.settings) = (network, None);
         let path = self.last();
-        let file = fs::read(&path).map_err(|error| Error::io(&path, "read the checkpoint", error))?;
-        read(&file, run).map_err(|error| error.in_file(&path))?;
+        match fs::read(&path) {
+            Ok(file) => read(&file, run).map_err(|error| error.in_file(&path))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io(&path, "read the checkpoint", error)),
+        }
         self.best = run.best_epoch();
         Ok(())
     }
@@ -132,15 +195,15 @@ impl Checkpoints {
         if run.best_epoch() != self.best
             && let Some(model) = run.best_model()?
         {
-            model.save(self.folder.join(BEST))?;
+            model.save(self.folder.join(best(self.network)))?;
             self.best = run.best_epoch();
         }
+        let path = self.last();
         let settings = match self.settings.take() {
             Some(settings) => settings,
             None => run.settings()?.to_string(),
         };
         let settings = self.settings.insert(settings);
-        let path = self.folder.join(LAST);
         let mut writer = Writer::new(&path, NewFile::create(&path, DOING)?);
         write(&mut writer, settings, run)?;
         writer.finish()?.publish()
@@ -403,13 +466,13 @@ mod tests {
         assert!(error.to_string().contains("resume it"), "{error}");
         let mut checkpoints = Checkpoints::resume(&path, Every::default()).unwrap();
         let mut resumed = run(&set, &config);
-        checkpoints.load(&mut resumed).unwrap();
+        checkpoints.begin(0, &mut resumed).unwrap();
         assert!(resumed.steps() > 0);
         assert!(checkpoints.advance(&mut resumed, &mut every(usize::MAX)).unwrap().is_continue());
         let mut names: Vec<_> = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["best.tagm", "last.tagc", "lock"]);
-        let best = crate::Model::open(path.join(BEST)).unwrap();
+        let best = crate::Model::open(path.join(best(0))).unwrap();
         assert!(best.bytes() == resumed.best_model().unwrap().unwrap().bytes());
     }
 }

@@ -308,12 +308,13 @@ impl TrainingSet {
         pool: Option<Arc<rayon::ThreadPool>>,
         observer: &mut PhaseObserver<'_>,
     ) -> Result<(Model, TrainingReport)> {
-        self.train_by(config, validation, level, pool, |run| run.advance(observer))
+        self.train_by(config, validation, level, pool, |_, run| run.advance(observer))
     }
 
-    /// As [`TrainingSet::train`], each network by `advance`, which is to call [`Run::advance`]: there is one, or
-    /// [`TrainConfig::average`] of them, each trained as if alone. The report is about the first; if the training of another one is
-    /// ended, the average is of those that were finished.
+    /// As [`TrainingSet::train`], each network by `advance`, which gets its number, counted from 0, and is to call [`Run::advance`]:
+    /// there is one, or [`TrainConfig::average`] of them in turn, each trained as if alone, from the seed plus its number. The report
+    /// is about the first; if the training of another one is ended, the average is of those that were finished. With
+    /// [`Checkpoints`](super::Checkpoints) a training goes on in another process, whichever network is under way.
     ///
     /// # Errors
     /// As [`Run::new`], and whatever `advance` fails with.
@@ -323,14 +324,14 @@ impl TrainingSet {
         validation: Validation<'_>,
         level: Level,
         pool: Option<Arc<rayon::ThreadPool>>,
-        mut advance: impl FnMut(&mut Run<'_>) -> Result<ControlFlow<()>, E>,
+        mut advance: impl FnMut(u32, &mut Run<'_>) -> Result<ControlFlow<()>, E>,
     ) -> Result<(Model, TrainingReport), E> {
         config.validate()?;
         let mut train = |network: u32| {
             let seed = config.seed.wrapping_add(network.into());
             let config = TrainConfig { seed, average: 1, ..config.clone() };
             let mut run = Run::new(self, config, validation, level, pool.clone())?;
-            let flow = advance(&mut run)?;
+            let flow = advance(network, &mut run)?;
             Ok::<_, E>((run.into_model()?, flow))
         };
         let ((model, mut report), mut flow) = train(0)?;

@@ -9,7 +9,7 @@ use tagomatic::rng::Philox;
 
 use super::cli::Place;
 
-const OPTIONS: &str = "--epochs 6 --hidden 16 --l2 0.001 --negatives 2 --threads 1 --curve curve.jsonl";
+const OPTIONS: &str = "--epochs 6 --hidden 16 --l2 0.001 --negatives 2 --threads 1";
 
 /// Kills in the suite, of trainings and other commands together; `TAGOMATIC_KILLS` asks for more.
 pub(super) fn kills() -> u32 {
@@ -25,28 +25,48 @@ fn is_running(child: &mut Child) -> bool {
     child.try_wait().unwrap().is_none()
 }
 
-/// Of the kills one half comes at any time after the start, the other at any time after a checkpoint: so the first half hits
-/// reading, and the second training, saving, and the refit.
 #[test]
 fn kills_at_any_instant_change_nothing() {
-    let kills = kills().div_ceil(2);
+    println!("{}", kill_at_any_instant(kills().div_ceil(4), 1));
+}
+
+#[test]
+fn kills_at_any_instant_change_nothing_of_an_average() {
+    println!("{}", kill_at_any_instant(kills().div_ceil(4), 2));
+}
+
+/// Of the kills one half comes at any time after the start, the other at any time after a checkpoint, of late of the second
+/// network: so the first half hits reading, and the second training, saving, the refit, and the
+/// network that follows. Tells how many there were.
+fn kill_at_any_instant(kills: u32, networks: u32) -> String {
+    let options = format!("{OPTIONS} --average {networks}");
     let place = Place::new();
-    place.text(&format!("train items.jsonl --out whole.tagm {OPTIONS}"));
+    // Neither checkpoints nor a curve.
+    place.text(&format!("train items.jsonl --out whole.tagm {options}"));
     let whole = fs::read(place.path("whole.tagm")).unwrap();
+    let options = format!("{options} --curve curve.jsonl");
+    place.text(&format!("train items.jsonl --out m.tagm {options}"));
     let curve = fs::read_to_string(place.path("curve.jsonl")).unwrap();
     assert!(curve.contains("\"phase\":\"fit\"") && curve.contains("\"phase\":\"refit\""));
+    let of: Vec<bool> = (1..=3).map(|network| curve.contains(&format!("{{\"network\":{network},"))).collect();
+    assert_eq!(of, [networks > 1, networks > 1, false]);
     let (folder, model) = (place.path("checkpoints"), place.path("m.tagm"));
+    fs::remove_file(&model).unwrap();
     let checkpoint = folder.join("last.tagc");
-    let (mut kill, mut resumed, mut finished) = (0, 0, 0);
+    let all = ["best.tagm", "last.tagc", "lock", "best-2.tagm", "last-2.tagc"];
+    let mut files = all[..if networks == 1 { 3 } else { 5 }].to_vec();
+    files.sort_unstable();
+    let (mut kill, mut resumed, mut in_the_last, mut finished) = (0, 0, 0, 0);
     while kill < kills || finished == 0 {
         let option = if checkpoint.exists() { "--resume" } else { "--checkpoint" };
-        let command = format!("train items.jsonl --out m.tagm {OPTIONS} {option} checkpoints --checkpoint-steps 1");
+        let command = format!("train items.jsonl --out m.tagm {options} {option} checkpoints --checkpoint-steps 1");
         let mut child = place.command(&command).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         resumed += u32::from(option == "--resume");
         let [chance, instant, ..] = Philox::new(1).block([kill, finished, 0, 60]);
         if kill < kills {
-            let before = saved_at(&checkpoint);
-            while chance % 2 == 0 && is_running(&mut child) && saved_at(&checkpoint) == before {
+            let watched = if networks > 1 && kill >= kills / 2 { folder.join("last-2.tagc") } else { checkpoint.clone() };
+            let before = saved_at(&watched);
+            while chance % 2 == 0 && is_running(&mut child) && saved_at(&watched) == before {
                 std::thread::sleep(Duration::from_micros(50));
             }
             std::thread::sleep(Duration::from_micros(u64::from(instant) % if chance % 2 == 0 { 20_000 } else { 60_000 }));
@@ -55,6 +75,7 @@ fn kills_at_any_instant_change_nothing() {
             child.kill().unwrap();
             child.wait().unwrap();
             kill += 1;
+            in_the_last += u32::from(folder.join("last-2.tagc").exists());
             assert!(fs::read(&model).map_or(true, |bytes| bytes == whole), "half a model");
             continue;
         }
@@ -64,14 +85,17 @@ fn kills_at_any_instant_change_nothing() {
         assert!(fs::read_to_string(place.path("curve.jsonl")).unwrap() == curve, "another curve after {kill} kills");
         let mut names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
-        assert_eq!(names, ["best.tagm", "last.tagc", "lock"]);
-        place.text("verify checkpoints/best.tagm");
+        assert_eq!(names, files);
+        files
+            .iter()
+            .filter(|name| name.ends_with("tagm"))
+            .for_each(|name| drop(place.text(&format!("verify checkpoints/{name}"))));
         finished += 1;
         fs::remove_dir_all(&folder).unwrap();
         fs::remove_file(&model).unwrap();
     }
-    assert!(resumed > 0);
-    println!("{kill} kills, {resumed} resumed, {finished} trainings finished");
+    assert!(resumed > 0 && (in_the_last > 0) == (networks > 1));
+    format!("{kill} kills, {in_the_last} of them in the second network, {resumed} resumed, {finished} trainings finished")
 }
 
 #[cfg(unix)]
@@ -79,10 +103,11 @@ fn kills_at_any_instant_change_nothing() {
 fn signals_leave_a_checkpoint() {
     let place = Place::new();
     let endless = "train items.jsonl --out m.tagm --epochs 1000000 --valid-fraction 0 --hidden 16 --threads 1";
-    for (signal, option) in [("-INT", "--checkpoint"), ("-TERM", "--resume")] {
+    for (signal, option, networks) in [("-INT", "--checkpoint", 1), ("-TERM", "--resume", 2)] {
         let checkpoint = place.path("checkpoints/last.tagc");
         let before = saved_at(&checkpoint);
-        let mut child = place.command(&format!("{endless} {option} checkpoints")).stderr(Stdio::piped()).spawn().unwrap();
+        let command = format!("{endless} --average {networks} {option} checkpoints");
+        let mut child = place.command(&command).stderr(Stdio::piped()).spawn().unwrap();
         while saved_at(&checkpoint) == before && is_running(&mut child) {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -91,8 +116,30 @@ fn signals_leave_a_checkpoint() {
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(stderr.contains("interrupted after ") && stderr.contains("--resume checkpoints"), "{stderr}");
+        assert_eq!(stderr.contains(" steps of network 1/2 "), networks == 2, "{stderr}");
     }
     assert_eq!(place.names(), ["checkpoints", "items.jsonl"]);
+}
+
+/// Items with many keywords have two networks by default.
+#[test]
+fn what_is_kept_of_a_training_does_not_change_it() {
+    let place = Place::new();
+    let item = |n: usize| {
+        let keywords: Vec<String> = (0..30).map(|k| format!("\"k{}\"", k * (n % 7 + 1) % 41)).collect();
+        format!("{{\"keywords\":[{}],\"tags\":[\"t{}\"]}}\n", keywords.join(","), n % 7 % 2)
+    };
+    place.write("long.jsonl", (0..80).map(item).collect::<String>());
+    let train = |options: &str| {
+        place.text(&format!("train long.jsonl --out m.tagm --epochs 2 --threads 1 {options}"));
+        fs::read(place.path("m.tagm")).unwrap()
+    };
+    let plain = train("");
+    let model = tagomatic::Model::from_bytes(&plain).unwrap();
+    assert_eq!(model.provenance().unwrap().get("fit.average"), Some("2"));
+    for options in ["--checkpoint c", "--resume c", "--curve curve.jsonl"] {
+        assert!(train(options) == plain, "{options}");
+    }
 }
 
 #[test]
@@ -110,6 +157,29 @@ fn what_cannot_be_resumed_is_told() {
     place.fails(1, &train("items.jsonl", "--resume c --valid more.jsonl"), &["data.valid_fingerprint"]);
     fs::write(place.path("c/last.tagc"), "{}").unwrap();
     place.fails(1, &train("items.jsonl", "--resume c"), &["c/last.tagc: not a valid checkpoint", "magic"]);
+    place.text(&train("items.jsonl", "--checkpoint two --average 2 --checkpoint-seconds 0"));
+    // Finished networks stay, of a longer average too.
+    place.text(&train("items.jsonl", "--resume two --average 3"));
+    place.text(&train("items.jsonl", "--average 3").replace("m.tagm", "whole.tagm"));
+    assert!(fs::read(place.path("m.tagm")).unwrap() == fs::read(place.path("whole.tagm")).unwrap());
+    let names = fs::read_dir(place.path("two")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.ends_with(".tagc")).count(), 3);
+    // The second network of another training beside the first one of this.
+    for (other, differs) in [("items.jsonl", "train.lr: expected 0.1"), ("more.jsonl", "data.fingerprint: expected")] {
+        let options = if other == "items.jsonl" { "--lr 0.1" } else { "" };
+        place.text(&train(other, &format!("--checkpoint other --average 2 {options}")));
+        fs::copy(place.path("other/last-2.tagc"), place.path("two/last-2.tagc")).unwrap();
+        fs::remove_dir_all(place.path("other")).unwrap();
+        place.fails(1, &train("items.jsonl", "--resume two --average 2"), &["two/last-2.tagc", differs]);
+    }
+    fs::copy(place.path("two/last.tagc"), place.path("two/last-2.tagc")).unwrap();
+    place.fails(
+        1,
+        &train("items.jsonl", "--resume two --average 2"),
+        &["two/last-2.tagc", "train.seed: expected 1 as", "found 2"],
+    );
+    fs::remove_file(place.path("two/last.tagc")).unwrap();
+    place.fails(1, &train("items.jsonl", "--checkpoint two --average 2"), &[".tagc", "resume it"]);
     place.fails(2, &train("items.jsonl", "--resume c --checkpoint c"), &["cannot be used with"]);
     place.fails(2, &train("items.jsonl", "--checkpoint d --checkpoint-steps 0"), &["--checkpoint-steps"]);
     place.fails(2, &train("items.jsonl", "--curve items.jsonl"), &["--curve: expected a file of its own"]);
