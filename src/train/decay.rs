@@ -179,6 +179,9 @@ impl LazyDecay {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use super::super::codec::{Reader, Writer};
     use super::*;
     use crate::aligned::{Block, LANES};
     use crate::kernels::{Denominator, Kernels, ProximalSteps, Squares};
@@ -236,5 +239,80 @@ mod tests {
         let touched = TrainConfig { l2: 0.1, decay_when: DecayWhen::Touched, ..TrainConfig::default() };
         assert!(LazyDecay::new(&touched, 3).is_none());
         assert!(LazyDecay::new(&TrainConfig::default(), 3).is_none());
+    }
+
+    #[test]
+    fn a_log_is_flushed_when_it_is_long_or_its_products_are_small() {
+        let longest = LazyDecay::LONGEST;
+        for (decay, lr_decay, l1, l2, steps) in [
+            (DecayMode::Decoupled, 0.0, 0.0, 1.0, 40), // 2⁻⁴⁰ < 1e-12 < 2⁻³⁹
+            (DecayMode::Decoupled, 0.0, 0.1, 0.0, longest - 1),
+            (DecayMode::Prox, 0.0, 0.1, 0.0, longest),
+            (DecayMode::Prox, 0.5, 0.1, 0.0, longest),
+            (DecayMode::Prox, 0.5, 0.1, 0.1, LazyDecay::LONGEST_REPLAY),
+            (DecayMode::Coupled, 0.0, 0.1, 0.0, LazyDecay::LONGEST_REPLAY),
+        ] {
+            let config = TrainConfig { decay, l1, l2, lr_decay, ..TrainConfig::default() };
+            let mut lazy = LazyDecay::new(&config, 2).unwrap();
+            assert_eq!(lazy.replays(), decay == DecayMode::Coupled);
+            let step = |lazy: &mut LazyDecay| {
+                lazy.advance(0.5, l1, l2);
+                lazy.wants_flush()
+            };
+            let taken = 1 + (0..).take_while(|_| !step(&mut lazy)).count();
+            assert_eq!(taken, steps, "{config:?}");
+            lazy.touch(1);
+            assert!(lazy.missed(0).is_some() && lazy.missed(1).is_none());
+            assert_eq!((lazy.seen(0), lazy.seen(1) as usize), (0, steps));
+            lazy.untouch(1, 3);
+            assert_eq!(lazy.seen(1), 3);
+            lazy.restart();
+            assert!(!lazy.wants_flush() && lazy.missed(0).is_none() && lazy.seen(1) == 0);
+        }
+    }
+
+    /// The bytes of a state, up to what no reader takes.
+    fn bytes_of(lazy: &LazyDecay) -> Vec<u8> {
+        let mut writer = Writer::new(Path::new("memory"), Vec::new());
+        let _ = lazy.clone().visit(&mut writer);
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_what_cannot_be_is_refused() {
+        let config = |decay, lr_decay, l2| TrainConfig { decay, l1: 0.1, l2, lr_decay, ..TrainConfig::default() };
+        let read = |config: &TrainConfig, lazy: &LazyDecay| {
+            let bytes = bytes_of(lazy);
+            let mut found = LazyDecay::new(config, lazy.seen.len()).unwrap();
+            let done = found.visit(&mut Reader::new(&bytes).unwrap());
+            assert!(done.is_err() || bytes_of(&found) == bytes);
+            done.map(drop).map_err(|error| error.to_string())
+        };
+        let after = |config: &TrainConfig| {
+            let mut lazy = LazyDecay::new(config, 2).unwrap();
+            (0..3).for_each(|_| lazy.advance(0.5, config.l1, config.l2));
+            lazy.touch(1);
+            lazy
+        };
+        let (decoupled, constant, sums) =
+            (config(DecayMode::Decoupled, 0.0, 0.1), config(DecayMode::Prox, 0.0, 0.1), config(DecayMode::Prox, 0.5, 0.0));
+        let (rates, replay) = (config(DecayMode::Prox, 0.5, 0.1), config(DecayMode::Coupled, 0.0, 0.1));
+        for config in [&decoupled, &constant, &sums, &rates, &replay] {
+            read(config, &after(config)).unwrap();
+            let mut ahead = after(config);
+            ahead.seen[0] = 4;
+            assert!(read(config, &ahead).unwrap_err().contains("no row ahead"));
+        }
+        let refused = |config: &TrainConfig, log| read(config, &LazyDecay { log, seen: vec![0, 0] }).unwrap_err();
+        for log in
+            [vec![], vec![(0.0, 0.0)], vec![(1.5, 0.0)], vec![(f64::NAN, 0.0)], vec![(1.0, -1.0)], vec![(1.0, f64::INFINITY)]]
+        {
+            refused(&decoupled, Log::Products(log));
+        }
+        for log in [vec![], vec![0.0, 0.5, 0.4], vec![0.0, -0.1], vec![0.0, f64::NAN]] {
+            refused(&sums, Log::Sums(log));
+        }
+        refused(&rates, Log::Rates(vec![f64::INFINITY]));
+        refused(&replay, Log::Replay(vec![-0.5]));
     }
 }

@@ -309,12 +309,71 @@ mod tests {
         for text in ["l1", "student_t", "mean_square:0", "kl_mean:0.05", "ce_mean:0.5", "kl_elem:0.1"] {
             assert_eq!(text.parse::<PenaltyKind>().unwrap().to_string(), text);
         }
-        assert!("kl_mean".parse::<PenaltyKind>().is_err());
+        assert_eq!("mean_square".parse::<PenaltyKind>().unwrap(), PenaltyKind::MeanSquare(0.0));
+        for text in ["kl_mean", "ce_mean", "kl_elem", "l1:0.1", "student_t:1", "kl_mean:x", "l2", ""] {
+            assert!(text.parse::<PenaltyKind>().is_err(), "{text}");
+        }
         let check = |kind, weight, activation| Penalty { kind, weight }.check(activation).is_ok();
         assert!(check(PenaltyKind::KlMean(0.1), 1.0, Activation::Sigmoid));
         assert!(!check(PenaltyKind::KlMean(0.1), 1.0, Activation::Relu));
         assert!(!check(PenaltyKind::KlElem(1.0), 1.0, Activation::Sigmoid));
         assert!(!check(PenaltyKind::L1, -1.0, Activation::Relu));
+        assert!(check(PenaltyKind::L1, 0.0, Activation::Relu));
+        assert!(!check(PenaltyKind::L1, f64::from(f32::MAX), Activation::Relu));
+        for kind in [PenaltyKind::KlMean, PenaltyKind::CeMean, PenaltyKind::KlElem] {
+            assert!(check(kind(0.5), 1.0, Activation::Sigmoid) && !check(kind(0.5), 1.0, Activation::Tlin(0.1)));
+            assert!(!check(kind(0.0), 1.0, Activation::Sigmoid) && !check(kind(1.0), 1.0, Activation::Sigmoid));
+        }
+        assert!(check(PenaltyKind::MeanSquare(-2.0), 1.0, Activation::Relu));
+        assert!(!check(PenaltyKind::MeanSquare(f64::INFINITY), 1.0, Activation::Relu));
         assert!(!check(PenaltyKind::L1, f64::NAN, Activation::Relu));
+    }
+
+    /// Where every term counts, means of 0 and 1 among them.
+    #[test]
+    fn values_and_gradients_are_those_of_the_table() {
+        let shape = Shape::new(0, 3, &[1, 1], OutputLayout::TagMajor).unwrap();
+        let (kernels, row, weight) = (Kernels::best(), shape.row_blocks(), 0.7);
+        let values = [[0.25, 0.5, 0.75, 0.125, 1.0, 0.0], [0.5, -0.125, 0.875, 0.25, 1.0, 0.0]];
+        let mut blocks = vec![Block::ZERO; 2 * row];
+        for (sample, values) in values.iter().enumerate() {
+            for (unit, value) in values.iter().enumerate() {
+                as_floats_mut(&mut blocks[sample * row..])[shape.unit_position(unit)] = *value;
+            }
+        }
+        let cross_entropy = |p: f64, q: f64| -p * q.ln() - (1.0 - p) * (1.0 - q).ln();
+        let kl = |p: f64, q: f64| cross_entropy(p, q) - cross_entropy(p, p);
+        let sigma = |a: f64| 1.0 / (1.0 + (-a).exp());
+        let bounded = |mean: f64| mean.clamp(1e-6, 1.0 - 1e-6);
+        let by_mean = |p: f64, mean: f64| (1.0 - p) / (1.0 - bounded(mean)) - p / bounded(mean);
+        let all = |of: &dyn Fn(f64) -> f64| values.iter().flatten().map(|h| of(f64::from(*h))).sum::<f64>() / 2.0;
+        let means: Vec<f64> = (0..6).map(|unit| f64::from(values[0][unit] + values[1][unit]) / 2.0).collect();
+        let of_means = |of: &dyn Fn(f64) -> f64| means.iter().map(|mean| of(*mean)).sum::<f64>();
+        // R/λ, and B/λ of the gradient by the value of one unit of one sample, and by its mean.
+        type Slope<'a> = &'a dyn Fn(f64, f64) -> f64;
+        let sign = |h: f64| if h == 0.0 { 0.0 } else { h.signum() };
+        let cases: [(PenaltyKind, f64, Slope<'_>); 6] = [
+            (PenaltyKind::L1, all(&f64::abs), &|h, _| sign(h)),
+            (PenaltyKind::StudentT, all(&|h| (1.0 + h * h).ln()), &|h, _| 2.0 * h / (1.0 + h * h)),
+            (PenaltyKind::MeanSquare(0.2), of_means(&|mean| (0.2 - mean).powi(2)), &|_, mean| 2.0 * (mean - 0.2)),
+            (PenaltyKind::KlMean(0.05), of_means(&|mean| kl(0.05, bounded(mean))), &|_, mean| by_mean(0.05, mean)),
+            (PenaltyKind::CeMean(0.3), of_means(&|mean| cross_entropy(0.3, bounded(mean))), &|_, mean| by_mean(0.3, mean)),
+            (PenaltyKind::KlElem(0.1), all(&|a| kl(0.1, sigma(a))), &|a, _| sigma(a) - 0.1),
+        ];
+        for (kind, value, slope) in cases {
+            let batch = Penalty { kind, weight }.batch(kernels, &shape, &blocks, &blocks, 2).unwrap();
+            assert!((batch.value / (weight * value) - 1.0).abs() < 1e-5, "{kind}: {} for {}", batch.value, weight * value);
+            for (sample, values) in values.iter().enumerate() {
+                let of_sample = &blocks[sample * row..(sample + 1) * row];
+                let mut d = vec![Block([0.5; crate::aligned::LANES]); row];
+                batch.add_by_hidden(&shape, of_sample, &mut d);
+                batch.add_by_pre_activations(kernels, &shape, of_sample, &mut d).unwrap();
+                for (unit, h) in values.iter().enumerate() {
+                    let exact = 0.5 + weight / 2.0 * slope(f64::from(*h), means[unit]);
+                    let found = f64::from(as_floats(&d)[shape.unit_position(unit)]);
+                    assert!((found / exact - 1.0).abs() < 1e-5, "{kind}: {found} for {exact}");
+                }
+            }
+        }
     }
 }

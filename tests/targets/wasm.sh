@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # tests/targets/wasm.sh [test arguments] - the signature and the library's tests as WebAssembly, with simd128 and without; then the
-# signature in a page, in headless Chromium. --signature leaves the tests out. A test that fails ends the run.
+# signature in a page, in headless Chromium. --signature leaves the tests out. A test that fails ends the run. Tests of saves are not
+# among them: there is no folder for temporary files, to which std answers with a panic.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 set_up wasm
@@ -19,7 +20,7 @@ for simd in +simd128 -simd128; do
     export RUSTFLAGS=-Ctarget-feature=$simd CARGO_TARGET_DIR=target/on-wasm$simd
     package=(--quiet --release --manifest-path tests/targets/signature/Cargo.toml)
     signatures "wasm32 $simd" cargo +targets run "${package[@]}" --target wasm32-wasip1
-    [ "${1:-}" = --signature ] || cargo +targets test --quiet --no-default-features --target wasm32-wasip1 --lib -- "$@"
+    [ "${1:-}" = --signature ] || cargo +targets test --quiet --no-default-features --target wasm32-wasip1 --lib -- --skip atomic::tests "$@"
 
     cargo +targets build "${package[@]}" --lib --target wasm32-unknown-unknown
     cp "$CARGO_TARGET_DIR/wasm32-unknown-unknown/release/signature.wasm" "$page"
