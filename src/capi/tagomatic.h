@@ -167,7 +167,8 @@ tagm_status tagm_train(const tagm_sets *keywords, const tagm_names *keyword_name
 
 /* Makes a tagger of the model and one more tag, called name, as the last: taught by sets of keyword ids of the model, those that have it
  * (has_tag[i] is not 0) and those that do not. All other tags keep ids and scores, to the bit; the old tagger stays. In a model with groups
- * of hidden units the tag is taught on those of the first. seed decides which examples are held out together. taught may be NULL. */
+ * of hidden units the tag is taught on those of the first, and is the last of that group's tags. seed decides which examples are held out
+ * together. taught may be NULL. */
 tagm_status tagm_add_tag(const tagm_tagger *tagger, const char *name, const tagm_sets *keywords, const uint8_t *has_tag,
                          uint64_t seed, tagm_taught *taught, tagm_tagger **with_tag);
 

@@ -8,13 +8,14 @@
 //! |Δz_t| ≤ Σ_j |Δh_j|·|W2_jt| + (H_j + |Δh_j|)·|ΔW2_jt|
 //! ```
 //!
-//! In panels of `i8` an activation is rounded to a multiple of M / 32767, where M is the largest one: |Δh_j| grows by M / 65534 and what
-//! is off in `f32`.
+//! In panels of `i8` an activation is rounded to a multiple of M / R, where M is the largest one and R the integer that stands for it:
+//! |Δh_j| grows by M / 2R and what is off in `f32`.
 //!
 //! Both models are computed in `f32`: a sum of m terms is off by γ_m = m·u / (1 − m·u) times the sum of their magnitudes, u = 2⁻²⁴
 //! (Higham, *Accuracy and Stability of Numerical Algorithms*, section 3.1); that is added for both.
 
 use crate::aligned::{LANES, as_floats};
+use crate::kernels::largest_integer;
 use crate::network::{Activation, Group, Network, OutputLayout, Pooling, StoredWeights};
 use crate::weights::Matrix;
 
@@ -52,7 +53,8 @@ fn tag_bound(
     let (mut moved, mut magnitudes) = (0.0, 2.0 * bias);
     let rounds = shape.layout() == OutputLayout::Panels && matches!(after.w2, Matrix::I8 { .. });
     let largest = if rounds { units.iter().map(|unit| unit.size + unit.moved).fold(0.0, f64::max) } else { 0.0 };
-    let rounded = largest * ACTIVATION + if rounds { SMALLEST } else { 0.0 };
+    let integer = f64::from(largest_integer(shape.hidden()));
+    let rounded = largest * (0.5 / integer + ROUNDED_FOUR_TIMES) + if rounds { SMALLEST } else { 0.0 };
     for (number, unit) in units.iter().enumerate() {
         let index = shape.w2_index(group, number, tag);
         let (old, new) = (exact(before.w2, index, slot), exact(after.w2, index, slot));
@@ -64,9 +66,8 @@ fn tag_bound(
     moved + rounding(shape.hidden() + 6, magnitudes)
 }
 
-/// Relative to the largest activation, how far one moves that becomes an integer of 16 bits: half of a step, and four roundings of a
-/// product of two quotients.
-const ACTIVATION: f64 = 0.5 / i16::MAX as f64 + 4.0 / (1 << 24) as f64;
+/// What is off of a product of two quotients.
+const ROUNDED_FOUR_TIMES: f64 = 4.0 / (1 << 24) as f64;
 
 /// An activation below this may become 0: its step would be no normal number.
 const SMALLEST: f64 = f32::MIN_POSITIVE as f64 * i16::MAX as f64;

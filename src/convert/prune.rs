@@ -1,7 +1,8 @@
 //! Which hidden units and keywords change no score, and the network without them.
 //!
 //! A unit goes if its weights to all tags of its group are zero, or if no set of keywords can switch it on. (Not for the first reason
-//! where weights are `i8` in panels: the largest unit of an item says to what all of them are rounded.) The second is told by the
+//! where weights are `i8` in panels: the largest unit of an item says to what all of them are rounded, and so does their number if there
+//! are more than 512, which then all stay.) The second is told by the
 //! set of exactly the keywords that push the unit up: rounded additions never lose order (a ≤ b gives fl(a + w) ≤ fl(b + w)), so no
 //! other set drives the rounded sum, formed in the same order, higher. What a unit adds to a logit is then ±0 for ever, and a sum
 //! that starts from +0 keeps its bits without it.
@@ -13,6 +14,7 @@
 
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::Result;
+use crate::kernels::largest_integer;
 use crate::network::{Activation, Network, OutputLayout, Pooling, Shape, StoredWeights};
 use crate::weights::{Matrix, MatrixBuf};
 
@@ -48,8 +50,9 @@ impl Kept {
             .iter()
             .map(|group| {
                 let heard = |unit: usize| {
-                    (rounds || (0..group.tags.len()).any(|tag| weights.output(shape, group, unit, tag) != 0.0))
-                        && can_fire(network, weights, group.hidden.start * LANES + unit)
+                    rounds && largest_integer(shape.hidden()) < i16::MAX
+                        || (rounds || (0..group.tags.len()).any(|tag| weights.output(shape, group, unit, tag) != 0.0))
+                            && can_fire(network, weights, group.hidden.start * LANES + unit)
                 };
                 places(shape.layout(), (0..shape.hidden()).filter(|&unit| heard(unit)))
             })

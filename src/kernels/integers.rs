@@ -2,18 +2,17 @@
 //!
 //! The embedding bag adds rows in 16 bits, and for many rows goes on in floats, which hold these sums exactly.
 //!
-//! In panels the output layer multiplies integers as well: an item's hidden units become integers of 16 bits,
+//! In panels the output layer multiplies integers as well: an item's H hidden units become integers of 16 bits,
 //!
 //! ```text
-//! q_j = round(h_j / step),   step = max_j |h_j| / 32767        (0 if that is no normal number)
+//! q_j = round(h_j / step),   step = max_j |h_j| / min(32767, ⌊(2³¹ − 1) / 128H⌋)        (0 if that is no normal number)
 //! z_t = scale_t · (step · Σ_j q_j·w_jt) + b_t
 //! ```
 //!
-//! with the sum rounded to `f32` once. Two units are multiplied at a time: instructions that multiply 16 bits add the products of neighbours.
+//! so that sums fit in 32 bits; a sum is rounded to `f32` once. Two units are multiplied at a time: instructions that multiply 16 bits add
+//! the products of neighbours.
 
-use std::ops::Range;
-
-use super::output::{ActiveLists, Answers, HiddenRows, PANEL_BLOCKS, Panels, write};
+use super::output::{ActiveLists, Answer, Answers, HiddenRows, PANEL_BLOCKS, Panels, write};
 use super::rows::{Ahead, Rows};
 use super::simd::{EXPONENT_SHIFT, Simd};
 use crate::aligned::{Block, I8Block, LANES};
@@ -128,18 +127,16 @@ impl BagTile<'_> {
     }
 }
 
-/// The largest integer that stands for a hidden unit.
-const LARGEST: f32 = i16::MAX as f32;
+/// The largest integer that stands for one of so many hidden units. Up to 512 of them it is the largest of 16 bits.
+pub(crate) fn largest_integer(units: usize) -> i16 {
+    let fits = i32::MAX as usize / (-(i8::MIN as i32)) as usize / units.max(1);
+    i16::try_from(fits.max(1)).unwrap_or(i16::MAX)
+}
 
-/// Units whose products add up in 32 bits, whatever they are.
-const CHUNK: usize = 512;
-
-const _: () = assert!(CHUNK as i64 * i16::MAX as i64 * -(i8::MIN as i64) <= i32::MAX as i64);
-
-/// How large the unit of an item's integers is, if its largest hidden unit is this.
+/// What an integer of an item is worth, if its largest of so many hidden units is this.
 #[inline]
-pub(super) fn step(largest: f32) -> f32 {
-    let step = largest / LARGEST;
+pub(super) fn step(largest: f32, units: usize) -> f32 {
+    let step = largest / f32::from(largest_integer(units));
     if step >= f32::MIN_POSITIVE { step } else { 0.0 }
 }
 
@@ -149,7 +146,7 @@ pub(super) fn inverse(step: f32) -> f32 {
     if step > 0.0 { 1.0 / step } else { 0.0 }
 }
 
-/// The integer that is nearest to `h · inverse`, which is at most [`LARGEST`]; of NaN it is some integer.
+/// The integer that is nearest to `h · inverse`; of NaN some integer.
 #[inline]
 pub(super) fn rounded(h: f32, inverse: f32) -> i16 {
     (h * inverse + EXPONENT_SHIFT).to_bits() as i16
@@ -196,97 +193,102 @@ fn largest<S: Simd>(s: S, h: &[f32]) -> f32 {
     sizes[0]
 }
 
+/// Units that are rounded at a time.
+const CHUNK: usize = 512;
+
 /// Hidden units of some items.
-trait Hidden: Copy {
-    fn items(self) -> usize;
-    /// The values of an item.
-    fn values(&self, item: usize) -> &[f32];
-    /// Which of them are of units in chunk `chunk`; where several items are multiplied at a time, the same for all.
-    fn chunk(self, item: usize, chunk: usize) -> Range<usize>;
-    /// The numbers of these units in their chunk.
-    fn units(self, item: usize, chunk: Range<usize>, units: &mut [u16]);
-}
-
-/// All units of each item.
 #[derive(Clone, Copy)]
-struct All<'a> {
-    hidden: HiddenRows<'a>,
-    units: usize,
+enum Hidden<'a> {
+    /// So many of each item.
+    All(HiddenRows<'a>, usize),
+    /// Those that are listed.
+    Active(ActiveLists<'a>),
 }
 
-impl Hidden for All<'_> {
+impl<'a> Hidden<'a> {
+    /// The values of an item.
     #[inline(always)]
-    fn items(self) -> usize {
-        self.hidden.items
+    fn values(self, item: usize) -> &'a [f32] {
+        match self {
+            Hidden::All(rows, units) => rows.of_item(item, units),
+            Hidden::Active(lists) => &lists.values[lists.starts[item]..lists.starts[item + 1]],
+        }
     }
+
+    /// The numbers of an item's units from the `first` on, as many as there is room for.
     #[inline(always)]
-    fn values(&self, item: usize) -> &[f32] {
-        self.hidden.of_item(item, self.units)
-    }
-    #[inline(always)]
-    fn chunk(self, _: usize, chunk: usize) -> Range<usize> {
-        chunk * CHUNK..self.units.min((chunk + 1) * CHUNK)
-    }
-    #[inline(always)]
-    fn units(self, _: usize, _: Range<usize>, units: &mut [u16]) {
-        for (number, unit) in (0..).zip(units) {
-            *unit = number;
+    fn units(self, item: usize, first: usize, units: &mut [u32]) {
+        match self {
+            Hidden::All(..) => units.iter_mut().zip(first as u32..).for_each(|(unit, number)| *unit = number),
+            Hidden::Active(lists) => {
+                let first = lists.starts[item] + first;
+                units.copy_from_slice(&lists.units[first..first + units.len()]);
+            }
         }
     }
 }
 
-impl Hidden for ActiveLists<'_> {
-    #[inline(always)]
-    fn items(self) -> usize {
-        self.starts.len() - 1
-    }
-    #[inline(always)]
-    fn values(&self, item: usize) -> &[f32] {
-        &self.values[self.starts[item]..self.starts[item + 1]]
-    }
-    #[inline(always)]
-    fn chunk(self, item: usize, chunk: usize) -> Range<usize> {
-        let units = &self.units[self.starts[item]..self.starts[item + 1]];
-        let end = |chunk: usize| units.partition_point(|unit| (*unit as usize) < chunk * CHUNK);
-        let last = units.last().map_or(0, |unit| *unit as usize / CHUNK);
-        match chunk {
-            0 if last == 0 => 0..units.len(),
-            _ => end(chunk)..end(chunk + 1),
-        }
-    }
-    #[inline(always)]
-    fn units(self, item: usize, chunk: Range<usize>, units: &mut [u16]) {
-        let first = self.starts[item];
-        for (listed, unit) in self.units[first + chunk.start..first + chunk.end].iter().zip(units) {
-            *unit = (*listed as usize % CHUNK) as u16;
-        }
-    }
-}
-
-/// Pairs of the units of a chunk, and their integers for some items.
-struct Pairs<const ITEMS: usize> {
-    /// Unit numbers in the chunk.
-    units: [[u16; 2]; CHUNK / 2],
+/// Up to `ITEMS` items whose units are multiplied together; in lists there is one.
+struct Rounded<'a, const ITEMS: usize> {
+    hidden: Hidden<'a>,
+    first: usize,
+    items: usize,
+    /// What an integer of each item is worth, and the inverse.
+    steps: [f32; ITEMS],
+    inverses: [f32; ITEMS],
+    /// The pairs of which chunk of units stand in what follows.
+    chunk: usize,
+    units: [[u32; 2]; CHUNK / 2],
     integers: [[[i16; 2]; CHUNK / 2]; ITEMS],
-    count: usize,
+    pairs: usize,
 }
 
-impl<const ITEMS: usize> Pairs<ITEMS> {
-    fn new() -> Self {
-        Pairs { units: [[0; 2]; CHUNK / 2], integers: [[[0; 2]; CHUNK / 2]; ITEMS], count: 0 }
+impl<'a, const ITEMS: usize> Rounded<'a, ITEMS> {
+    #[inline(always)]
+    fn new(hidden: Hidden<'a>) -> Self {
+        Rounded {
+            hidden,
+            first: 0,
+            items: 0,
+            steps: [0.0; ITEMS],
+            inverses: [0.0; ITEMS],
+            chunk: usize::MAX,
+            units: [[0; 2]; CHUNK / 2],
+            integers: [[[0; 2]; CHUNK / 2]; ITEMS],
+            pairs: 0,
+        }
     }
 
-    /// Those of chunk `chunk` for the items from `item` on, of which `inverses` integers are one.
+    /// Goes on to `items` items from `first` on, of `units` units each.
     #[inline(always)]
-    fn fill<S: Simd, H: Hidden>(&mut self, s: S, hidden: H, item: usize, chunk: usize, inverses: &[f32; ITEMS]) {
-        let place = hidden.chunk(item, chunk);
+    fn go_to<S: Simd>(&mut self, s: S, first: usize, items: usize, units: usize) {
+        (self.first, self.items, self.chunk) = (first, items, usize::MAX);
+        for (i, (to, inverse_to)) in self.steps.iter_mut().zip(&mut self.inverses).enumerate().take(items) {
+            *to = step(largest(s, self.hidden.values(first + i)), units);
+            *inverse_to = inverse(*to);
+        }
+    }
+
+    /// Chunks of the items' units.
+    #[inline(always)]
+    fn chunks(&self) -> usize {
+        self.hidden.values(self.first).len().div_ceil(CHUNK)
+    }
+
+    /// Makes the pairs of a chunk.
+    #[inline(always)]
+    fn round<S: Simd>(&mut self, s: S, chunk: usize) {
+        if self.chunk == chunk {
+            return;
+        }
+        let place = chunk * CHUNK..self.hidden.values(self.first).len().min((chunk + 1) * CHUNK);
         let count = place.len();
-        self.count = count.div_ceil(2);
+        (self.chunk, self.pairs) = (chunk, count.div_ceil(2));
         let units = self.units.as_flattened_mut();
-        hidden.units(item, place.clone(), &mut units[..count]);
-        for (i, (integers, inverse)) in self.integers.iter_mut().zip(inverses).enumerate() {
+        self.hidden.units(self.first, place.start, &mut units[..count]);
+        for (i, (integers, inverse)) in self.integers.iter_mut().zip(self.inverses).enumerate().take(self.items) {
             let integers = integers.as_flattened_mut();
-            round(s, &hidden.values(item + i)[place.clone()], *inverse, &mut integers[..count]);
+            round(s, &self.hidden.values(self.first + i)[place.clone()], inverse, &mut integers[..count]);
             if count % 2 == 1 {
                 integers[count] = 0;
             }
@@ -295,6 +297,16 @@ impl<const ITEMS: usize> Pairs<ITEMS> {
             // Beside a row that is there, times 0.
             units[count] = units[count - 1];
         }
+    }
+}
+
+/// The clamp of scores that are still logits after [`IntegerPanels`] have run: a kernel of its own makes them, so that it stands in
+/// the program once.
+#[inline]
+pub(super) fn eps_of_logits(weights: Matrix<'_>, answer: Answer) -> Option<f32> {
+    match (weights, answer) {
+        (Matrix::I8 { .. }, Answer::Score { eps }) => Some(eps),
+        _ => None,
     }
 }
 
@@ -307,121 +319,82 @@ pub(super) struct IntegerPanels<'a> {
 }
 
 impl IntegerPanels<'_> {
-    /// See [`super::Kernels::panels_sparse`]. Lengths fit, units ascend below `panels.units`.
+    /// The logits of [`super::Kernels::panels_sparse`]. Lengths fit, units are below `panels.units`.
     #[inline(always)]
     pub(super) fn sparse<S: Simd>(self, s: S, active: ActiveLists<'_>, answers: &mut Answers<'_>) {
-        let mut pairs = Pairs::<1>::new();
-        for item in 0..active.items() {
-            self.some_items(s, active, item, &mut pairs, answers);
-        }
+        let items = active.starts.len().saturating_sub(1);
+        self.all::<S, 1>(s, Hidden::Active(active), items, answers);
     }
 
-    /// See [`super::Kernels::panels_dense`]. Lengths fit.
+    /// The logits of [`super::Kernels::panels_dense`]. Lengths fit.
     #[inline(always)]
     pub(super) fn dense<S: Simd>(self, s: S, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
-        let hidden = All { hidden, units: self.panels.units };
-        let mut item = match S::INTEGER_ITEMS {
-            6 => self.items_from::<S, 6>(s, hidden, 0, answers),
-            2 => self.items_from::<S, 2>(s, hidden, 0, answers),
-            _ => 0,
-        };
-        if item < hidden.items() {
-            item = self.items_from::<S, 1>(s, hidden, item, answers);
+        let (items, hidden) = (hidden.items, Hidden::All(hidden, self.panels.units));
+        match S::INTEGER_ITEMS {
+            6 => self.all::<S, 6>(s, hidden, items, answers),
+            2 => self.all::<S, 2>(s, hidden, items, answers),
+            _ => self.all::<S, 1>(s, hidden, items, answers),
         }
-        debug_assert_eq!(item, hidden.items());
     }
 
-    /// Makes the answers of items from `item` on, as long as there are `ITEMS`; returns the next item.
+    /// Makes the logits of `items` items, `ITEMS` at a time.
     #[inline(always)]
-    fn items_from<S: Simd, const ITEMS: usize>(
-        self,
-        s: S,
-        hidden: All<'_>,
-        mut item: usize,
-        answers: &mut Answers<'_>,
-    ) -> usize {
-        let mut pairs = Pairs::<ITEMS>::new();
-        while hidden.items() - item >= ITEMS {
-            self.some_items(s, hidden, item, &mut pairs, answers);
-            item += ITEMS;
-        }
-        item
-    }
-
-    /// Makes the answers of `ITEMS` items from `item` on.
-    #[inline(always)]
-    fn some_items<S: Simd, H: Hidden, const ITEMS: usize>(
-        self,
-        s: S,
-        hidden: H,
-        item: usize,
-        pairs: &mut Pairs<ITEMS>,
-        answers: &mut Answers<'_>,
-    ) {
-        // No closures: they would not be compiled for the level.
-        let (mut steps, mut inverses) = ([0.0; ITEMS], [0.0; ITEMS]);
-        for i in 0..ITEMS {
-            steps[i] = step(largest(s, hidden.values(item + i)));
-            inverses[i] = inverse(steps[i]);
-        }
-        let chunks = Chunks { hidden, item, steps, inverses, count: self.panels.units.div_ceil(CHUNK) };
-        if chunks.count == 1 {
-            pairs.fill(s, hidden, item, 0, &chunks.inverses);
-        }
-        for (first, blocks, weights) in self.panels.iter() {
-            let mut column = 0;
-            while column < blocks {
-                let tile = Tile { weights, stride: blocks, column };
-                column += match blocks - column {
-                    4 if S::WIDE_INTEGERS => self.run::<S, H, 4, 2, ITEMS>(s, tile, first, &chunks, pairs, answers),
-                    2.. => self.run::<S, H, 2, 1, ITEMS>(s, tile, first, &chunks, pairs, answers),
-                    _ => self.run::<S, H, 1, 1, ITEMS>(s, tile, first, &chunks, pairs, answers),
-                };
+    fn all<S: Simd, const ITEMS: usize>(self, s: S, hidden: Hidden<'_>, items: usize, answers: &mut Answers<'_>) {
+        let mut rounded = Rounded::<ITEMS>::new(hidden);
+        for first in (0..items).step_by(ITEMS) {
+            rounded.go_to(s, first, ITEMS.min(items - first), self.panels.units);
+            for (first, blocks, weights) in self.panels.iter() {
+                let mut column = 0;
+                while column < blocks {
+                    let tile = Tile { weights, stride: blocks, column };
+                    column += match blocks - column {
+                        4 if S::WIDE_INTEGERS => self.run::<S, 4, 2, ITEMS>(s, tile, first, &mut rounded, answers),
+                        2.. => self.run::<S, 2, 1, ITEMS>(s, tile, first, &mut rounded, answers),
+                        _ => self.run::<S, 1, 1, ITEMS>(s, tile, first, &mut rounded, answers),
+                    };
+                }
             }
         }
     }
 
-    /// Makes the answers of a tile of `N` blocks, which are `PAIRS` pairs, the last one perhaps half; returns `N`. `first` is the first
+    /// Makes the logits of a tile of `N` blocks, which are `PAIRS` pairs, the last one perhaps half; returns `N`. `first` is the first
     /// block of the panel.
     #[inline(always)]
-    fn run<S: Simd, H: Hidden, const N: usize, const PAIRS: usize, const ITEMS: usize>(
+    fn run<S: Simd, const N: usize, const PAIRS: usize, const ITEMS: usize>(
         self,
         s: S,
         tile: Tile<'_>,
         first: usize,
-        chunks: &Chunks<H, ITEMS>,
-        pairs: &mut Pairs<ITEMS>,
+        rounded: &mut Rounded<'_, ITEMS>,
         answers: &mut Answers<'_>,
     ) -> usize {
-        let sums = tile.sums::<S, H, N, PAIRS, ITEMS>(s, chunks, pairs);
+        let mut sums = [[s.zero_ints(); PAIRS]; ITEMS];
+        for chunk in 0..rounded.chunks() {
+            rounded.round(s, chunk);
+            tile.add::<S, N, PAIRS, ITEMS>(s, rounded, &mut sums);
+        }
         let first = first + tile.column;
-        for (i, (sums, step)) in sums.iter().zip(chunks.steps).enumerate() {
+        let ends = self.scales[first..first + N].iter().zip(&self.bias[first..first + N]);
+        for (i, (sums, step)) in sums.into_iter().zip(rounded.steps).enumerate().take(rounded.items) {
             let step = s.splat(step);
+            let mut floats = [[s.splat(0.0); 2]; PAIRS];
+            for (floats, sums) in floats.iter_mut().zip(sums) {
+                *floats = s.ints_as_f32(sums);
+            }
             let mut z = [s.splat(0.0); N];
-            let ends = self.scales[first..first + N].iter().zip(&self.bias[first..first + N]);
-            for ((z, sum), (scale, bias)) in z.iter_mut().zip(sums.as_flattened()).zip(ends) {
+            for ((z, sum), (scale, bias)) in z.iter_mut().zip(floats.as_flattened()).zip(ends.clone()) {
                 *z = s.add(s.mul(s.load(scale), s.mul(step, *sum)), s.load(bias));
             }
-            write(s, answers.answer, z, answers.of_item(chunks.item + i, first));
+            write(s, Answer::Logit, z, answers.of_item(rounded.first + i, first));
         }
         N
     }
 }
 
-/// The hidden units of some items in chunks.
-struct Chunks<H, const ITEMS: usize> {
-    hidden: H,
-    item: usize,
-    /// What an integer is worth, and its inverse.
-    steps: [f32; ITEMS],
-    inverses: [f32; ITEMS],
-    count: usize,
-}
-
 /// Some blocks of the tags of a panel.
 #[derive(Clone, Copy)]
 struct Tile<'a> {
-    /// The panel, from the first unit of a chunk on.
+    /// The panel.
     weights: &'a [I8Block],
     /// Blocks in a row of the panel.
     stride: usize,
@@ -430,64 +403,27 @@ struct Tile<'a> {
 }
 
 impl Tile<'_> {
-    /// `Σ_j q_j·w_jt` for `N` blocks of each item, rounded. If there is but one chunk, `pairs` are those of it.
+    /// Adds `Σ_j q_j·w_jt` of a chunk for `N` blocks of each item.
     #[inline(always)]
-    fn sums<S: Simd, H: Hidden, const N: usize, const PAIRS: usize, const ITEMS: usize>(
+    fn add<S: Simd, const N: usize, const PAIRS: usize, const ITEMS: usize>(
         self,
         s: S,
-        chunks: &Chunks<H, ITEMS>,
-        pairs: &mut Pairs<ITEMS>,
-    ) -> [[[S::F; 2]; PAIRS]; ITEMS] {
-        let mut floats = [[[s.splat(0.0); 2]; PAIRS]; ITEMS];
-        if chunks.count <= 1 {
-            let sums = self.chunk_sums::<S, N, PAIRS, ITEMS>(s, pairs);
-            for (floats, sums) in floats.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
-                *floats = s.ints_as_f32(*sums);
-            }
-            return floats;
-        }
-        // Rare, so integers are made again for each tile.
-        let mut totals = [[[[0_i64; LANES]; 2]; PAIRS]; ITEMS];
-        for chunk in 0..chunks.count {
-            pairs.fill(s, chunks.hidden, chunks.item, chunk, &chunks.inverses);
-            let tile = Tile { weights: &self.weights[chunk * CHUNK * self.stride..], ..self };
-            let sums = tile.chunk_sums::<S, N, PAIRS, ITEMS>(s, pairs);
-            for (totals, sums) in totals.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
-                for (total, sum) in totals.as_flattened_mut().iter_mut().zip(s.ints(*sums).as_flattened()) {
-                    *total += i64::from(*sum);
-                }
-            }
-        }
-        for (floats, totals) in
-            floats.as_flattened_mut().as_flattened_mut().iter_mut().zip(totals.as_flattened().as_flattened())
-        {
-            *floats = s.load(&totals.map(|total| total as f32));
-        }
-        floats
-    }
-
-    /// The sums of one chunk.
-    #[inline(always)]
-    fn chunk_sums<S: Simd, const N: usize, const PAIRS: usize, const ITEMS: usize>(
-        self,
-        s: S,
-        pairs: &Pairs<ITEMS>,
-    ) -> [[S::Ints; PAIRS]; ITEMS] {
-        let mut sums = [[s.zero_ints(); PAIRS]; ITEMS];
-        for (n, units) in pairs.units[..pairs.count].iter().enumerate() {
-            let [first, second] = units.map(|unit| usize::from(unit) * self.stride + self.column);
+        rounded: &Rounded<'_, ITEMS>,
+        sums: &mut [[S::Ints; PAIRS]; ITEMS],
+    ) {
+        for (n, units) in rounded.units[..rounded.pairs].iter().enumerate() {
+            let [first, second] = units.map(|unit| unit as usize * self.stride + self.column);
             let (first, second) = (&self.weights[first..first + N], &self.weights[second..second + N]);
             let mut weights = [s.interleave(two_blocks::<N>(first, 0), two_blocks::<N>(second, 0)); PAIRS];
             for (pair, weights) in weights.iter_mut().enumerate().skip(1) {
                 *weights = s.interleave(two_blocks::<N>(first, pair), two_blocks::<N>(second, pair));
             }
-            for (sums, integers) in sums.iter_mut().zip(&pairs.integers) {
+            for (sums, integers) in sums.iter_mut().zip(&rounded.integers) {
                 for (sum, weights) in sums.iter_mut().zip(weights) {
                     *sum = s.add_products(*sum, weights, integers[n]);
                 }
             }
         }
-        sums
     }
 }
 

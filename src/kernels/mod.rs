@@ -30,13 +30,13 @@ pub use activation::ActiveUnits;
 pub(crate) use activation::clear_padding;
 pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, STEPS_AHEAD, Shrink, Squares, SteppedRows};
 pub(crate) use forward::ForwardBuffers;
-#[cfg(any(test, feature = "train"))]
-pub(crate) use integers::MAX_INTEGERS;
+pub(crate) use integers::{MAX_INTEGERS, largest_integer};
 pub use level::Level;
 #[cfg(feature = "train")]
 pub(crate) use output::DENSE_FROM;
 pub use output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor};
 pub use product::{Product, RowsMut};
+#[cfg(any(test, feature = "train"))]
 pub(crate) use rows::PREFETCH_FROM;
 pub use rows::{Rows, tree_sum};
 pub use select::Bounds;
@@ -173,10 +173,16 @@ macro_rules! level {
             $(#[$features])?
             fn panels_sparse(panels: Panels<Matrix<'_>>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
                 output::sparse($token, panels, active, bias, answers);
+                if let Some(eps) = integers::eps_of_logits(panels.weights, answers.answer) {
+                    (1..active.starts.len()).for_each(|end| sigmoid(eps, answers.of_item(end - 1, 0)));
+                }
             }
             $(#[$features])?
             fn panels_dense(panels: Panels<Matrix<'_>>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
                 output::dense($token, panels, hidden, bias, answers);
+                if let Some(eps) = integers::eps_of_logits(panels.weights, answers.answer) {
+                    (0..hidden.items).for_each(|item| sigmoid(eps, answers.of_item(item, 0)));
+                }
             }
             $(#[$features])?
             fn tag_major(tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {

@@ -152,7 +152,7 @@ fn add_units<'a>(
         let z = match panels.weights {
             Matrix::I8 { scales, .. } => {
                 let largest = terms.clone().fold(0.0, |largest, (h, _)| if h.abs() > largest { h.abs() } else { largest });
-                let step = integers::step(largest);
+                let step = integers::step(largest, panels.units);
                 let whole = |h| i64::from(integers::rounded(h, integers::inverse(step)));
                 let sum: i64 = terms.map(|(h, w)| whole(h) * w as i64).sum();
                 as_floats(scales)[tag] * (step * sum as f32) + bias

@@ -32,7 +32,7 @@ fn a_model_that_goes_out_comes_in_byte_for_byte() {
     assert!(matches!(to_safetensors(&i8), Err(Error::Safetensors { .. })));
 }
 
-/// The net that `make.py` wrote answers what numpy says, from names in the file or beside it.
+/// The net that `make.py` wrote answers what PyTorch says, from names in the file or beside it.
 #[test]
 fn a_file_of_other_software_is_served() {
     let expected: serde_json::Value =

@@ -193,14 +193,6 @@ impl Simd for Avx2 {
         sums
     }
     #[inline(always)]
-    fn ints(self, ints: [__m256i; 4]) -> [[i32; LANES]; 2] {
-        let mut lanes = [[0; LANES]; 2];
-        for (lanes, ints) in lanes.as_flattened_mut().as_chunks_mut::<8>().0.iter_mut().zip(self.in_order(ints)) {
-            unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), ints) };
-        }
-        lanes
-    }
-    #[inline(always)]
     fn ints_as_f32(self, ints: [__m256i; 4]) -> [Pair; 2] {
         let [a, b, c, d] = self.in_order(ints);
         unsafe { [(_mm256_cvtepi32_ps(a), _mm256_cvtepi32_ps(b)), (_mm256_cvtepi32_ps(c), _mm256_cvtepi32_ps(d))] }

@@ -129,14 +129,6 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
-    fn ints(self, ints: [__m512i; 2]) -> [[i32; LANES]; 2] {
-        let mut lanes = [[0; LANES]; 2];
-        for (lanes, ints) in lanes.iter_mut().zip(self.in_order(ints)) {
-            unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), ints) };
-        }
-        lanes
-    }
-    #[inline(always)]
     fn ints_as_f32(self, ints: [__m512i; 2]) -> [__m512; 2] {
         let [first, last] = self.in_order(ints);
         unsafe { [_mm512_cvtepi32_ps(first), _mm512_cvtepi32_ps(last)] }

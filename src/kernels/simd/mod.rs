@@ -102,9 +102,7 @@ pub(super) trait Simd: Copy {
     fn interleave(self, first: [I8Block; 2], second: [I8Block; 2]) -> Self::Weights;
     /// For each of 32 sums `sum + first·q[0] + second·q[1]`; the caller sees to it that they fit.
     fn add_products(self, sums: Self::Ints, weights: Self::Weights, q: [i16; 2]) -> Self::Ints;
-    /// The first 16 and the last 16.
-    fn ints(self, ints: Self::Ints) -> [[i32; LANES]; 2];
-    /// The same, rounded to floats.
+    /// The first 16 and the last 16, rounded to floats.
     fn ints_as_f32(self, ints: Self::Ints) -> [Self::F; 2];
 
     fn add(self, a: Self::F, b: Self::F) -> Self::F;

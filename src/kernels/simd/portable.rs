@@ -81,10 +81,6 @@ impl Simd for Portable {
         sums
     }
     #[inline(always)]
-    fn ints(self, ints: [i32x4; 8]) -> [[i32; LANES]; 2] {
-        cast(ints)
-    }
-    #[inline(always)]
     fn ints_as_f32(self, ints: [i32x4; 8]) -> [f32x16; 2] {
         cast(ints.map(i32x4::round_float))
     }
