@@ -93,14 +93,10 @@ pub(super) fn options() -> clap::Command {
     Options::augment_args(clap::Command::new(NAME).no_binary_name(true).disable_help_flag(true))
 }
 
-/// [`TrainConfig::per_tag`] in words: what options are by default for a bank.
+/// [`TrainConfig::per_tag`] in words: what options are by default for a bank, but for those that hang on the items.
 mod per_tag {
-    pub(super) const HIDDEN: &str = "32";
     pub(super) const EPOCHS: &str = "80";
     pub(super) const LR: &str = "0.1";
-    pub(super) const DROPOUT_IN: &str = "0.2";
-    pub(super) const DROPOUT_HIDDEN: &str = "0.5";
-    pub(super) const NEGATIVES: &str = "20";
     pub(super) const METRIC: &str = "log_loss";
     pub(super) const INITIAL_SCALE: &str = "0.05";
     pub(super) const INITIAL_SQUARE: &str = "1";
@@ -125,8 +121,8 @@ struct Options {
     /// Keywords that an item lacks and the autoencoder is told so of: all, or so many, drawn anew in each step
     #[arg(long, value_name = "all|N", default_value = "20", value_parser = decoder_negatives)]
     decoder_negatives: DecoderNegatives,
-    /// Hidden units; with --init those of the model [default: 256]
-    #[arg(long, value_name = "N", default_value_if("objective", "per-tag", per_tag::HIDDEN))]
+    /// Hidden units; with --init those of the model [default: 256; 32 a tag of a bank]
+    #[arg(long, value_name = "N")]
     hidden: Option<usize>,
     /// Networks to train from seeds SEED, SEED + 1 and so on, and to average on the logits: one network of N times the hidden units
     /// [default: 1; 2 for items with 25 keywords or more in the mean, unless --hidden or --init is given]
@@ -166,9 +162,9 @@ struct Options {
     /// L1 decay of weights
     #[arg(long, value_name = "X", default_value_t = TrainConfig::default().l1)]
     l1: f64,
-    /// L2 decay of weights
-    #[arg(long, value_name = "X", default_value_t = TrainConfig::default().l2)]
-    l2: f64,
+    /// L2 decay of weights [default: 0; 0.003 of a bank for items with 25 keywords or more in the mean]
+    #[arg(long, value_name = "X")]
+    l2: Option<f64>,
     /// How weights decay: decoupled, prox or coupled
     #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().decay)]
     decay: DecayMode,
@@ -184,11 +180,11 @@ struct Options {
     /// How the losses of a mini-batch become one: mean, mean_active, sum_tags or sum
     #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().reduction)]
     reduction: Reduction,
-    /// Rate at which keywords are dropped [default: 0.1; 0.2 for items with 25 keywords or more in the mean]
-    #[arg(long, value_name = "X", default_value_if("objective", "per-tag", per_tag::DROPOUT_IN))]
+    /// Rate at which keywords are dropped [default: 0.1; 0.2 for items with 25 keywords or more in the mean; of a bank 0.2, and 0.3]
+    #[arg(long, value_name = "X")]
     dropout_in: Option<f64>,
-    /// Rate at which hidden units are dropped [default: 0.3; 0.5 for such items]
-    #[arg(long, value_name = "X", default_value_if("objective", "per-tag", per_tag::DROPOUT_HIDDEN))]
+    /// Rate at which hidden units are dropped [default: 0.3; 0.5 for such items; of a bank 0.5, and 0.6]
+    #[arg(long, value_name = "X")]
     dropout_hidden: Option<f64>,
     /// Penalty on hidden activity: l1, student_t, mean_square[:p], or with sigmoid units kl_mean:p, ce_mean:p, kl_elem:p
     #[arg(long, value_name = "KIND[:P]")]
@@ -197,9 +193,10 @@ struct Options {
     #[arg(long, value_name = "X")]
     penalty_weight: Option<f64>,
     /// Items that each tag is told apart from: all, or so many for each item with the tag, drawn anew in each epoch. Of the anchor
-    /// model: tags that each item lacks, all, or so many for each that it has, drawn anew in each step
-    #[arg(long, value_name = "all|RATIO", default_value = "all", default_value_if("objective", "per-tag", per_tag::NEGATIVES), value_parser = negatives)]
-    negatives: Negatives,
+    /// model: tags that each item lacks, all, or so many for each that it has, drawn anew in each step [default: all; of a bank 20, and 50
+    /// for items with 25 keywords or more in the mean]
+    #[arg(long, value_name = "all|RATIO", value_parser = negatives)]
+    negatives: Option<Negatives>,
     /// How scores are corrected for sampled negatives: offset, shift or importance
     #[arg(long, value_name = "NAME", default_value_t = TrainConfig::default().correction)]
     correction: Correction,
@@ -249,8 +246,11 @@ impl Options {
     /// What was asked for, and what was not as in `init`, the network that training begins from, and as it suits items with
     /// `mean_keywords`; 0 before they are known.
     fn config(&self, init: Option<&Network>, mean_keywords: f64) -> TrainConfig {
-        let is_tagger = self.objective == "tagger";
-        let default = if is_tagger { TrainConfig::for_items(mean_keywords) } else { TrainConfig::default() };
+        let default = match self.objective.as_str() {
+            "tagger" => TrainConfig::for_items(mean_keywords),
+            "per-tag" => TrainConfig::per_tag_for_items(mean_keywords),
+            _ => TrainConfig::default(),
+        };
         let (hidden, activation) = init.map_or((default.hidden, default.activation), |n| (n.shape.hidden(), n.activation));
         let DecoderNegatives(negatives) = self.decoder_negatives;
         let autoencoder = Autoencoder { tied: self.decoder == "tied", negatives, ..Autoencoder::default() };
@@ -272,7 +272,7 @@ impl Options {
             epsilon_place: self.epsilon_place,
             rowwise: self.rowwise,
             l1: self.l1,
-            l2: self.l2,
+            l2: self.l2.unwrap_or(default.l2),
             decay: self.decay,
             decay_when: self.decay_when,
             loss: self.loss,
@@ -281,7 +281,7 @@ impl Options {
             dropout_in: self.dropout_in.unwrap_or(default.dropout_in),
             dropout_hidden: self.dropout_hidden.unwrap_or(default.dropout_hidden),
             penalty: self.penalty.zip(self.penalty_weight).map(|(kind, weight)| Penalty { kind, weight }),
-            negatives: self.negatives,
+            negatives: self.negatives.unwrap_or(default.negatives),
             correction: self.correction,
             metric: self.metric,
             patience: self.patience,
@@ -403,6 +403,8 @@ mod tests {
         let program = Program::parse_from(["train", "data", "--out", "m.tagm", "--hidden", "8"]);
         assert_eq!(program.arguments.options.config(None, 50.0).average, 1);
         let program = Program::parse_from(["train", "data", "--out", "m.tagm", "--objective", "per-tag"]);
-        assert_eq!(program.arguments.options.config(None, 50.0), TrainConfig::per_tag());
+        for mean_keywords in [10.0, 50.0] {
+            assert_eq!(program.arguments.options.config(None, mean_keywords), TrainConfig::per_tag_for_items(mean_keywords));
+        }
     }
 }

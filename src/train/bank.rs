@@ -164,7 +164,7 @@ impl TrainingSet {
         let validation = valid.as_ref().map_or(Validation::None, Validation::On);
         let set = self.of_tag(tag, sides.train)?;
         let (fitted, report) = set.train(own.clone(), validation, level, None, &mut |_, _| go_on())?;
-        if report.fit.interrupted {
+        if report.fit.interrupted || !is_whole(&fitted, &own) {
             return Ok(None);
         }
         let mut provenance = fitted.provenance()?;
@@ -175,8 +175,8 @@ impl TrainingSet {
         if let Some(all) = sides.all.filter(|_| report.fit.best_epoch > 0) {
             let set = self.of_tag(tag, all)?;
             let again = TrainConfig { epochs: report.fit.best_epoch, ..own };
-            let (model, report) = set.train(again, Validation::None, level, None, &mut |_, _| go_on())?;
-            if report.fit.interrupted {
+            let (model, report) = set.train(again.clone(), Validation::None, level, None, &mut |_, _| go_on())?;
+            if report.fit.interrupted || !is_whole(&model, &again) {
                 return Ok(None);
             }
             let mut provenance = provenance.clone();
@@ -187,6 +187,11 @@ impl TrainingSet {
         }
         Ok(Some(Net { fitted: finish(&fitted, &fitted, self.withheld(tag), &provenance)?, refitted, report }))
     }
+}
+
+/// Whether `model` is the average of as many networks as `config` says, and not of those that were done when training was ended.
+fn is_whole(model: &Model, config: &TrainConfig) -> bool {
+    model.network().shape.hidden() == config.hidden.saturating_mul(config.average as usize)
 }
 
 /// The same model with another provenance, and the distribution of logits of `measured`, on which some keywords have no effect.

@@ -299,6 +299,24 @@ impl TrainConfig {
         }
     }
 
+    /// The same for items with so many keywords in the mean: from 25 on two nets a tag are averaged, more is dropped, weights decay,
+    /// and a tag is told apart from more items. Otherwise they are [`TrainConfig::per_tag`].
+    #[must_use]
+    pub fn per_tag_for_items(mean_keywords: f64) -> Self {
+        let default = TrainConfig::per_tag();
+        if mean_keywords < LONG_LISTS {
+            return default;
+        }
+        TrainConfig {
+            average: 2,
+            l2: 0.003,
+            dropout_in: 0.3,
+            dropout_hidden: 0.6,
+            negatives: Negatives::Sampled(50.0),
+            ..default
+        }
+    }
+
     /// Fails unless every value is in its range and goes with the others.
     ///
     /// # Errors
@@ -448,11 +466,14 @@ mod tests {
     fn long_lists_are_dropped_from_more() {
         for few in [0.0, 10.0, 24.9] {
             assert_eq!(TrainConfig::for_items(few), TrainConfig::default());
+            assert_eq!(TrainConfig::per_tag_for_items(few), TrainConfig::per_tag());
         }
-        let many = TrainConfig::for_items(25.0);
-        assert!(many.dropout_in > TrainConfig::default().dropout_in);
-        assert!(many.dropout_hidden > TrainConfig::default().dropout_hidden);
-        assert!(many.validate().is_ok());
+        let net = (TrainConfig::for_items(25.0), TrainConfig::default());
+        for (many, few) in [net, (TrainConfig::per_tag_for_items(25.0), TrainConfig::per_tag())] {
+            assert!(many.average == 2 && few.average == 1);
+            assert!(many.dropout_in > few.dropout_in && many.dropout_hidden > few.dropout_hidden);
+            assert!(many.validate().is_ok());
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ fn set(tags: u32) -> TrainingSet {
 }
 
 fn config() -> TrainConfig {
-    TrainConfig { hidden: 5, epochs: 3, ..TrainConfig::per_tag() }
+    TrainConfig { hidden: 5, average: 2, epochs: 3, ..TrainConfig::per_tag() }
 }
 
 fn bank(set: &TrainingSet, tags: &[usize], threads: usize, level: Level) -> Model {
@@ -243,16 +243,21 @@ fn a_withheld_keyword_has_no_effect_on_its_tag_alone() {
 #[test]
 fn a_bank_that_is_ended_has_the_tags_that_are_done() {
     let set = set(6);
-    let ended = |after: usize| {
+    let ended = |after: usize, threads: usize| {
+        let pool = pool(threads).unwrap();
         let observer = |done: tagomatic::train::TagDone<'_>| {
             if done.done >= after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        set.train_bank(&config(), SPLIT, &[0, 1, 2, 3, 4, 5], Level::best(), None, &observer).unwrap()
+        set.train_bank(&config(), SPLIT, &[0, 1, 2, 3, 4, 5], Level::best(), pool.as_deref(), &observer).unwrap()
     };
-    let (model, report) = ended(2);
+    let (model, report) = ended(2, 1);
     assert!(report.interrupted && report.tags.len() == 2);
     assert!(model.bytes() == bank(&set, &[0, 1], 1, Level::best()).bytes());
-    assert!(!ended(6).1.interrupted);
+    assert!(!ended(6, 1).1.interrupted);
+    // Nets that other threads are at, one of two averaged perhaps, are left out too.
+    let (model, _) = ended(1, 3);
+    let done: Vec<usize> = names(&model).iter().map(|name| set.tags().get(name).unwrap()).collect();
+    assert!(model.bytes() == bank(&set, &done, 1, Level::best()).bytes());
     let none = set.train_bank(&config(), SPLIT, &[], Level::best(), None, &|_| ControlFlow::Continue(()));
     assert!(matches!(none, Err(Error::NoData { .. })));
 }
