@@ -16,7 +16,7 @@
 
 use crate::aligned::{LANES, as_floats};
 use crate::kernels::largest_integer;
-use crate::network::{Activation, Group, Network, OutputLayout, Pooling, StoredWeights};
+use crate::network::{Activation, Group, Network, OutputLayout, Pooling, Shape, StoredWeights};
 use crate::weights::Matrix;
 
 /// The bound in `f64`, for sets of up to `keywords` keywords; infinite if something overflows.
@@ -50,20 +50,35 @@ fn tag_bound(
     let shape = &network.shape;
     let slot = group.slots.start + tag;
     let bias = f64::from(as_floats(before.b2)[slot]).abs();
-    let (mut moved, mut magnitudes) = (0.0, 2.0 * bias);
-    let rounds = shape.layout() == OutputLayout::Panels && matches!(after.w2, Matrix::I8 { .. });
-    let largest = if rounds { units.iter().map(|unit| unit.size + unit.moved).fold(0.0, f64::max) } else { 0.0 };
-    let integer = f64::from(largest_integer(shape.hidden()));
-    let rounded = largest * (0.5 / integer + ROUNDED_FOUR_TIMES) + if rounds { SMALLEST } else { 0.0 };
+    let (mut moved, mut magnitudes, mut unscaled) = (0.0, 2.0 * bias, 0.0);
+    let largest = |size: fn(&Unit) -> f64| units.iter().map(size).fold(0.0, f64::max);
+    let rounded_before = rounded(shape, before.w2, largest(|unit| unit.size));
+    let rounded_after = rounded(shape, after.w2, largest(|unit| unit.size + unit.moved));
     for (number, unit) in units.iter().enumerate() {
         let index = shape.w2_index(group, number, tag);
         let (old, new) = (exact(before.w2, index, slot), exact(after.w2, index, slot));
         let size = unit.size + unit.moved;
-        moved += unit.moved * old.abs() + size * (new - old).abs() + rounded * new.abs();
-        magnitudes += unit.size * old.abs() + (size + rounded) * new.abs();
+        moved += (unit.moved + rounded_before) * old.abs() + size * (new - old).abs() + rounded_after * new.abs();
+        magnitudes += (unit.size + rounded_before) * old.abs() + (size + rounded_after) * new.abs();
+        unscaled += (size + rounded_after) * without_scale(after.w2, index).abs();
+        unscaled += (unit.size + rounded_before) * without_scale(before.w2, index).abs();
+    }
+    // The scale of integers comes last.
+    if unscaled >= f64::from(f32::MAX) {
+        return f64::INFINITY;
     }
     // Products and sums, for integers a sum that is rounded, two products and a sum more.
     moved + rounding(shape.hidden() + 6, magnitudes)
+}
+
+/// How far an activation moves that becomes an integer, where the largest of its item is at most `largest`.
+fn rounded(shape: &Shape, output: Matrix<'_>, largest: f64) -> f64 {
+    match (shape.layout(), output) {
+        (OutputLayout::Panels, Matrix::I8 { .. }) => {
+            largest * (0.5 / f64::from(largest_integer(shape.hidden())) + ROUNDED_FOUR_TIMES) + SMALLEST
+        }
+        _ => 0.0,
+    }
 }
 
 /// What is off of a product of two quotients.
@@ -149,6 +164,14 @@ fn sum_of_largest(values: &mut [f64], count: usize) -> f64 {
     // In one order, whatever the selection left.
     largest.sort_unstable_by(f64::total_cmp);
     largest.iter().filter(|value| **value > 0.0).sum()
+}
+
+/// An integer as it is, and 0 for weights without a scale.
+fn without_scale(matrix: Matrix<'_>, index: usize) -> f64 {
+    match matrix {
+        Matrix::I8 { weights, .. } => f64::from(weights[index / LANES].0[index % LANES]),
+        _ => 0.0,
+    }
 }
 
 /// Like `Matrix::at`, without rounding the product with a scale.

@@ -5,11 +5,12 @@
 //! In panels the output layer multiplies integers as well: an item's H hidden units become integers of 16 bits,
 //!
 //! ```text
-//! q_j = round(h_j / step),   step = max_j |h_j| / min(32767, ⌊(2³¹ − 1) / 128H⌋)        (0 if that is no normal number)
+//! q_j = round(h_j · (1 / step)),   step = max_j |h_j| / min(32767, ⌊(2³¹ − 1) / (128·H)⌋)
 //! z_t = scale_t · (step · Σ_j q_j·w_jt) + b_t
 //! ```
 //!
-//! so that sums fit in 32 bits; a sum is rounded to `f32` once. Two units are multiplied at a time: instructions that multiply 16 bits add
+//! so that sums fit in 32 bits; a sum is rounded to `f32` once. If step is below the smallest normal number all q are 0; if a unit is no
+//! finite number, neither are the logits. Two units are multiplied at a time: instructions that multiply 16 bits add
 //! the products of neighbours.
 
 use super::output::{ActiveLists, Answer, Answers, HiddenRows, PANEL_BLOCKS, Panels, write};
@@ -98,7 +99,7 @@ impl BagTile<'_> {
             let asked = ids.len().min(next.len());
             for (&id, &next) in ids.iter().zip(next) {
                 for block in (0..N).step_by(LINE) {
-                    s.prefetch(rows.blocks, next as usize * rows.stride + column + block, ahead.far);
+                    s.prefetch(rows.blocks, next as usize * rows.stride + rows.first + column + block, ahead.far);
                 }
                 self.add::<S, N, PAIRS>(s, id, &mut shorts);
             }
@@ -119,7 +120,7 @@ impl BagTile<'_> {
 
     #[inline(always)]
     fn add<S: Simd, const N: usize, const PAIRS: usize>(&self, s: S, id: u32, sums: &mut [S::Shorts; PAIRS]) {
-        let start = id as usize * self.rows.stride + self.column;
+        let start = id as usize * self.rows.stride + self.rows.first + self.column;
         let row = &self.rows.blocks[start..start + N];
         for (pair, sum) in sums.iter_mut().enumerate() {
             *sum = s.add_i8(*sum, two_blocks::<N>(row, pair));
@@ -127,17 +128,25 @@ impl BagTile<'_> {
     }
 }
 
-/// The largest integer that stands for one of so many hidden units. Up to 512 of them it is the largest of 16 bits.
-pub(crate) fn largest_integer(units: usize) -> i16 {
-    let fits = i32::MAX as usize / (-(i8::MIN as i32)) as usize / units.max(1);
-    i16::try_from(fits.max(1)).unwrap_or(i16::MAX)
+/// The largest integer that stands for one of so many hidden units: products of so many with any weights add up in 32 bits.
+pub(crate) const fn largest_integer(units: usize) -> i16 {
+    let fits = i32::MAX as usize / -(i8::MIN as isize) as usize / if units == 0 { 1 } else { units };
+    match fits {
+        // Of more than 2²⁴ units sums may wrap.
+        0 => 1,
+        1..0x7FFF => fits as i16,
+        _ => i16::MAX,
+    }
 }
 
-/// What an integer of an item is worth, if its largest of so many hidden units is this.
+// Where hidden units are removed none of the others is rounded to something else, see `crate::convert`.
+const _: () = assert!(largest_integer(512) == i16::MAX && largest_integer(513) < i16::MAX);
+
+/// What an integer of an item is worth, if its largest of so many hidden units is this; NaN if that is NaN.
 #[inline]
 pub(super) fn step(largest: f32, units: usize) -> f32 {
     let step = largest / f32::from(largest_integer(units));
-    if step >= f32::MIN_POSITIVE { step } else { 0.0 }
+    if step < f32::MIN_POSITIVE { 0.0 } else { step }
 }
 
 /// How many integers of this `step` there are in 1.
@@ -146,7 +155,7 @@ pub(super) fn inverse(step: f32) -> f32 {
     if step > 0.0 { 1.0 / step } else { 0.0 }
 }
 
-/// The integer that is nearest to `h · inverse`; of NaN some integer.
+/// The integer that is nearest to `h · inverse`; of NaN any.
 #[inline]
 pub(super) fn rounded(h: f32, inverse: f32) -> i16 {
     (h * inverse + EXPONENT_SHIFT).to_bits() as i16
@@ -168,29 +177,39 @@ fn round<S: Simd>(s: S, h: &[f32], inverse: f32, integers: &mut [i16]) {
     }
 }
 
-/// The largest magnitude; NaN counts for nothing.
+/// The largest magnitude; NaN if one of them is no finite number.
 #[inline(always)]
 fn largest<S: Simd>(s: S, h: &[f32]) -> f32 {
-    let mut lanes = s.splat(0.0);
+    let (mut lanes, mut zeros) = (s.splat(0.0), s.splat(0.0));
     let (blocks, rest) = h.as_chunks();
     for block in blocks {
-        let size = s.abs(s.load(block));
-        lanes = s.select(s.less(lanes, size), size, lanes);
+        let h = s.load(block);
+        lanes = larger(s, lanes, s.abs(h));
+        zeros = s.add(zeros, s.mul(h, s.splat(0.0)));
     }
     if !rest.is_empty() {
-        let size = s.abs(s.load_part(rest));
-        lanes = s.select(s.less(lanes, size), size, lanes);
+        let h = s.load_part(rest);
+        lanes = larger(s, lanes, s.abs(h));
+        zeros = s.add(zeros, s.mul(h, s.splat(0.0)));
     }
     let mut sizes = [0.0; LANES];
-    s.store(lanes, &mut sizes);
+    s.store(s.add(lanes, zeros), &mut sizes);
     let mut half = LANES / 2;
     while half > 0 {
         for i in 0..half {
-            sizes[i] = if sizes[i] < sizes[i + half] { sizes[i + half] } else { sizes[i] };
+            // NaN, which is not less, stays and spreads.
+            let (a, b) = (sizes[i], sizes[i + half]);
+            sizes[i] = if a >= b || a.is_nan() { a } else { b };
         }
         half /= 2;
     }
     sizes[0]
+}
+
+/// The larger of both, of which NaN is none.
+#[inline(always)]
+fn larger<S: Simd>(s: S, a: S::F, b: S::F) -> S::F {
+    s.select(s.less(a, b), b, a)
 }
 
 /// Units that are rounded at a time.
@@ -300,10 +319,10 @@ impl<'a, const ITEMS: usize> Rounded<'a, ITEMS> {
     }
 }
 
-/// The clamp of scores that are still logits after [`IntegerPanels`] have run: a kernel of its own makes them, so that it stands in
-/// the program once.
+/// The clamp of the scores that are to be made of the logits that [`IntegerPanels`] write: by a kernel of its own, which stands in the
+/// program once.
 #[inline]
-pub(super) fn eps_of_logits(weights: Matrix<'_>, answer: Answer) -> Option<f32> {
+pub(super) fn eps_still_to_apply(weights: Matrix<'_>, answer: Answer) -> Option<f32> {
     match (weights, answer) {
         (Matrix::I8 { .. }, Answer::Score { eps }) => Some(eps),
         _ => None,

@@ -173,14 +173,14 @@ macro_rules! level {
             $(#[$features])?
             fn panels_sparse(panels: Panels<Matrix<'_>>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
                 output::sparse($token, panels, active, bias, answers);
-                if let Some(eps) = integers::eps_of_logits(panels.weights, answers.answer) {
+                if let Some(eps) = integers::eps_still_to_apply(panels.weights, answers.answer) {
                     (1..active.starts.len()).for_each(|end| sigmoid(eps, answers.of_item(end - 1, 0)));
                 }
             }
             $(#[$features])?
             fn panels_dense(panels: Panels<Matrix<'_>>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
                 output::dense($token, panels, hidden, bias, answers);
-                if let Some(eps) = integers::eps_of_logits(panels.weights, answers.answer) {
+                if let Some(eps) = integers::eps_still_to_apply(panels.weights, answers.answer) {
                     (0..hidden.items).for_each(|item| sigmoid(eps, answers.of_item(item, 0)));
                 }
             }
@@ -340,7 +340,8 @@ impl Kernels {
     ///
     /// # Errors
     /// [`Error::Length`] unless `out` has as many blocks for each set as `init`, and the table, if it has scales, as many of them;
-    /// [`Error::KeywordOutOfRange`] if an id has no row; [`Error::TooLarge`] if more than 2^24 integers are to be added.
+    /// [`Error::KeywordOutOfRange`] if an id has no row; [`Error::TooLarge`] if a set has more than 131,072 ids and the table
+    /// is of integers.
     #[inline]
     pub fn sum_bags(
         self,
@@ -436,7 +437,8 @@ impl Kernels {
     }
 
     /// Answers of one group from the hidden units that are not zero: a logit is the bias, then `h_j·W2[j]` in the order of the
-    /// units.
+    /// units. With weights of type `i8` units are rounded, products are added exactly, and scale and bias come last, see
+    /// [`WeightType`](crate::weights::WeightType).
     ///
     /// # Errors
     /// [`Error::Length`] if weights, bias, lists or answers do not fit; [`Error::KeywordOutOfRange`] if there is no such unit.
@@ -478,7 +480,8 @@ impl Kernels {
     }
 
     /// Answers of all groups, tag-major: a logit is the dot product of a tag's row with the hidden vector of its group, 16 partial
-    /// sums (unit mod 16) in ascending order, then [`tree_sum`], then the bias. The groups' hidden vectors lie side by side.
+    /// sums (unit mod 16) in ascending order, then [`tree_sum`], the scale of weights of type `i8`, and
+    /// the bias. The groups' hidden vectors lie side by side.
     ///
     /// # Errors
     /// [`Error::Length`] if weights, groups, hidden vectors or answers do not fit.

@@ -127,7 +127,7 @@ impl Answers<'_> {
         if self.tags > slots {
             return Err(Error::Length { what: "tags of a group", expected: slots, found: self.tags });
         }
-        check_rows("scores", self.floats.len().saturating_sub(self.first), self.stride, self.tags, items)
+        check_rows("scores", self.floats.len(), self.first, self.stride, self.tags, items)
     }
 
     /// Those for item `item` from block `block` of the tags on.
@@ -153,11 +153,18 @@ pub(super) fn write<S: Simd, const N: usize>(s: S, answer: Answer, z: [S::F; N],
     }
 }
 
-/// Fails unless `found` has room for `items` rows of `width` that start `stride` apart.
+/// Fails unless `found` has room for `items` rows of `width` that start `stride` apart, from `first` on.
 #[inline]
-pub(super) fn check_rows(what: &'static str, found: usize, stride: usize, width: usize, items: usize) -> Result<()> {
+pub(super) fn check_rows(
+    what: &'static str,
+    found: usize,
+    first: usize,
+    stride: usize,
+    width: usize,
+    items: usize,
+) -> Result<()> {
     let Some(last) = items.checked_sub(1) else { return Ok(()) };
-    let expected = last.saturating_mul(stride).saturating_add(width);
+    let expected = last.saturating_mul(stride).saturating_add(width).saturating_add(first);
     if expected <= found && width <= stride { Ok(()) } else { Err(Error::Length { what, expected, found }) }
 }
 
@@ -194,7 +201,8 @@ impl ListBuffers<'_> {
 /// 0.6 of the dense one's time, see `benches/record`.
 pub(crate) const DENSE_FROM: f64 = 0.8;
 
-/// The same of weights that are integers, where tiles share more work among items: with 44 % active units both forms took as long.
+/// The same of weights that are integers, where items in a tile share more of the work: with 44 % active units both forms took as long,
+/// and what the sparse one takes grows with that share.
 const DENSE_INTEGERS_FROM: f64 = 0.5;
 
 /// Items whose active units are counted before those of all others are listed.
@@ -320,7 +328,7 @@ pub struct HiddenRows<'a> {
 impl<'a> HiddenRows<'a> {
     /// Fails unless there are `width` blocks of each item.
     pub(super) fn check(&self, width: usize) -> Result<()> {
-        check_rows("hidden units", self.blocks.len().saturating_sub(self.first), self.stride, width, self.items)
+        check_rows("hidden units", self.blocks.len(), self.first, self.stride, width, self.items)
     }
 
     /// The group's `units` units of item `item`.

@@ -23,7 +23,7 @@ pub struct RowsMut<'a> {
 impl RowsMut<'_> {
     /// Fails unless there is room for `width` blocks of each of `count` rows.
     pub(super) fn check(&self, what: &'static str, count: usize, width: usize) -> Result<()> {
-        check_rows(what, self.blocks.len().saturating_sub(self.first), self.stride, width, count)
+        check_rows(what, self.blocks.len(), self.first, self.stride, width, count)
     }
 }
 

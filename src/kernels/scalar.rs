@@ -152,9 +152,10 @@ fn add_units<'a>(
         let z = match panels.weights {
             Matrix::I8 { scales, .. } => {
                 let largest = terms.clone().fold(0.0, |largest, (h, _)| if h.abs() > largest { h.abs() } else { largest });
-                let step = integers::step(largest, panels.units);
-                let whole = |h| i64::from(integers::rounded(h, integers::inverse(step)));
-                let sum: i64 = terms.map(|(h, w)| whole(h) * w as i64).sum();
+                let zero_or_nan = terms.clone().fold(0.0, |sum, (h, _)| sum + h * 0.0);
+                let step = integers::step(largest + zero_or_nan, panels.units);
+                let whole = |h| i32::from(integers::rounded(h, integers::inverse(step)));
+                let sum = terms.fold(0_i32, |sum, (h, w)| sum.wrapping_add(whole(h) * w as i32));
                 as_floats(scales)[tag] * (step * sum as f32) + bias
             }
             _ => terms.fold(bias + 0.0, |sum, (h, w)| sum + h * w),

@@ -464,6 +464,13 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         let scaled = |scales: usize| Matrix::I8 { weights: &integers, scales: &table[..scales] };
         assert!(kernels.sum_bags(scaled(2), &init, relu, sets(&[0, 1]), &mut out).is_ok());
         assert!(kernels.sum_bags(scaled(1), &init, relu, sets(&[0, 1]), &mut out).is_err());
+        // Nothing of nothing, but from beyond the end.
+        let none = Panels { weights: Matrix::I8 { weights: &[], scales: &[] }, units: 0, width: 0 };
+        for (first_unit, first_tag) in [(0, 0), (1, 0), (0, 1)] {
+            let hidden = HiddenRows { blocks: &[], stride: 0, first: first_unit, items: 1 };
+            let mut z = Answers { answer: Answer::Score { eps: 0.1 }, floats: &mut [], stride: 0, first: first_tag, tags: 0 };
+            assert_eq!(kernels.panels_dense(none, hidden, &[], &mut z).is_ok(), first_unit + first_tag == 0);
+        }
         let panels = Panels { weights: matrix, units: 2, width: 2 };
         let hidden = HiddenRows { blocks: &table, stride: 1, first: 0, items: 2 };
         let mut floats = [0.0; 64];

@@ -201,7 +201,12 @@ fn extreme_weights() {
         assert_eq!(back.view().w1[1].0[0], -saturated);
     }
     // Integers hold everything, but nothing next to something huge, and no column of subnormal numbers.
-    for (w1, expected) in [([1.0, f32::MAX], [0.0, f32::MAX]), ([1e-40, -1e-40], [0.0, 0.0]), ([0.0, -0.0], [0.0, 0.0])] {
+    for (w1, expected) in [
+        ([1.0, f32::MAX], [0.0, f32::MAX]),
+        ([0.0, 1e37], [0.0, 1e37]),
+        ([1e-40, -1e-40], [0.0, 0.0]),
+        ([0.0, -0.0], [0.0, 0.0]),
+    ] {
         let model = one_unit(Activation::Relu, &w1, 1e-30);
         let converted = rounded(&model, WeightType::I8).model;
         let back = converted.weights().to_f32(&model.network().shape).unwrap();

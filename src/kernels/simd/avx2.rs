@@ -18,8 +18,9 @@ use crate::aligned::{Block, I8Block, LANES};
 ///
 /// SAFETY of every block in this file: an `Avx2` is only made by [`Avx2::new`], which can only be called safely from a function
 /// that enables AVX2 itself; such a function runs only after detection. The intrinsics used here touch no memory, except
-/// `loadu` and `storeu`, whose 32 bytes lie inside the borrowed array of 16 floats, units, integers or (two times 16 bytes) halves, `maskload` and `maskstore`, whose unmasked lanes
-/// are the borrowed floats, and `prefetch`, which may be given any address.
+/// `loadu` and `storeu`, whose 32 bytes lie inside the borrowed array of 16 floats, units, integers or (two times 16 bytes) halves,
+/// or whose 16 bytes are a block of `i8`; `maskload` and `maskstore`, whose unmasked lanes are the borrowed floats; and `prefetch`,
+/// which may be given any address.
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Avx2(());
 

@@ -99,6 +99,7 @@ pub(super) trait Simd: Copy {
     fn shorts_as_f32(self, shorts: Self::Shorts) -> [Self::F; 2];
 
     fn zero_ints(self) -> Self::Ints;
+    /// Two rows of 32 weights, in whatever order [`Simd::ints_as_f32`] undoes.
     fn interleave(self, first: [I8Block; 2], second: [I8Block; 2]) -> Self::Weights;
     /// For each of 32 sums `sum + first·q[0] + second·q[1]`; the caller sees to it that they fit.
     fn add_products(self, sums: Self::Ints, weights: Self::Weights, q: [i16; 2]) -> Self::Ints;
