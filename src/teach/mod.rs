@@ -149,7 +149,8 @@ impl<'m> Catalogue<'m> {
     /// together.
     ///
     /// # Errors
-    /// [`Error::UntrainableTag`] without positives or without negatives; [`Error::Sample`] for an item that is not there.
+    /// [`Error::UntrainableTag`] without positives or without negatives; [`Error::Sample`] for an item that is not there, or whose
+    /// hidden units are so large that a score is no number.
     pub fn teach(&self, positives: &[u32], negatives: &[u32], seed: u64) -> Result<Taught> {
         if positives.is_empty() || negatives.is_empty() {
             let (positives, negatives) = (positives.len(), negatives.len());
@@ -178,6 +179,11 @@ impl<'m> Catalogue<'m> {
         let (weights, bias) = problem.weights(&point);
         let (mut threshold, mut measures) = (Tags::DEFAULT_THRESHOLD, None);
         if let Some(Validated { logits, loss, .. }) = validated {
+            if let Some(place) = logits.iter().position(|z| z.is_nan()) {
+                let sample = positives.iter().chain(negatives).nth(place).map_or(place, |item| *item as usize);
+                let expected = "hidden units of which scores can be made that are numbers".to_owned();
+                return Err(Error::Sample { sample, expected, found: "NaN".to_owned() });
+            }
             let mut scores = logits;
             self.tagger.kernels().sigmoid(self.tagger.model().network().eps, &mut scores);
             let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();

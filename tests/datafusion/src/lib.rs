@@ -29,8 +29,7 @@
 //! | scheduler | `SchedulerConfig::with_override_session_builder`, with a function that builds a state and registers `tag` in it |
 //! | executor | `ExecutorProcessConfig { override_function_registry, .. }`, a `BallistaFunctionRegistry` made of such a state |
 //!
-//! Build with the version of DataFusion that Ballista has; at the time of writing Ballista is at 54, this package at 55. It was not run on
-//! Ballista.
+//! Build with the version of DataFusion that Ballista has; at the time of writing both are at 55. It was not run on Ballista.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
