@@ -14,9 +14,10 @@
 //! Both models are computed in `f32`: a sum of m terms is off by γ_m = m·u / (1 − m·u) times the sum of their magnitudes, u = 2⁻²⁴
 //! (Higham, *Accuracy and Stability of Numerical Algorithms*, section 3.1); that is added for both.
 
+use super::rounds_units;
 use crate::aligned::{LANES, as_floats};
 use crate::kernels::largest_integer;
-use crate::network::{Activation, Group, Network, OutputLayout, Pooling, Shape, StoredWeights};
+use crate::network::{Activation, Group, Network, Pooling, Shape, StoredWeights};
 use crate::weights::Matrix;
 
 /// The bound in `f64`, for sets of up to `keywords` keywords; infinite if something overflows.
@@ -27,8 +28,11 @@ pub(super) fn bound(network: &Network, before: StoredWeights<'_>, after: StoredW
         let units: Vec<Unit> = (0..shape.hidden())
             .map(|unit| Unit::new(network, before, after, group.hidden.start * LANES + unit, keywords))
             .collect();
+        let of_units = |size: fn(&Unit) -> f64| units.iter().map(size).fold(0.0, f64::max);
+        let rounded_before = rounded(shape, before.w2, of_units(|unit| unit.size));
+        let rounded_after = rounded(shape, after.w2, of_units(|unit| unit.size + unit.moved));
         for tag in 0..group.tags.len() {
-            let moved = tag_bound(network, before, after, group, tag, &units);
+            let moved = tag_bound(network, before, after, group, tag, &units, [rounded_before, rounded_after]);
             if !moved.is_finite() {
                 return f64::INFINITY;
             }
@@ -46,14 +50,12 @@ fn tag_bound(
     group: &Group,
     tag: usize,
     units: &[Unit],
+    [rounded_before, rounded_after]: [f64; 2],
 ) -> f64 {
     let shape = &network.shape;
     let slot = group.slots.start + tag;
     let bias = f64::from(as_floats(before.b2)[slot]).abs();
     let (mut moved, mut magnitudes, mut unscaled) = (0.0, 2.0 * bias, 0.0);
-    let largest = |size: fn(&Unit) -> f64| units.iter().map(size).fold(0.0, f64::max);
-    let rounded_before = rounded(shape, before.w2, largest(|unit| unit.size));
-    let rounded_after = rounded(shape, after.w2, largest(|unit| unit.size + unit.moved));
     for (number, unit) in units.iter().enumerate() {
         let index = shape.w2_index(group, number, tag);
         let (old, new) = (exact(before.w2, index, slot), exact(after.w2, index, slot));
@@ -71,14 +73,12 @@ fn tag_bound(
     moved + rounding(shape.hidden() + 6, magnitudes)
 }
 
-/// How far an activation moves that becomes an integer, where the largest of its item is at most `largest`.
+/// How far an activation moves if it becomes an integer, where the largest of its item is at most `largest`.
 fn rounded(shape: &Shape, output: Matrix<'_>, largest: f64) -> f64 {
-    match (shape.layout(), output) {
-        (OutputLayout::Panels, Matrix::I8 { .. }) => {
-            largest * (0.5 / f64::from(largest_integer(shape.hidden())) + ROUNDED_FOUR_TIMES) + SMALLEST
-        }
-        _ => 0.0,
+    if !rounds_units(shape, output) {
+        return 0.0;
     }
+    largest * (0.5 / f64::from(largest_integer(shape.hidden())) + ROUNDED_FOUR_TIMES) + SMALLEST
 }
 
 /// What is off of a product of two quotients.

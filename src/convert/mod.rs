@@ -31,10 +31,10 @@ use crate::format::{LogitError, Model, ModelParts};
 use crate::ids::{Sets, canonicalize};
 use crate::kernels::{Answer, Kernels};
 use crate::layers::{Forward, Net};
-use crate::network::{Network, StoredWeights};
+use crate::network::{Network, OutputLayout, Shape, StoredWeights};
 use crate::tagger::fixed_items;
 use crate::vocab::Vocabulary;
-use crate::weights::WeightType;
+use crate::weights::{Matrix, WeightType};
 use prune::Kept;
 use round::Rounding;
 
@@ -122,6 +122,11 @@ pub fn convert<I: AsRef<[u32]>>(model: &Model, how: Conversion, items: impl Into
     let units = shape.groups().len() * (shape.hidden() - smaller.shape.hidden());
     let keywords = shape.keywords() - kept.keywords().len();
     converted(&smaller, pruned.view(), vocabulary.view(), units, keywords)
+}
+
+/// Whether an output layer of such weights rounds hidden units to integers, each item's by its largest one.
+fn rounds_units(shape: &Shape, output: Matrix<'_>) -> bool {
+    shape.layout() == OutputLayout::Panels && matches!(output, Matrix::I8 { .. })
 }
 
 /// What rounding `before` to `after` does to the logits, on the fixed items and on `items`, and a bound of it.

@@ -12,6 +12,7 @@
 //!
 //! A keyword goes if all its weights to the units that stay are zero, and sums are not divided by how many keywords there are.
 
+use super::rounds_units;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::Result;
 use crate::kernels::largest_integer;
@@ -44,17 +45,18 @@ impl Kept {
     /// What must stay of a network with these weights, which fit it.
     pub(super) fn of(network: &Network, weights: StoredWeights<'_>) -> Self {
         let shape = &network.shape;
-        let rounds = shape.layout() == OutputLayout::Panels && matches!(weights.w2, Matrix::I8 { .. });
+        let rounds = rounds_units(shape, weights.w2);
+        let number_counts = rounds && largest_integer(shape.hidden()) < i16::MAX;
         let groups: Vec<Vec<Option<usize>>> = shape
             .groups()
             .iter()
             .map(|group| {
                 let heard = |unit: usize| {
-                    rounds && largest_integer(shape.hidden()) < i16::MAX
-                        || (rounds || (0..group.tags.len()).any(|tag| weights.output(shape, group, unit, tag) != 0.0))
-                            && can_fire(network, weights, group.hidden.start * LANES + unit)
+                    let weighs = |tag| weights.output(shape, group, unit, tag) != 0.0;
+                    (rounds || (0..group.tags.len()).any(weighs))
+                        && can_fire(network, weights, group.hidden.start * LANES + unit)
                 };
-                places(shape.layout(), (0..shape.hidden()).filter(|&unit| heard(unit)))
+                places(shape.layout(), (0..shape.hidden()).filter(|&unit| number_counts || heard(unit)))
             })
             .collect();
         let positions: Vec<usize> = shape

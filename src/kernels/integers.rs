@@ -13,6 +13,7 @@
 //! finite number, neither are the logits. Two units are multiplied at a time: instructions that multiply 16 bits add
 //! the products of neighbours.
 
+use super::magnitude::magnitude;
 use super::output::{ActiveLists, Answer, Answers, HiddenRows, PANEL_BLOCKS, Panels, write};
 use super::rows::{Ahead, Rows};
 use super::simd::{EXPONENT_SHIFT, Simd};
@@ -177,41 +178,6 @@ fn round<S: Simd>(s: S, h: &[f32], inverse: f32, integers: &mut [i16]) {
     }
 }
 
-/// The largest magnitude; NaN if one of them is no finite number.
-#[inline(always)]
-fn largest<S: Simd>(s: S, h: &[f32]) -> f32 {
-    let (mut lanes, mut zeros) = (s.splat(0.0), s.splat(0.0));
-    let (blocks, rest) = h.as_chunks();
-    for block in blocks {
-        let h = s.load(block);
-        lanes = larger(s, lanes, s.abs(h));
-        zeros = s.add(zeros, s.mul(h, s.splat(0.0)));
-    }
-    if !rest.is_empty() {
-        let h = s.load_part(rest);
-        lanes = larger(s, lanes, s.abs(h));
-        zeros = s.add(zeros, s.mul(h, s.splat(0.0)));
-    }
-    let mut sizes = [0.0; LANES];
-    s.store(s.add(lanes, zeros), &mut sizes);
-    let mut half = LANES / 2;
-    while half > 0 {
-        for i in 0..half {
-            // NaN, which is not less, stays and spreads.
-            let (a, b) = (sizes[i], sizes[i + half]);
-            sizes[i] = if a >= b || a.is_nan() { a } else { b };
-        }
-        half /= 2;
-    }
-    sizes[0]
-}
-
-/// The larger of both, of which NaN is none.
-#[inline(always)]
-fn larger<S: Simd>(s: S, a: S::F, b: S::F) -> S::F {
-    s.select(s.less(a, b), b, a)
-}
-
 /// Units that are rounded at a time.
 const CHUNK: usize = 512;
 
@@ -252,9 +218,8 @@ struct Rounded<'a, const ITEMS: usize> {
     hidden: Hidden<'a>,
     first: usize,
     items: usize,
-    /// What an integer of each item is worth, and the inverse.
+    /// What an integer of each item is worth.
     steps: [f32; ITEMS],
-    inverses: [f32; ITEMS],
     /// The pairs of which chunk of units stand in what follows.
     chunk: usize,
     units: [[u32; 2]; CHUNK / 2],
@@ -270,7 +235,6 @@ impl<'a, const ITEMS: usize> Rounded<'a, ITEMS> {
             first: 0,
             items: 0,
             steps: [0.0; ITEMS],
-            inverses: [0.0; ITEMS],
             chunk: usize::MAX,
             units: [[0; 2]; CHUNK / 2],
             integers: [[[0; 2]; CHUNK / 2]; ITEMS],
@@ -282,9 +246,8 @@ impl<'a, const ITEMS: usize> Rounded<'a, ITEMS> {
     #[inline(always)]
     fn go_to<S: Simd>(&mut self, s: S, first: usize, items: usize, units: usize) {
         (self.first, self.items, self.chunk) = (first, items, usize::MAX);
-        for (i, (to, inverse_to)) in self.steps.iter_mut().zip(&mut self.inverses).enumerate().take(items) {
-            *to = step(largest(s, self.hidden.values(first + i)), units);
-            *inverse_to = inverse(*to);
+        for (i, to) in self.steps.iter_mut().enumerate().take(items) {
+            *to = step(magnitude(s, self.hidden.values(first + i)), units);
         }
     }
 
@@ -305,9 +268,9 @@ impl<'a, const ITEMS: usize> Rounded<'a, ITEMS> {
         (self.chunk, self.pairs) = (chunk, count.div_ceil(2));
         let units = self.units.as_flattened_mut();
         self.hidden.units(self.first, place.start, &mut units[..count]);
-        for (i, (integers, inverse)) in self.integers.iter_mut().zip(self.inverses).enumerate().take(self.items) {
+        for (i, (integers, step)) in self.integers.iter_mut().zip(self.steps).enumerate().take(self.items) {
             let integers = integers.as_flattened_mut();
-            round(s, &self.hidden.values(self.first + i)[place.clone()], inverse, &mut integers[..count]);
+            round(s, &self.hidden.values(self.first + i)[place.clone()], inverse(step), &mut integers[..count]);
             if count % 2 == 1 {
                 integers[count] = 0;
             }

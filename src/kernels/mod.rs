@@ -34,6 +34,7 @@ pub(crate) use integers::{MAX_INTEGERS, largest_integer};
 pub use level::Level;
 #[cfg(feature = "train")]
 pub(crate) use output::DENSE_FROM;
+pub(crate) use output::is_dense;
 pub use output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor};
 pub use product::{Product, RowsMut};
 #[cfg(any(test, feature = "train"))]
@@ -43,7 +44,7 @@ pub use select::Bounds;
 pub use sigmoid::{LogLoss, LossInputs, LossKind};
 
 use crate::activation::Activation;
-use crate::aligned::{Block, LANES, blocks_for};
+use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
 use crate::weights::Matrix;
@@ -248,7 +249,7 @@ macro_rules! level {
             }
             $(#[$features])?
             fn magnitude(x: &[Block]) -> f32 {
-                magnitude::magnitude($token, x)
+                magnitude::magnitude($token, as_floats(x))
             }
             Table {
                 level: $level,

@@ -208,6 +208,11 @@ const DENSE_INTEGERS_FROM: f64 = 0.5;
 /// Items whose active units are counted before those of all others are listed.
 const PROBED: usize = 16;
 
+/// Whether `active` of so many units of so many items are the share `from` or more.
+pub(crate) fn is_dense(active: usize, items: usize, units: usize, from: f64) -> bool {
+    active as f64 >= from * (items * units) as f64
+}
+
 /// Lists the active units of the items; `None` if these are so many that the dense form is faster. Lengths fit. The table's kernel calls
 /// one form or the other, so that each stands in the program once.
 #[inline(always)]
@@ -217,8 +222,7 @@ pub(super) fn list<'l, S: Simd>(
     hidden: HiddenRows<'_>,
     lists: ListBuffers<'l>,
 ) -> Option<ActiveLists<'l>> {
-    let dense_from = if let Matrix::I8 { .. } = panels.weights { DENSE_INTEGERS_FROM } else { DENSE_FROM };
-    let is_dense = |units: usize, items: usize| items > 1 && units as f64 >= dense_from * (items * panels.units) as f64;
+    let from = if let Matrix::I8 { .. } = panels.weights { DENSE_INTEGERS_FROM } else { DENSE_FROM };
     let ListBuffers { starts, units, values } = lists;
     let mut end = 0;
     starts[0] = 0;
@@ -233,12 +237,14 @@ pub(super) fn list<'l, S: Simd>(
         }
         starts[item + 1] = end;
         // The first items tell what the others are like, so that few are listed in vain.
-        if item + 1 == PROBED && is_dense(end, PROBED) {
+        if item + 1 == PROBED && is_dense(end, PROBED, panels.units, from) {
             return None;
         }
     }
-    let lists = ActiveLists { starts: &starts[..hidden.items + 1], units: &units[..end], values: &values[..end] };
-    (!is_dense(end, hidden.items)).then_some(lists)
+    if hidden.items > 1 && is_dense(end, hidden.items, panels.units, from) {
+        return None;
+    }
+    Some(ActiveLists { starts: &starts[..hidden.items + 1], units: &units[..end], values: &values[..end] })
 }
 
 /// See [`super::Kernels::panels_sparse`]. Lengths fit, units are below `panels.units`.

@@ -151,9 +151,7 @@ fn add_units<'a>(
         let terms = units.clone().map(|(unit, value)| (*value, stored(panels.weights, first + *unit as usize * stride)));
         let z = match panels.weights {
             Matrix::I8 { scales, .. } => {
-                let largest = terms.clone().fold(0.0, |largest, (h, _)| if h.abs() > largest { h.abs() } else { largest });
-                let zero_or_nan = terms.clone().fold(0.0, |sum, (h, _)| sum + h * 0.0);
-                let step = integers::step(largest + zero_or_nan, panels.units);
+                let step = integers::step(magnitude_of(units.clone().map(|(_, h)| h)), panels.units);
                 let whole = |h| i32::from(integers::rounded(h, integers::inverse(step)));
                 let sum = terms.fold(0_i32, |sum, (h, w)| sum.wrapping_add(whole(h) * w as i32));
                 as_floats(scales)[tag] * (step * sum as f32) + bias
@@ -444,9 +442,9 @@ fn or_zero(magnitude: f32, w: f32) -> f32 {
 }
 
 pub(super) fn magnitude(x: &[Block]) -> f32 {
-    if as_floats(x).iter().all(|x| x.is_finite()) {
-        as_floats(x).iter().fold(0.0, |largest, x| f32::max(largest, x.abs()))
-    } else {
-        f32::NAN
-    }
+    magnitude_of(as_floats(x).iter())
+}
+
+fn magnitude_of<'a>(x: impl Iterator<Item = &'a f32> + Clone) -> f32 {
+    if x.clone().all(|x| x.is_finite()) { x.fold(0.0, |largest, x| f32::max(largest, x.abs())) } else { f32::NAN }
 }

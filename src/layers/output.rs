@@ -3,7 +3,8 @@
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::error::{Error, Result};
 use crate::kernels::{
-    ActiveUnits, Answer, Answers, HiddenRows, Kernels, ListBuffers, Panels, Product, Rows, RowsMut, TagMajor, tree_sum,
+    ActiveUnits, Answer, Answers, HiddenRows, Kernels, ListBuffers, Panels, Product, Rows, RowsMut, TagMajor, is_dense,
+    tree_sum,
 };
 use crate::network::{Group, OutputLayout, Shape, Weights};
 use crate::weights::Matrix;
@@ -58,11 +59,6 @@ impl OutputScratch {
 
 /// As [`crate::kernels::DENSE_FROM`], for [`backward_hidden`], where the sparse form reads all weights of a unit again for each item.
 const DENSE_BACKWARD_FROM: f64 = 0.25;
-
-/// Whether `active` of so many units of so many items are the share `from` or more.
-pub(crate) fn is_dense(active: usize, items: usize, units: usize, from: f64) -> bool {
-    active as f64 >= from * (items * units) as f64
-}
 
 /// Writes the logits of some items to `logits`, a row of tag slots each.
 ///

@@ -10,8 +10,8 @@ use super::pairs::{OutputGradients, Outputs, RowSteps};
 use super::pass::Pass;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::Result;
-use crate::kernels::{DENSE_FROM, Kernels, Product, Rows, RowsMut};
-use crate::layers::{embedding_bag, output};
+use crate::kernels::{DENSE_FROM, Kernels, Product, Rows, RowsMut, is_dense};
+use crate::layers::embedding_bag;
 use crate::network::{OutputLayout, Shape};
 use crate::workers::Workers;
 
@@ -152,7 +152,7 @@ impl Update<'_> {
                     let (stride, units) = (self.shape.row_blocks() * LANES, self.shape.hidden());
                     let factors = &hidden[group.hidden.start * LANES..];
                     let active = factors.chunks(stride.max(1)).map(|h| h[..units].iter().filter(|h| **h != 0.0).count()).sum();
-                    let dense = output::is_dense(active, self.samples, units, DENSE_FROM);
+                    let dense = is_dense(active, self.samples, units, DENSE_FROM);
                     if !dense {
                         self.scratch.lists.load(factors, stride, units, self.samples);
                     }
