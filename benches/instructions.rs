@@ -1,4 +1,4 @@
-//! A fixed amount of serving, for `instructions.sh` to count: `instructions WORKLOAD single|batch LEVEL ITEMS`.
+//! A fixed amount of serving, for `instructions.sh` to count: `instructions WORKLOAD WEIGHTS single|batch LEVEL ITEMS`.
 //!
 //! Instructions are counted by running it twice, with different numbers of items: what they differ by is those items' alone.
 
@@ -9,6 +9,7 @@ mod workloads;
 use std::hint::black_box;
 
 use tagomatic::Tagger;
+use tagomatic::convert::{Conversion, convert};
 use workloads::{Sets, W1, W1M, W2, W3, Workload};
 
 const BATCH: usize = 256;
@@ -17,16 +18,18 @@ const KEYWORDS: usize = 1_000;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    let [workload, form, level, items] = match &arguments[..] {
+    let [workload, weights, form, level, items] = match &arguments[..] {
         // `cargo bench -- --test` runs every bench.
-        [] => ["w1", "batch", "portable", "256"],
-        [workload, form, level, items] => [workload, form, level, items].map(String::as_str),
-        _ => panic!("expected WORKLOAD single|batch LEVEL ITEMS, found {arguments:?}"),
+        [] => ["w1", "i8", "batch", "portable", "256"],
+        [workload, weights, form, level, items] => [workload, weights, form, level, items].map(String::as_str),
+        _ => panic!("expected WORKLOAD WEIGHTS single|batch LEVEL ITEMS, found {arguments:?}"),
     };
     let workload = [W1, W1M, W2, W3].into_iter().find(|known| known.name == workload).unwrap();
     let workload = Workload { keywords: KEYWORDS, ..workload };
     let items: usize = items.parse().unwrap();
-    let tagger = Tagger::with_level(workload.model(), level.parse().unwrap()).unwrap();
+    let how = Conversion { weights: Some(weights.parse().unwrap()), ..Conversion::default() };
+    let model = convert(&workload.model(), how, [[0; 0]; 0]).unwrap().model;
+    let tagger = Tagger::with_level(model, level.parse().unwrap()).unwrap();
     let requests = Sets::zipf(workload.keywords, workload.active, BATCH);
     let (mut scratch, mut scores) = (tagger.scratch(), vec![0.0; BATCH * workload.tags]);
     match form {

@@ -1,6 +1,6 @@
 //! Whether scores are still what they were in training.
 //!
-//! A model remembers how its scores were distributed ([`ScoreDistribution`]). A [`Drift`] counts those that are served today, and tells for
+//! A model remembers how its scores were distributed ([`ScoreDistribution`](crate::distribution::ScoreDistribution)). A [`Drift`] counts those that are served today, and tells for
 //! each tag how far the two distributions are apart, as the population stability index (PSI) of twelve bins:
 //!
 //! ```text
@@ -12,7 +12,7 @@
 //!
 //! The distribution is that on the items that were validated on, before the network was trained anew on all of them, where it was: then the two
 //! networks differ a little too. Tuning a model on items of its own ([`tune`](../tune/index.html)) measures it anew, of the network that is
-//! served.
+//! served. An average of several networks has none before that.
 //!
 //! A `Drift` belongs to one thread, which records without a lock or an allocation; whoever wants the sum of all [merges](Drift::merge) them.
 //! Who does not record pays nothing. A record costs a few nanoseconds a tag: where that is too much, record every tenth item.
@@ -24,7 +24,7 @@
 //! # fn main() -> tagomatic::Result<()> {
 //! let tagger = Tagger::new(Model::open("models/movies.tagm")?);
 //! let (mut scratch, mut scores) = (tagger.scratch(), vec![0.0; tagger.tags().len()]);
-//! let mut drift = Drift::new(&tagger).expect("models remember it that were trained by 0.1.0");
+//! let mut drift = Drift::new(&tagger).expect("the model of one network, trained by 0.1.0");
 //! for keywords in [["zombie", "horror"], ["wedding", "love"]] {
 //!     tagger.score_keywords(keywords, &mut scratch, &mut scores)?;
 //!     drift.record(&scores)?;
@@ -35,88 +35,9 @@
 //! # }
 //! ```
 
+use crate::distribution::{BINS, BOUNDS, LogitDistribution, bin};
 use crate::error::{Error, Result};
 use crate::tagger::Tagger;
-
-/// The shares of items below the bounds between bins. The upper end is divided more finely: that is where tags are given.
-pub const LEVELS: [f64; BOUNDS] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99];
-
-const BOUNDS: usize = 11;
-const BINS: usize = BOUNDS + 1;
-
-/// How the logits of each tag were distributed, before any calibration, so that calibrating changes nothing of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ScoreDistribution {
-    tags: Vec<LogitDistribution>,
-}
-
-/// How the logits of one tag were distributed.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct LogitDistribution {
-    /// The quantiles at [`LEVELS`]: finite, not −0, not falling.
-    pub bounds: [f32; BOUNDS],
-    /// Items in each bin: above the bound before, and not above its own. All are 0, and so are the bounds, if nothing is known.
-    pub counts: [u32; BINS],
-}
-
-impl LogitDistribution {
-    /// That of these logits; nothing is known of none.
-    #[must_use]
-    pub fn of(mut logits: Vec<f32>) -> Self {
-        let mut distribution = Self::default();
-        logits.sort_unstable_by(f32::total_cmp);
-        let Some(last) = logits.len().checked_sub(1) else { return distribution };
-        for (bound, level) in distribution.bounds.iter_mut().zip(LEVELS) {
-            let rank = (level * logits.len() as f64).ceil() as usize;
-            // Adding 0 makes 0 of -0.
-            *bound = logits[rank.saturating_sub(1).min(last)] + 0.0;
-        }
-        for logit in logits {
-            let count = &mut distribution.counts[bin(&distribution.bounds, logit)];
-            *count = count.saturating_add(1);
-        }
-        distribution
-    }
-
-    /// Items in all bins.
-    #[must_use]
-    pub fn items(&self) -> u64 {
-        self.counts.iter().map(|&count| u64::from(count)).sum()
-    }
-
-    fn is_sound(&self) -> bool {
-        let is_number = |x: &f32| x.is_finite() && (*x != 0.0 || x.is_sign_positive());
-        let is_known = self.items() > 0 || self.bounds == [0.0; BOUNDS];
-        self.bounds.iter().all(is_number) && self.bounds.is_sorted() && is_known
-    }
-}
-
-/// The bin of a value: those before it end below.
-fn bin(bounds: &[f32; BOUNDS], value: f32) -> usize {
-    bounds.iter().map(|&bound| usize::from(bound < value)).sum()
-}
-
-impl ScoreDistribution {
-    /// One for each tag.
-    ///
-    /// # Errors
-    /// [`Error::Config`] if bounds are not as [`LogitDistribution`] says.
-    pub fn new(tags: Vec<LogitDistribution>) -> Result<Self> {
-        match tags.iter().find(|tag| !tag.is_sound()) {
-            None => Ok(ScoreDistribution { tags }),
-            Some(tag) => {
-                let expected = "finite bounds that do not fall, 0 where no item was counted";
-                Err(Error::Config { option: "score distribution", expected, found: format!("{tag:?}") })
-            }
-        }
-    }
-
-    /// That of each tag.
-    #[must_use]
-    pub fn tags(&self) -> &[LogitDistribution] {
-        &self.tags
-    }
-}
 
 /// Counts of the scores that are served, and what to hold them against.
 #[derive(Clone, Debug, PartialEq)]
@@ -247,18 +168,6 @@ impl Drift {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bins_hold_what_their_levels_say() {
-        let known = LogitDistribution::of((0..1000).map(|n| (n * 7919 % 1000) as f32 - 500.0).collect());
-        assert_eq!(known.counts, [100, 100, 100, 100, 100, 100, 100, 100, 100, 50, 40, 10]);
-        assert_eq!((known.bounds[0], known.bounds[10], known.items()), (-401.0, 489.0, 1000));
-        // Equal ones are together, in the first of their bins.
-        let known = LogitDistribution::of([vec![-0.0; 95], vec![1.0; 5]].concat());
-        assert_eq!((known.counts[0], known.counts[10], known.items()), (95, 5, 100));
-        assert!(known.is_sound());
-        assert_eq!(LogitDistribution::of(Vec::new()), LogitDistribution::default());
-    }
 
     #[test]
     fn psi_is_that_of_the_definition() {

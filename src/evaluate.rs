@@ -14,7 +14,7 @@
 //! ```
 
 use crate::data::Dataset;
-use crate::drift::{LogitDistribution, ScoreDistribution};
+use crate::distribution::{LogitDistribution, ScoreDistribution};
 use crate::error::Result;
 use crate::ids::Sets;
 use crate::layers::{Forward, Net, Wanted};

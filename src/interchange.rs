@@ -221,7 +221,8 @@ fn layout_name(layout: OutputLayout) -> &'static str {
 ///
 /// # Errors
 /// [`Error::Safetensors`] if it is no such file, or a tensor is missing, unknown, or of another shape or type, or a name is missing;
-/// [`Error::BadName`] for names that cannot be; [`Error::BadWeight`] for a weight that is not finite; [`Error::TooLarge`].
+/// [`Error::BadName`] for names that cannot be; [`Error::BadWeight`] for a weight that is not finite; [`Error::Config`] or
+/// [`Error::Model`] if the metadata that this crate wrote says what no model has; [`Error::TooLarge`].
 pub fn from_safetensors(bytes: &[u8], names: Names) -> Result<Model> {
     let broken = |error: &dyn std::fmt::Display| fault("file", "a safetensors file", error.to_string());
     let file = SafeTensors::deserialize(bytes).map_err(|error| broken(&error))?;

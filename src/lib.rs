@@ -24,7 +24,7 @@
 //! | [`ids`], `column`, `csr` | a set of ids; numbers in memory or in a file; many sets |
 //! | [`network`] | sizes and layout of the one network |
 //! | [`kernels`] | all arithmetic on slices, at a level chosen once |
-//! | [`calibration`] | maps from a network's logits to calibrated ones |
+//! | [`calibration`], [`distribution`] | maps from a network's logits to calibrated ones; how scores were distributed |
 //! | [`layers`] | the layers of the network, forward and backward |
 //! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`format`](mod@format) | the model file |
@@ -36,7 +36,7 @@
 //! | `interchange` | models as safetensors, to and from PyTorch |
 //! | [`edit`] | models made of models: tags removed, renamed, merged |
 //! | [`counters`], [`drift`] | what was served, for operators; whether scores are still those of the training |
-//! | `live`, `capi` | serving while the model is replaced; serving from C |
+//! | `live` | serving while the model is replaced |
 //! | `metrics`, `data` | measures; data sets, reading and sampling |
 //! | `rules` | what a tag is, in terms of the themes and keywords of items |
 //! | `train`, `evaluate` | the trainer, and the recipe from items to a model; measuring a model on data |
@@ -44,6 +44,7 @@
 //! | `calibrate`, `tune` | calibration and thresholds from validation data |
 //! | `features`, `taxonomy`, `hierarchy` | a model as a feature space; groups of tags that are alike; parents and children |
 //! | `report` | measures, curves and mistakes of a model, as a page of HTML |
+//! | `capi` | serving, training and teaching from C |
 
 pub mod accumulator;
 mod activation;
@@ -63,6 +64,7 @@ pub mod counters;
 pub mod csr;
 #[cfg(feature = "train")]
 pub mod data;
+pub mod distribution;
 pub mod drift;
 pub mod edit;
 pub mod error;

@@ -143,7 +143,8 @@ impl Tagger {
     /// ascending ids without repeats are fastest. No ids at all are scored as the empty set.
     ///
     /// # Errors
-    /// [`Error::KeywordOutOfRange`] if the model has no such id; [`Error::Length`] unless `scores` has a place for each tag.
+    /// [`Error::KeywordOutOfRange`] if the model has no such id; [`Error::Length`] unless `scores` has a place for each tag;
+    /// [`Error::TooLarge`] if keywords have weights of type `i8`, and there are more than 131,072.
     pub fn score(&self, ids: &[u32], scratch: &mut Scratch, scores: &mut [f32]) -> Result<()> {
         self.answer(ids, &[0, ids.len()], Wanted::Scores, scratch, scores)
     }
@@ -154,7 +155,7 @@ impl Tagger {
     /// caller that can keep [ids](Tagger::score) should.
     ///
     /// # Errors
-    /// [`Error::Length`] unless `scores` has a place for each tag.
+    /// As [`Tagger::score`], of ids that the model has.
     pub fn score_keywords<'k>(
         &self,
         keywords: impl IntoIterator<Item = &'k str>,

@@ -109,7 +109,8 @@ impl Tags {
     pub fn set_threshold(&mut self, index: usize, threshold: f32) -> Result<()> {
         check_threshold(threshold)?;
         let tags = self.tags.len();
-        let tag = self.tags.get_mut(index).ok_or(Error::Length { what: "tags", expected: index + 1, found: tags })?;
+        let tag =
+            self.tags.get_mut(index).ok_or(Error::Length { what: "tags", expected: index.saturating_add(1), found: tags })?;
         tag.threshold = threshold;
         self.thresholds[index] = threshold;
         Ok(())

@@ -162,7 +162,7 @@ pub fn tune(tagger: &Tagger, valid: &Dataset, wishes: Wishes<'_>, pool: Option<&
     let mut wanted = vec![tags.is_none(); model.tags().len()];
     for &tag in tags.unwrap_or_default() {
         let found = wanted.len();
-        *wanted.get_mut(tag).ok_or(Error::Length { what: "tags", expected: tag + 1, found })? = true;
+        *wanted.get_mut(tag).ok_or(Error::Length { what: "tags", expected: tag.saturating_add(1), found })? = true;
     }
     let logits = logits(tagger, valid, pool)?;
     let old = tagger.net();

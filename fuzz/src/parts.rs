@@ -3,7 +3,7 @@
 use super::source::Source;
 use tagomatic::aligned::{Bf16Block, Block, F16Block, I8Block, as_floats, as_floats_mut, zeroed};
 use tagomatic::calibration::{Calibration, Curve, Knot};
-use tagomatic::drift::{LogitDistribution, ScoreDistribution};
+use tagomatic::distribution::{LogitDistribution, ScoreDistribution};
 use tagomatic::format::{Extensions, LogitError};
 use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, StoredWeights};
 use tagomatic::weights::{MatrixBuf, WeightType};

@@ -27,10 +27,17 @@ pub enum tagm_status {
     TAGM_UNKNOWN = 6,
     /// A fault of the library; please report it.
     TAGM_FAULT = 7,
+    /// A new version does not have the keywords and tags that the old one has; the old one stays.
+    TAGM_OTHER_CONTRACT = 8,
+    /// There is nothing to learn from these examples, or training them ran away.
+    TAGM_UNTRAINABLE = 9,
+    /// More than a model, a set or this machine's memory can hold.
+    TAGM_TOO_LARGE = 10,
 }
 
 use tagm_status::{
-    TAGM_BAD_ARGUMENT, TAGM_BAD_LENGTH, TAGM_BAD_MODEL, TAGM_FAULT, TAGM_IO, TAGM_NEWER_MODEL, TAGM_OK, TAGM_UNKNOWN,
+    TAGM_BAD_ARGUMENT, TAGM_BAD_LENGTH, TAGM_BAD_MODEL, TAGM_FAULT, TAGM_IO, TAGM_NEWER_MODEL, TAGM_OK, TAGM_OTHER_CONTRACT,
+    TAGM_TOO_LARGE, TAGM_UNKNOWN, TAGM_UNTRAINABLE,
 };
 
 thread_local! {
@@ -54,6 +61,9 @@ impl From<Error> for Failure {
             Error::NewerModel { .. } => TAGM_NEWER_MODEL,
             Error::Length { .. } => TAGM_BAD_LENGTH,
             Error::KeywordOutOfRange { .. } => TAGM_UNKNOWN,
+            Error::Contract { .. } => TAGM_OTHER_CONTRACT,
+            Error::NoData { .. } | Error::UntrainableTag { .. } | Error::NonFinite { .. } => TAGM_UNTRAINABLE,
+            Error::TooLarge { .. } => TAGM_TOO_LARGE,
             _ => TAGM_BAD_ARGUMENT,
         };
         Failure { status, message: error.to_string() }

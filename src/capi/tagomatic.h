@@ -7,6 +7,7 @@
  * Scoring allocates nothing, takes no lock and starts no thread, and gives the same bits on every machine.
  *
  * Pointers must be valid, and aligned for their type. NULL is an error where a pointer is needed, and nothing is where a count of 0 says so.
+ * What a call writes to must not overlap with anything else that it is given, and may be set to zero even if the call fails.
  *
  *     tagm_tagger *tagger;
  *     if (tagm_open("movies.tagm", &tagger) != TAGM_OK) { puts(tagm_message()); exit(1); }
@@ -29,13 +30,16 @@ extern "C" {
 
 typedef enum tagm_status {
     TAGM_OK = 0,
-    TAGM_IO = 1,           /* the system refused to read or write */
-    TAGM_BAD_MODEL = 2,    /* the bytes are no valid model */
-    TAGM_NEWER_MODEL = 3,  /* the model needs a newer version of this library */
-    TAGM_BAD_ARGUMENT = 4, /* a pointer is NULL that must not be, or a number is out of its range */
-    TAGM_BAD_LENGTH = 5,   /* a buffer has the wrong size, or a scratch is not of this tagger */
-    TAGM_UNKNOWN = 6,      /* there is no such keyword, tag or id */
-    TAGM_FAULT = 7         /* a fault of the library; please report it */
+    TAGM_IO = 1,             /* the system refused to read or write */
+    TAGM_BAD_MODEL = 2,      /* the bytes are no valid model */
+    TAGM_NEWER_MODEL = 3,    /* the model needs a newer version of this library */
+    TAGM_BAD_ARGUMENT = 4,   /* a pointer is NULL that must not be, or a number is out of its range */
+    TAGM_BAD_LENGTH = 5,     /* a buffer has the wrong size, or a scratch is not of this tagger */
+    TAGM_UNKNOWN = 6,        /* there is no such keyword, tag or id */
+    TAGM_FAULT = 7,          /* a fault of the library; please report it */
+    TAGM_OTHER_CONTRACT = 8, /* a new version does not have the keywords and tags that the old one has; the old one stays */
+    TAGM_UNTRAINABLE = 9,    /* there is nothing to learn from these examples, or training them ran away */
+    TAGM_TOO_LARGE = 10      /* more than a model, a set or this machine's memory can hold */
 } tagm_status;
 
 typedef struct tagm_tagger tagm_tagger;
@@ -115,13 +119,13 @@ tagm_status tagm_score_batch(const tagm_tagger *tagger, tagm_scratch *scratch, c
 
 /* Writes the indices of the tags that an item with these scores is given to tags, which has room for so many, best first, and how many they
  * are to *tag_count. A tag needs min_score, or if that is NAN its own threshold; at most top_k are given, or if that is 0 as many as
- * there are. If there is not room for all, none is written, and *tag_count tells how many they are. */
+ * there are. If there is not room for all, none is given, and *tag_count tells how many they are. */
 tagm_status tagm_select(const tagm_tagger *tagger, tagm_scratch *scratch, const float *scores, size_t score_count,
                         float min_score, size_t top_k, size_t *tags, size_t room, size_t *tag_count);
 
 /* Takes the score of the tag at index tag apart: what each keyword of the item adds to the logit, ascending by id. If there is not room
- * for all contributions, none is written, and *contribution_count tells how many they are. TAGM_UNKNOWN if there is no such tag or id. It
- * allocates. Whatever the status, buffers that are to be written may have been: set to zero first. */
+ * for all contributions, none is given, and *contribution_count tells how many they are. TAGM_UNKNOWN if there is no such tag or id. It
+ * allocates. */
 tagm_status tagm_explain(const tagm_tagger *tagger, const uint32_t *ids, size_t id_count, size_t tag,
                          tagm_explanation *explanation, tagm_contribution *contributions, size_t room,
                          size_t *contribution_count);

@@ -66,11 +66,13 @@ pub unsafe extern "C" fn tagm_train(
         // SAFETY: as above.
         let tag_names = unsafe { names(given(tag_names, "tag_names")?, "tag_names")? };
         let options = if options.is_null() {
-            Options::default()
+            ""
         } else {
             // SAFETY: not NULL; the header's contract: a string ended by a zero.
-            Options::read(unsafe { text(options, "options")? })?
+            unsafe { text(options, "options")? }
         };
+        // What they begin with depends on the items that they tell of, so first it is seen whether they can be read.
+        let min_count = Options::read(options, 0.0)?.min_count;
         if keywords.len() != tags.len() {
             let (expected, found) = (keywords.len(), tags.len());
             return failure(TAGM_BAD_LENGTH, format!("tags: expected as many sets as of keywords, {expected}, found {found}"));
@@ -80,7 +82,8 @@ pub unsafe extern "C" fn tagm_train(
             let keywords = named(keywords.get(item), &keyword_names, "keywords")?;
             corpus.push_names(keywords, named(tags.get(item), &tag_names, "tags")?, [], 1.0)?;
         }
-        let set = TrainingSet::new(corpus, options.min_count)?;
+        let set = TrainingSet::new(corpus, min_count)?;
+        let options = Options::read(options, set.dataset().mean_keywords())?;
         let validation = Validation::Split { fraction: options.valid_fraction, refit: options.refit };
         let watcher = Watcher { progress, context };
         let mut observer = |_, event: Event<'_>| watcher.see(event);
@@ -232,16 +235,11 @@ struct Options {
     threads: usize,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Options { config: TrainConfig::default(), valid_fraction: 0.1, refit: true, min_count: 2, threads: 1 }
-    }
-}
-
 impl Options {
-    /// Reads `name=value` between spaces and ends of lines.
-    fn read(text: &str) -> Result<Self> {
-        let mut options = Options::default();
+    /// Reads `name=value` between spaces and ends of lines; what is not told is as the program would train items of so many keywords.
+    fn read(text: &str, mean_keywords: f64) -> Result<Self> {
+        let config = TrainConfig::for_items(mean_keywords);
+        let mut options = Options { config, valid_fraction: 0.1, refit: true, min_count: 2, threads: 1 };
         for word in text.split_ascii_whitespace() {
             let Some((name, value)) = word.split_once('=') else {
                 return failure(TAGM_BAD_ARGUMENT, format!("options: expected name=value, found {word:?}"));

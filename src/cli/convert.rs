@@ -75,6 +75,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let model = if is_safetensors(path) {
         let names =
             Names { keywords: vocabulary.as_deref().map(lines).transpose()?, tags: tags.as_deref().map(lines).transpose()? };
+        load::check_size(path, session.max_model)?;
         interchange::open(path, names)?
     } else {
         session.model(path)?

@@ -246,28 +246,33 @@ pub(super) fn tag(tags: &Tags, name: &str) -> Result<usize> {
     tags.get(name).ok_or_else(|| Failure::Usage(format!("--tag: expected a tag of the model, found {name:?}")))
 }
 
+/// Fails if the file is larger than `limit` bytes; one that cannot be asked is left to who opens it.
+pub(super) fn check_size(path: &Path, limit: u64) -> tagomatic::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(file) if file.len() > limit => Err(too_large(path, limit, format!("{} bytes", file.len()))),
+        _ => Ok(()),
+    }
+}
+
+fn too_large(path: &Path, limit: u64, found: String) -> Error {
+    let expected = format!("at most {limit} bytes, as --max-model says");
+    Error::Model { path: Some(path.to_owned()), section: "file", expected, found }
+}
+
 /// Maps a model of at most `limit` bytes, and checks all of it: a bad file fails here and never later. For `-` the model is read from
 /// standard input.
 pub(super) fn model(path: &Path, limit: u64) -> tagomatic::Result<Model> {
-    let too_large = |found| Error::Model {
-        path: Some(path.to_owned()),
-        section: "file",
-        expected: format!("at most {limit} bytes, as --max-model says"),
-        found,
-    };
     if path == Path::new("-") {
         let mut bytes = Vec::new();
         let read = io::stdin().lock().take(limit.saturating_add(1)).read_to_end(&mut bytes);
         read.map_err(|source| Error::Io { path: path.to_owned(), doing: "read the model", source })?;
         if bytes.len() as u64 > limit {
-            return Err(too_large("more".to_owned()));
+            return Err(too_large(path, limit, "more".to_owned()));
         }
         return Model::from_bytes(&bytes);
     }
+    check_size(path, limit)?;
     let model = map(path)?;
-    if model.byte_len() as u64 > limit {
-        return Err(too_large(format!("{} bytes", model.byte_len())));
-    }
     model.verify().map_err(|error| error.in_file(path))?;
     Ok(model)
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::builder::DatasetBuilder;
+use super::dataset::check_weight;
 use super::{Dataset, Item};
 use crate::error::{Error, Result};
 use crate::ids::canonicalize;
@@ -161,6 +162,8 @@ impl Corpus {
         excluded: impl IntoIterator<Item = &'n str>,
         weight: f32,
     ) -> Result<()> {
+        // Before names get ids: an item that is refused leaves none.
+        check_weight(self.samples.len(), weight)?;
         self.keywords.ids(keywords, &mut self.scratch.keywords)?;
         self.tags.ids(tags, &mut self.scratch.tags)?;
         self.tags.ids(excluded, &mut self.scratch.excluded)?;
@@ -364,6 +367,17 @@ mod tests {
         assert_eq!((data.keywords(2), data.tags(2)), (&[0, 4][..], &[][..]));
         let expected = CorpusStats { repeated_keywords: 1, repeated_tags: 1, untagged: 1, ..CorpusStats::default() };
         assert_eq!(prepared.stats, expected);
+    }
+
+    #[test]
+    fn an_item_that_is_refused_leaves_no_trace() {
+        let mut refused = corpus();
+        for weight in [-1.0, f32::NAN, f32::INFINITY] {
+            refused.push(&Item { weight, ..Item::of("gnu", "c") }).unwrap_err();
+        }
+        let (refused, expected) = (refused.finish(1).unwrap(), corpus().finish(1).unwrap());
+        assert_eq!((refused.keywords, refused.tags), (expected.keywords, expected.tags));
+        assert_eq!(refused.stats, expected.stats);
     }
 
     #[test]

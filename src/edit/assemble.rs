@@ -2,7 +2,7 @@
 
 use crate::aligned::{Block, as_floats, as_floats_mut};
 use crate::calibration::{Calibration, Curve};
-use crate::drift::{LogitDistribution, ScoreDistribution};
+use crate::distribution::{LogitDistribution, ScoreDistribution};
 use crate::error::{Error, Result};
 use crate::format::{Extensions, LogitError, Model, ModelParts, Provenance};
 use crate::network::{Network, Shape, StoredWeights, Weights};

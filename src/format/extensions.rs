@@ -12,7 +12,7 @@
 
 use super::header::{Extension, Fields, Header};
 use crate::calibration::{Calibration, Curve, Knot};
-use crate::drift::{LogitDistribution, ScoreDistribution};
+use crate::distribution::{LogitDistribution, ScoreDistribution};
 use crate::error::{Error, Result};
 
 /// The parts of a model that not every model has. They are kept by whatever changes another part.

@@ -13,10 +13,10 @@
 
 mod activation;
 mod adagrad;
-mod forward;
 mod integers;
 mod level;
 mod magnitude;
+mod network;
 mod output;
 mod product;
 mod rows;
@@ -29,9 +29,9 @@ mod training;
 pub use activation::ActiveUnits;
 pub(crate) use activation::clear_padding;
 pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, STEPS_AHEAD, Shrink, Squares, SteppedRows};
-pub(crate) use forward::ForwardBuffers;
 pub(crate) use integers::{MAX_INTEGERS, largest_integer};
 pub use level::Level;
+pub(crate) use network::ForwardBuffers;
 #[cfg(feature = "train")]
 pub(crate) use output::DENSE_FROM;
 pub(crate) use output::is_dense;

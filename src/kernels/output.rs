@@ -417,8 +417,11 @@ impl<B: Stored> DenseTile<'_, B> {
         let start: [S::F; N] = self.panels.start(s, self.first);
         let mut sums = [start; ITEMS];
         let hidden: [&[f32]; ITEMS] = std::array::from_fn(|i| hidden.of_item(self.item + i, units));
-        for (unit, row) in self.weights.chunks_exact(self.stride).enumerate() {
-            let row: [S::F; N] = std::array::from_fn(|n| row[self.column + n].widen(s));
+        let mut row = [s.splat(0.0); N];
+        for (unit, blocks) in self.weights.chunks_exact(self.stride).enumerate() {
+            for (w, block) in row.iter_mut().zip(&blocks[self.column..self.column + N]) {
+                *w = block.widen(s);
+            }
             for (sums, hidden) in sums.iter_mut().zip(hidden) {
                 let h = s.splat(hidden[unit]);
                 for (sum, w) in sums.iter_mut().zip(row) {

@@ -98,13 +98,16 @@ impl Tile<'_> {
     fn run<S: Simd, const ITEMS: usize, const N: usize>(self, s: S, out: &mut RowsMut<'_>) -> usize {
         let Product { terms, factors, item_stride, term_stride, rows, .. } = self.product;
         let mut sums = [[s.splat(0.0); N]; ITEMS];
+        let mut xs = [s.splat(0.0); N];
         for term in 0..terms {
             let start = term * rows.stride + rows.first + self.column;
             let row = &rows.blocks[start..start + N];
-            let row: [S::F; N] = std::array::from_fn(|n| s.load(&row[n]));
+            for (x, block) in xs.iter_mut().zip(row) {
+                *x = s.load(block);
+            }
             for (i, sums) in sums.iter_mut().enumerate() {
                 let factor = s.splat(factors[(self.item + i) * item_stride + term * term_stride]);
-                for (sum, x) in sums.iter_mut().zip(row) {
+                for (sum, x) in sums.iter_mut().zip(xs) {
                     *sum = s.add(*sum, s.mul(factor, x));
                 }
             }
@@ -155,6 +158,7 @@ impl Dots<'_> {
     #[inline(always)]
     fn run<S: Simd, const ITEMS: usize, const UNITS: usize>(self, s: S, out: &mut RowsMut<'_>) -> usize {
         let mut sums = [[s.splat(0.0); UNITS]; ITEMS];
+        let mut row = [s.splat(0.0); UNITS];
         for (first, blocks, weights) in self.panels.iter() {
             let weights = &weights[self.unit * blocks..(self.unit + UNITS) * blocks];
             let delta: [&[Block]; ITEMS] = std::array::from_fn(|i| {
@@ -162,7 +166,9 @@ impl Dots<'_> {
                 &self.delta.blocks[start..start + blocks]
             });
             for block in 0..blocks {
-                let row: [S::F; UNITS] = std::array::from_fn(|u| s.load(&weights[u * blocks + block]));
+                for (u, w) in row.iter_mut().enumerate() {
+                    *w = s.load(&weights[u * blocks + block]);
+                }
                 for (sums, delta) in sums.iter_mut().zip(delta) {
                     let d = s.load(&delta[block]);
                     for (sum, w) in sums.iter_mut().zip(row) {

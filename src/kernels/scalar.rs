@@ -94,16 +94,17 @@ pub(super) fn panels(
 
 pub(super) fn panels_sparse(panels: Panels<Matrix<'_>>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
     for (item, bounds) in active.starts.windows(2).enumerate() {
-        let units = active.units[bounds[0]..bounds[1]].iter().zip(&active.values[bounds[0]..bounds[1]]);
+        let place = bounds[0]..bounds[1];
+        let units = active.units[place.clone()].iter().copied().zip(active.values[place].iter().copied());
         add_units(panels, units, bias, answers, item);
     }
 }
 
 pub(super) fn panels_dense(panels: Panels<Matrix<'_>>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
-    let numbers: Vec<u32> = (0..).take(panels.units).collect();
     for item in 0..hidden.items {
         let start = (item * hidden.stride + hidden.first) * LANES;
-        add_units(panels, numbers.iter().zip(&as_floats(hidden.blocks)[start..]), bias, answers, item);
+        let values = &as_floats(hidden.blocks)[start..][..panels.units];
+        add_units(panels, (0..).zip(values.iter().copied()), bias, answers, item);
     }
 }
 
@@ -137,9 +138,9 @@ pub(super) fn panels_backward(panels: Panels<&[Block]>, delta: HiddenRows<'_>, o
     }
 }
 
-fn add_units<'a>(
+fn add_units(
     panels: Panels<Matrix<'_>>,
-    units: impl Iterator<Item = (&'a u32, &'a f32)> + Clone,
+    units: impl Iterator<Item = (u32, f32)> + Clone,
     bias: &[Block],
     answers: &mut Answers<'_>,
     item: usize,
@@ -148,7 +149,7 @@ fn add_units<'a>(
         let panel = tag / (PANEL_BLOCKS * LANES) * PANEL_BLOCKS;
         let stride = PANEL_BLOCKS.min(panels.width - panel) * LANES;
         let first = panel * panels.units * LANES + tag % (PANEL_BLOCKS * LANES);
-        let terms = units.clone().map(|(unit, value)| (*value, stored(panels.weights, first + *unit as usize * stride)));
+        let terms = units.clone().map(|(unit, value)| (value, stored(panels.weights, first + unit as usize * stride)));
         let z = match panels.weights {
             Matrix::I8 { scales, .. } => {
                 let step = integers::step(magnitude_of(units.clone().map(|(_, h)| h)), panels.units);
@@ -442,9 +443,9 @@ fn or_zero(magnitude: f32, w: f32) -> f32 {
 }
 
 pub(super) fn magnitude(x: &[Block]) -> f32 {
-    magnitude_of(as_floats(x).iter())
+    magnitude_of(as_floats(x).iter().copied())
 }
 
-fn magnitude_of<'a>(x: impl Iterator<Item = &'a f32> + Clone) -> f32 {
+fn magnitude_of(x: impl Iterator<Item = f32> + Clone) -> f32 {
     if x.clone().all(|x| x.is_finite()) { x.fold(0.0, |largest, x| f32::max(largest, x.abs())) } else { f32::NAN }
 }

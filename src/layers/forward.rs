@@ -1,7 +1,7 @@
 //! Items on their way from keywords to scores, some at a time.
 
 use super::{Net, embedding_bag};
-use crate::aligned::{Block, LANES, as_floats};
+use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
 use crate::kernels::{Answer, ForwardBuffers, Kernels, ListBuffers, clear_padding};
@@ -28,13 +28,18 @@ pub(crate) struct Forward {
 /// Buffers are held to about this size, so that they stay in the second-level cache.
 const BUFFERS: usize = 256 << 10;
 
+/// Of items whose buffers are larger there is room for one. Then memory is at most four times that of their hidden units.
+const LARGE: usize = 4 << 20;
+
 impl Forward {
     pub(crate) fn new(shape: &Shape) -> Self {
         let row = shape.row_blocks();
         let bytes = (3 * row + shape.slot_blocks() + 1) * size_of::<Block>();
         // A multiple of the items in every tile of the dense output layer.
-        let capacity = (BUFFERS / bytes).clamp(12, 48) / 12 * 12;
-        let units = capacity * row * LANES;
+        let capacity = if bytes > LARGE { 1 } else { (BUFFERS / bytes).clamp(12, 48) / 12 * 12 };
+        let of_group = blocks_for(shape.hidden());
+        // [`Forward::active`] lists those of all groups of one item.
+        let units = (capacity * of_group).max(row) * LANES;
         Forward {
             capacity,
             pooled: vec![Block::ZERO; row],

@@ -1,6 +1,10 @@
 //! The layers of the [network](crate::network), forward and backward side by side, each with its gradient check.
 //!
 //! Layers own nothing. They take slices of parameters and buffers and call [kernels](crate::kernels).
+//!
+//! A request does not go layer by layer: [`Tagger::score`](crate::Tagger::score) asks `Net::run` (a network, its weights, its kernels), which
+//! asks `Forward::run` (buffers, so many items at a time), which asks `Kernels::forward` (one check for all), which calls the level's
+//! `sum_bags` and then `tag_major` or, group by group, `panels`: the same functions of the level that the layers here call.
 
 pub mod activation;
 pub mod embedding_bag;

@@ -79,7 +79,7 @@ impl LazyDecay {
                 let p = p * (1.0 - lr * l2);
                 log.push((p, q + lr * l1 / p));
             }
-            Log::Constant(_, steps) => *steps += 1,
+            Log::Constant(_, steps) => *steps = steps.saturating_add(1),
             Log::Sums(log) => log.push(log[log.len() - 1] + lr),
             Log::Rates(log) | Log::Replay(log) => log.push(lr),
         }

@@ -12,7 +12,7 @@ use super::order::Order;
 use super::parameters::{Parameters, Statistics};
 use super::trainer::Trainer;
 use crate::data::Dataset;
-use crate::drift::ScoreDistribution;
+use crate::distribution::ScoreDistribution;
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, HiddenActivity, KeyMeasures, evaluate_network, sampled_distribution};
 use crate::layers::Net;

@@ -341,7 +341,7 @@ impl TrainingSet {
             flow = then;
             if flow.is_continue() {
                 models.push(model);
-                report.duration += other.duration;
+                report.duration = report.duration.saturating_add(other.duration);
             }
         }
         Ok((if models.len() > 1 { average(&models)? } else { models.remove(0) }, report))

@@ -14,7 +14,7 @@ use super::recipe::{Outcome, Phase, PhaseObserver, TrainingReport, TrainingSet, 
 use super::trainer::Trainer;
 use crate::aligned::Block;
 use crate::data::{Counts, Dataset};
-use crate::drift::ScoreDistribution;
+use crate::distribution::ScoreDistribution;
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, KeyMeasures};
 use crate::format::{Extensions, Model, Provenance};
@@ -137,9 +137,10 @@ impl<'a> Run<'a> {
             let epochs_before = self.fit.epochs().len();
             let start = Instant::now();
             let flow = self.trainer.advance(&mut self.fit, train, valid, &mut |event| observer(phase, event));
-            self.duration += start.elapsed();
+            self.duration = self.duration.saturating_add(start.elapsed());
             if let Phase::Pretrain { .. } = phase {
-                self.pretrained += ((self.fit.epochs().len() - epochs_before) * train.len()) as u64;
+                let items = (self.fit.epochs().len() - epochs_before) as u64 * train.len() as u64;
+                self.pretrained = self.pretrained.saturating_add(items);
             }
             if flow?.is_break() {
                 return Ok(ControlFlow::Break(()));

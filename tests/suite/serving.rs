@@ -6,7 +6,8 @@ use std::time::Duration;
 use tagomatic::aligned::{Block, LANES, as_floats_mut};
 use tagomatic::calibration::{Calibration, Curve, Knot};
 use tagomatic::counters::Counters;
-use tagomatic::drift::{Drift, LogitDistribution, ScoreDistribution};
+use tagomatic::distribution::{LogitDistribution, ScoreDistribution};
+use tagomatic::drift::Drift;
 use tagomatic::format::Extensions;
 use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
 use tagomatic::rng::{Parameter, Philox};
@@ -297,8 +298,9 @@ fn ids_are_a_set() {
 #[test]
 fn scoring_allocates_nothing() {
     for (group_tags, layout) in [(&[1][..], OutputLayout::TagMajor), (&[70, 3], OutputLayout::Panels)] {
-        let plain = model(200, 64, group_tags, layout);
-        for tagger in [Tagger::new(calibrated(&plain)), Tagger::new(plain)] {
+        let plain = || model(200, 64, group_tags, layout);
+        let at = |level| [calibrated(&plain()), plain()].map(|model| Tagger::with_level(model, level).unwrap());
+        for tagger in Level::available().flat_map(at) {
             let (mut scratch, mut scores, mut selected) = (tagger.scratch(), vec![0.0; tagger.tags().len()], Vec::new());
             let best = Selection { min_score: MinScore::Fixed(0.0), top_k: Some(3), min_known: 2 };
             best.select(tagger.tags(), &scores, 3, &mut selected);
@@ -318,6 +320,19 @@ fn scoring_allocates_nothing() {
             });
             assert_eq!(allocated, Allocations::default());
         }
+    }
+}
+
+#[test]
+fn scratch_for_a_huge_layer_has_room_for_one_item() {
+    for group_tags in [&[1][..], &[1, 1, 1]] {
+        let hidden = (1 << 20) / group_tags.len();
+        let tagger = Tagger::new(model(1, hidden, group_tags, OutputLayout::Panels));
+        let (mut scratch, allocated) = allocations::of(|| tagger.scratch());
+        assert!(allocated.largest <= (4 << 20) + 1024 && allocated.count <= 8, "{allocated:?}");
+        let mut scores = vec![0.0; group_tags.len()];
+        tagger.score(&[0], &mut scratch, &mut scores).unwrap();
+        tagger.score_batch(&[0, 0], &[0, 1, 1, 2], &mut scratch, &mut vec![0.0; 3 * group_tags.len()]).unwrap();
     }
 }
 

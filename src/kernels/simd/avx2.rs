@@ -49,6 +49,14 @@ impl Avx2 {
         unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(block.0.as_ptr().cast())) }
     }
 
+    #[inline(always)]
+    fn half_as_f32(self, shorts: __m256i) -> Pair {
+        unsafe {
+            let (low, high) = (_mm256_castsi256_si128(shorts), _mm256_extracti128_si256::<1>(shorts));
+            (_mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(low)), _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(high)))
+        }
+    }
+
     /// The lanes whose bits are set, ascending, then any.
     #[inline(always)]
     fn lanes_of(self, bits: u8) -> __m256i {
@@ -158,15 +166,12 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn add_i8(self, sums: [__m256i; 2], integers: [I8Block; 2]) -> [__m256i; 2] {
-        let integers = integers.map(|block| self.widen_i8(block));
-        unsafe { [_mm256_add_epi16(sums[0], integers[0]), _mm256_add_epi16(sums[1], integers[1])] }
+        let [first, second] = integers;
+        unsafe { [_mm256_add_epi16(sums[0], self.widen_i8(first)), _mm256_add_epi16(sums[1], self.widen_i8(second))] }
     }
     #[inline(always)]
     fn shorts_as_f32(self, shorts: [__m256i; 2]) -> [Pair; 2] {
-        shorts.map(|shorts| unsafe {
-            let (low, high) = (_mm256_castsi256_si128(shorts), _mm256_extracti128_si256::<1>(shorts));
-            (_mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(low)), _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(high)))
-        })
+        [self.half_as_f32(shorts[0]), self.half_as_f32(shorts[1])]
     }
     #[inline(always)]
     fn zero_ints(self) -> [__m256i; 4] {
@@ -175,7 +180,8 @@ impl Simd for Avx2 {
     /// For each block pairs of tags 0 to 3 and 8 to 11, then those of the others: what fits into lanes of 128 bits.
     #[inline(always)]
     fn interleave(self, first: [I8Block; 2], second: [I8Block; 2]) -> [__m256i; 4] {
-        let (first, second) = (first.map(|block| self.widen_i8(block)), second.map(|block| self.widen_i8(block)));
+        let first = [self.widen_i8(first[0]), self.widen_i8(first[1])];
+        let second = [self.widen_i8(second[0]), self.widen_i8(second[1])];
         unsafe {
             [
                 _mm256_unpacklo_epi16(first[0], second[0]),

@@ -104,8 +104,8 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn shorts_as_f32(self, shorts: __m512i) -> [__m512; 2] {
         unsafe {
-            [_mm512_castsi512_si256(shorts), _mm512_extracti64x4_epi64::<1>(shorts)]
-                .map(|half| _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(half)))
+            let (low, high) = (_mm512_castsi512_si256(shorts), _mm512_extracti64x4_epi64::<1>(shorts));
+            [_mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(low)), _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(high))]
         }
     }
     #[inline(always)]
@@ -202,7 +202,13 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn sums<const N: usize>(self, x: [__m512; N]) -> [f32; N] {
-        let [a, b, c, d] = x[..] else { return x.map(|x| self.sum(x)) };
+        let mut sums = [0.0; N];
+        let [a, b, c, d] = x[..] else {
+            for (sum, x) in sums.iter_mut().zip(x) {
+                *sum = self.sum(x);
+            }
+            return sums;
+        };
         // The sums of four vectors side by side: in each step halves are added, as in the sum of one.
         let quarters = unsafe {
             let ab = _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xEE>(a, b));
@@ -215,9 +221,10 @@ impl Simd for Avx512 {
                 whole,
             ))
         };
-        let mut sums = [0.0; 4];
-        unsafe { _mm_storeu_ps(sums.as_mut_ptr(), quarters) };
-        std::array::from_fn(|n| sums[n])
+        let mut four = [0.0; 4];
+        unsafe { _mm_storeu_ps(four.as_mut_ptr(), quarters) };
+        sums.copy_from_slice(&four);
+        sums
     }
     #[inline(always)]
     fn compress(self, mask: __mmask16, x: &Block, first: u32, units: &mut [u32; LANES], values: &mut [f32; LANES]) -> usize {

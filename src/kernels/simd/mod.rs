@@ -18,6 +18,9 @@ use crate::weights::{f32_of_bf16, f32_of_f16};
 ///
 /// The implementors' methods are inlined into functions that enable the level's instructions. An implementor is a token: it can
 /// only be made where those instructions are known to exist, which is what makes the methods safe.
+///
+/// Closures that hold vectors are not given to functions of the standard library, such as `map` of arrays: where the compiler does not
+/// inline one it is compiled without the level's instructions, and each intrinsic becomes a call. `benches/instructions.sh` looks for such.
 pub(super) trait Simd: Copy {
     /// 16 floats.
     type F: Copy;
@@ -137,7 +140,11 @@ pub(super) trait Simd: Copy {
     /// [`Simd::sum`] of each.
     #[inline(always)]
     fn sums<const N: usize>(self, x: [Self::F; N]) -> [f32; N] {
-        x.map(|x| self.sum(x))
+        let mut sums = [0.0; N];
+        for (sum, x) in sums.iter_mut().zip(x) {
+            *sum = self.sum(x);
+        }
+        sums
     }
 
     /// Lists the lanes where the mask holds: `first` plus each lane's index, and its value in `x`. Returns how many there are; what

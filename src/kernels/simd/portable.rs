@@ -1,7 +1,7 @@
 //! The portable level: `wide`, which picks its instructions when the crate is compiled.
 
 use bytemuck::cast;
-use wide::{f32x16, i16x8, i32x4, i32x16};
+use wide::{f32x16, i8x16, i16x8, i16x16, i32x4, i32x8, i32x16};
 
 use super::super::tree_sum;
 use super::Simd;
@@ -11,10 +11,27 @@ use crate::aligned::{Block, I8Block, LANES};
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Portable;
 
+#[inline(always)]
+fn widen_i8(block: I8Block) -> i16x16 {
+    i16x16::from_i8x16(i8x16::new(block.0))
+}
+
+/// The integers of two blocks in turn, 16 bits each.
+#[inline(always)]
+fn pairs(first: I8Block, second: I8Block) -> [i32; LANES] {
+    // A plain loop over arrays, in which the compiler finds its vectors.
+    let mut pairs = [0; LANES];
+    for ((pair, first), second) in pairs.iter_mut().zip(first.0).zip(second.0) {
+        let lanes = [i16::from(first), i16::from(second)];
+        *pair = cast(lanes);
+    }
+    pairs
+}
+
 impl Simd for Portable {
     type F = f32x16;
     type M = f32x16;
-    type Shorts = [[i16; LANES]; 2];
+    type Shorts = [i16x16; 2];
     type Ints = [i32x4; 8];
     type Weights = [i16x8; 8];
 
@@ -44,20 +61,17 @@ impl Simd for Portable {
         }
     }
     #[inline(always)]
-    fn zero_shorts(self) -> [[i16; LANES]; 2] {
-        [[0; LANES]; 2]
-    }
-    // Plain loops, in which the compiler finds its vectors.
-    #[inline(always)]
-    fn add_i8(self, mut sums: [[i16; LANES]; 2], integers: [I8Block; 2]) -> [[i16; LANES]; 2] {
-        for (sum, integer) in sums.as_flattened_mut().iter_mut().zip(integers.iter().flat_map(|block| block.0)) {
-            *sum += i16::from(integer);
-        }
-        sums
+    fn zero_shorts(self) -> [i16x16; 2] {
+        [i16x16::ZERO; 2]
     }
     #[inline(always)]
-    fn shorts_as_f32(self, shorts: [[i16; LANES]; 2]) -> [f32x16; 2] {
-        shorts.map(|shorts| cast(shorts.map(f32::from)))
+    fn add_i8(self, sums: [i16x16; 2], [first, second]: [I8Block; 2]) -> [i16x16; 2] {
+        [sums[0] + widen_i8(first), sums[1] + widen_i8(second)]
+    }
+    #[inline(always)]
+    fn shorts_as_f32(self, shorts: [i16x16; 2]) -> [f32x16; 2] {
+        let quarters: [i16x8; 4] = cast(shorts);
+        cast(quarters.map(|quarter| i32x8::from_i16x8(quarter).round_float()))
     }
     #[inline(always)]
     fn zero_ints(self) -> [i32x4; 8] {
@@ -65,12 +79,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn interleave(self, first: [I8Block; 2], second: [I8Block; 2]) -> [i16x8; 8] {
-        let mut pairs = [[0_i16; 2]; 2 * LANES];
-        let both = first.iter().flat_map(|block| block.0).zip(second.iter().flat_map(|block| block.0));
-        for (pair, (first, second)) in pairs.iter_mut().zip(both) {
-            *pair = [first.into(), second.into()];
-        }
-        cast(pairs)
+        cast([pairs(first[0], second[0]), pairs(first[1], second[1])])
     }
     #[inline(always)]
     fn add_products(self, mut sums: [i32x4; 8], weights: [i16x8; 8], q: [i16; 2]) -> [i32x4; 8] {

@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use tagomatic::aligned::{self, Block};
 use tagomatic::calibration::{Calibration, Curve, Knot};
 use tagomatic::convert::{Conversion, convert};
-use tagomatic::drift::{LogitDistribution, ScoreDistribution};
+use tagomatic::distribution::{LogitDistribution, ScoreDistribution};
 #[cfg(feature = "mmap")]
 use tagomatic::format::MapAdvice;
 use tagomatic::format::{Extensions, LogitError};
