@@ -13,6 +13,8 @@
 //! finite number, neither are the logits. Two units are multiplied at a time: instructions that multiply 16 bits add
 //! the products of neighbours.
 
+use std::mem::MaybeUninit;
+
 use super::magnitude::magnitude;
 use super::output::{ActiveLists, Answer, Answers, HiddenRows, PANEL_BLOCKS, Panels, write};
 use super::rows::{Ahead, Rows};
@@ -213,6 +215,9 @@ impl<'a> Hidden<'a> {
     }
 }
 
+/// What there is a place for in each pair of a chunk's units. To write all of them for each request would take as long as a short one.
+type Pairs<T> = [MaybeUninit<[T; 2]>; CHUNK / 2];
+
 /// Up to `ITEMS` items whose units are multiplied together; in lists there is one.
 struct Rounded<'a, const ITEMS: usize> {
     hidden: Hidden<'a>,
@@ -222,9 +227,20 @@ struct Rounded<'a, const ITEMS: usize> {
     steps: [f32; ITEMS],
     /// The pairs of which chunk of units stand in what follows.
     chunk: usize,
-    units: [[u32; 2]; CHUNK / 2],
-    integers: [[[i16; 2]; CHUNK / 2]; ITEMS],
+    // Invariant: the first `pairs` of the units and of every item's integers are written.
+    units: Pairs<u32>,
+    integers: [Pairs<i16>; ITEMS],
     pairs: usize,
+}
+
+/// Writes `value` everywhere.
+#[inline(always)]
+fn filled<T: Copy>(places: &mut [MaybeUninit<T>], value: T) -> &mut [T] {
+    for place in &mut *places {
+        place.write(value);
+    }
+    // SAFETY: each was written just now.
+    unsafe { places.assume_init_mut() }
 }
 
 impl<'a, const ITEMS: usize> Rounded<'a, ITEMS> {
@@ -236,10 +252,27 @@ impl<'a, const ITEMS: usize> Rounded<'a, ITEMS> {
             items: 0,
             steps: [0.0; ITEMS],
             chunk: usize::MAX,
-            units: [[0; 2]; CHUNK / 2],
-            integers: [[[0; 2]; CHUNK / 2]; ITEMS],
+            units: [const { MaybeUninit::uninit() }; CHUNK / 2],
+            integers: [const { [const { MaybeUninit::uninit() }; CHUNK / 2] }; ITEMS],
             pairs: 0,
         }
+    }
+
+    /// Pairs of units of the chunk.
+    #[inline(always)]
+    fn units(&self) -> &[[u32; 2]] {
+        // SAFETY: so many are written (invariant of `Rounded`).
+        unsafe { self.units[..self.pairs].assume_init_ref() }
+    }
+
+    /// The integers of an item for a pair of them.
+    ///
+    /// # Safety
+    /// `pair` is below the length of [`Rounded::units`].
+    #[inline(always)]
+    unsafe fn integers(&self, item: usize, pair: usize) -> [i16; 2] {
+        // SAFETY: so many are written (invariant of `Rounded`).
+        unsafe { self.integers[item][pair].assume_init() }
     }
 
     /// Goes on to `items` items from `first` on, of `units` units each.
@@ -265,20 +298,20 @@ impl<'a, const ITEMS: usize> Rounded<'a, ITEMS> {
         }
         let place = chunk * CHUNK..self.hidden.values(self.first).len().min((chunk + 1) * CHUNK);
         let count = place.len();
-        (self.chunk, self.pairs) = (chunk, count.div_ceil(2));
-        let units = self.units.as_flattened_mut();
+        let pairs = count.div_ceil(2);
+        let units = filled(&mut self.units[..pairs], [0; 2]).as_flattened_mut();
         self.hidden.units(self.first, place.start, &mut units[..count]);
-        for (i, (integers, step)) in self.integers.iter_mut().zip(self.steps).enumerate().take(self.items) {
-            let integers = integers.as_flattened_mut();
-            round(s, &self.hidden.values(self.first + i)[place.clone()], inverse(step), &mut integers[..count]);
-            if count % 2 == 1 {
-                integers[count] = 0;
-            }
-        }
         if count % 2 == 1 {
             // Beside a row that is there, times 0.
             units[count] = units[count - 1];
         }
+        for (i, (integers, step)) in self.integers.iter_mut().zip(self.steps).enumerate() {
+            let integers = filled(&mut integers[..pairs], [0; 2]).as_flattened_mut();
+            if i < self.items {
+                round(s, &self.hidden.values(self.first + i)[place.clone()], inverse(step), &mut integers[..count]);
+            }
+        }
+        (self.chunk, self.pairs) = (chunk, pairs);
     }
 }
 
@@ -393,16 +426,18 @@ impl Tile<'_> {
         rounded: &Rounded<'_, ITEMS>,
         sums: &mut [[S::Ints; PAIRS]; ITEMS],
     ) {
-        for (n, units) in rounded.units[..rounded.pairs].iter().enumerate() {
+        for (n, units) in rounded.units().iter().enumerate() {
             let [first, second] = units.map(|unit| unit as usize * self.stride + self.column);
             let (first, second) = (&self.weights[first..first + N], &self.weights[second..second + N]);
             let mut weights = [s.interleave(two_blocks::<N>(first, 0), two_blocks::<N>(second, 0)); PAIRS];
             for (pair, weights) in weights.iter_mut().enumerate().skip(1) {
                 *weights = s.interleave(two_blocks::<N>(first, pair), two_blocks::<N>(second, pair));
             }
-            for (sums, integers) in sums.iter_mut().zip(&rounded.integers) {
+            for (item, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: `n` counts the units.
+                let q = unsafe { rounded.integers(item, n) };
                 for (sum, weights) in sums.iter_mut().zip(weights) {
-                    *sum = s.add_products(*sum, weights, integers[n]);
+                    *sum = s.add_products(*sum, weights, q);
                 }
             }
         }
