@@ -200,3 +200,17 @@ impl LogitError {
         Ok([self.measured.to_le_bytes(), self.bound.to_le_bytes(), self.keywords.to_le_bytes()].concat())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_roundings_do_as_much_as_both() {
+        let error = |measured, bound, keywords| LogitError { measured, bound, keywords };
+        assert_eq!(error(0.25, 1.0, 64).and(error(0.5, 2.0, 8)), error(0.75, 3.0, 8));
+        assert_eq!(error(0.25, 1.0, 8).and(error(0.5, f64::INFINITY, 64)), error(0.75, f64::INFINITY, 8));
+        let most = error(f64::MAX, f64::MAX, 1);
+        assert_eq!(most.and(most), error(f64::MAX, f64::INFINITY, 1));
+    }
+}

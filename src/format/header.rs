@@ -452,6 +452,7 @@ mod tests {
         assert!(found(b"{\"keywords\": [\"a\", \"b\"]}").contains(r#"text that starts with "{\"keywords\""#));
         assert!(found("äöüäöüäöüäöü".as_bytes()).contains("text that starts with \"äöü"));
         assert!(found("x€€€€€€€€€€".as_bytes()).contains("text that starts with \"x€"));
+        assert!(found(b"abc\0\x01").contains("bytes that start with [61, 62, 63, 00, 01]"));
         assert!(found(b"\x1f\x8b\x08\0\0\0\0\0\0").contains("bytes that start with [1f, 8b, 08, 00,"));
         assert!(found(b"\x89TAGM\n\x1a\x01").contains("transfer as text"));
         assert!(found(b"\x89TAGM\r\n\x1a\x01\0").contains("10 bytes; it was cut short"));

@@ -162,6 +162,7 @@ mod tests {
         assert!(provenance.iter().map(|(_, value)| value).eq(values));
         assert_eq!(provenance.get("key_2.v"), Some("a = b"));
         assert_eq!(Provenance::parse(b"").unwrap(), Provenance::new());
+        assert!(Provenance::new().is_empty() && !provenance.is_empty());
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Sets of keywords that change one by one score as if they were scored afresh.
 
 use tagomatic::accumulator::Accumulator;
-use tagomatic::network::{OutputLayout, Pooling};
+use tagomatic::network::{Activation, Network, OutputLayout, Pooling};
 use tagomatic::rng::Philox;
-use tagomatic::{Error, Level, Tagger};
+use tagomatic::{Error, Level, ModelParts, Provenance, Tagger};
 
-use super::serving::{bits, copy, pooled};
+use super::serving::{bits, calibrated, copy, pooled};
 
 const KEYWORDS: u32 = 60;
 
@@ -21,6 +21,21 @@ fn any_walk_ends_in_the_bits_of_a_fresh_evaluation() {
             let model = pooled(pooling, KEYWORDS as usize, hidden, group_tags, layout);
             for level in Level::available() {
                 walk(&Tagger::with_level(copy(&model), level).unwrap());
+            }
+        }
+    }
+}
+
+/// Units whose padding is not 0 by itself, and scores that a map comes before.
+#[test]
+fn walks_of_other_activations_and_of_calibrated_models() {
+    for activation in [Activation::Sigmoid, Activation::Elu(1.0), Activation::Identity] {
+        for (hidden, group_tags, layout) in [(33, &[70, 3][..], OutputLayout::Panels), (7, &[4], OutputLayout::TagMajor)] {
+            for pooling in [Pooling::Sum, Pooling::Mean] {
+                let model = pooled(pooling, KEYWORDS as usize, hidden, group_tags, layout);
+                let network = Network { activation, ..model.network().clone() };
+                let model = ModelParts { network: &network, ..model.parts(&Provenance::new()) }.to_model().unwrap();
+                walk(&Tagger::new(calibrated(&model)));
             }
         }
     }

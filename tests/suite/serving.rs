@@ -92,7 +92,7 @@ fn signatures_are_those_of_every_other_machine() {
 const SIGNATURES: [&str; 4] = ["5ee56eec80b38835", "9cd9175de76be750", "e11a0ce6952a6cdd", "9bd7873a8e0cc008"];
 
 /// The same model with a map of each kind for its tags in turn.
-fn calibrated(model: &Model) -> Model {
+pub(super) fn calibrated(model: &Model) -> Model {
     let knot = |from: f32, to: f32| Knot { from, to };
     let curves: Vec<Curve> = (0..model.tags().len())
         .map(|tag| match tag % 3 {
@@ -291,8 +291,44 @@ fn ids_are_a_set() {
     let no_units = Tagger::new(model(50, 0, &[3], OutputLayout::TagMajor));
     let error = no_units.score(&[50], &mut no_units.scratch(), &mut ordered);
     assert!(matches!(error, Err(Error::KeywordOutOfRange { .. })), "with nothing to look up, too");
-    let other = Tagger::new(model(50, 40, &[90], OutputLayout::Panels));
-    assert!(tagger.score(&[1], &mut other.scratch(), &mut ordered).is_err(), "another tagger's scratch");
+}
+
+#[test]
+fn a_scratch_is_of_its_tagger() {
+    for pooling in [Pooling::Sum, Pooling::Mean] {
+        let taggers = [4, 40].map(|hidden| Tagger::new(pooled(pooling, 5, hidden, &[2], OutputLayout::TagMajor)));
+        let scratch = |by: &Tagger, error| {
+            assert!(
+                matches!(error, Err(Error::Length { what, .. }) if what.starts_with("scratch")),
+                "{pooling} {by:?} {error:?}"
+            );
+        };
+        for (tagger, other) in [(&taggers[0], &taggers[1]), (&taggers[1], &taggers[0])] {
+            let mut hidden = vec![0.0; tagger.model().network().shape.hidden()];
+            scratch(other, tagger.score(&[1], &mut other.scratch(), &mut [0.0; 2]));
+            scratch(other, tagger.logits(&[1], &mut other.scratch(), &mut [0.0; 2]));
+            scratch(other, tagger.hidden(&[1], &mut other.scratch(), &mut hidden));
+        }
+    }
+}
+
+#[test]
+fn one_hidden_unit_or_none_is_enough() {
+    let tagger = Tagger::new(model(5, 1, &[2, 3], OutputLayout::TagMajor));
+    let (mut scratch, mut hidden, mut logits) = (tagger.scratch(), [0.0; 2], [0.0; 5]);
+    tagger.hidden(&[1, 3], &mut scratch, &mut hidden).unwrap();
+    tagger.logits(&[1, 3], &mut scratch, &mut logits).unwrap();
+    let Weights { w2, b2, .. } = tagger.model().weights().as_f32().unwrap();
+    for (tag, logit) in logits.into_iter().enumerate() {
+        assert_eq!(logit, hidden[usize::from(tag >= 2)] * w2[tag].0[0] + b2[0].0[tag], "tag {tag}");
+    }
+    for pooling in [Pooling::Sum, Pooling::Mean] {
+        let none = Tagger::new(pooled(pooling, 5, 0, &[2], OutputLayout::TagMajor));
+        let mut scratch = none.scratch();
+        let unknown = |error| assert!(matches!(error, Err(Error::KeywordOutOfRange { id: 5, keywords: 5 })), "{pooling}");
+        unknown(none.score(&[5], &mut scratch, &mut [0.0; 2]));
+        unknown(none.hidden(&[5], &mut scratch, &mut []));
+    }
 }
 
 #[test]

@@ -11,8 +11,8 @@ use tagomatic::metrics::Metric;
 use tagomatic::network::Weights;
 use tagomatic::rng::{Philox, unit};
 use tagomatic::train::{
-    Correction, DecayMode, DecayWhen, EpsilonPlace, Event, Negatives, OptimizerKind, PairWeights, Penalty, Rowwise, Sample,
-    Statistics, Targets, TrainConfig, Trainer, pool,
+    Anchor, AnchorKind, Correction, DecayMode, DecayWhen, EpsilonPlace, Event, Negatives, Objective, OptimizerKind,
+    PairWeights, Penalty, Rowwise, Sample, Statistics, Targets, TrainConfig, Trainer, pool,
 };
 use tagomatic::{Error, Level, Provenance, Tags, Vocabulary};
 
@@ -221,6 +221,85 @@ fn a_step_that_is_not_finite_changes_nothing_and_names_the_tag() {
     }
 }
 
+/// Rows of output weights are taken back too; and weights that are set count as decayed.
+#[test]
+fn a_step_that_is_not_finite_changes_no_vectors_of_tags() {
+    let dataset = items(5, 20, 10, 8);
+    for (decay, rows) in DecayMode::ALL.iter().flat_map(|decay| [(*decay, 0), (*decay, 15)]) {
+        let config = TrainConfig {
+            objective: Objective::Anchor(Anchor { kind: AnchorKind::Hidden, ..Anchor::default() }),
+            dropout_in: 0.0,
+            dropout_hidden: 0.0,
+            rowwise: rowwise(rows),
+            ..TrainConfig { hidden: 2, l1: 1e-3, l2: 0.01, decay, ..TrainConfig::default() }
+        };
+        let listed = |keywords, positive, negatives| Sample {
+            index: 0,
+            keywords,
+            targets: Targets::Tags(positive),
+            weights: PairWeights::Listed { negatives, weight: 1.0 },
+        };
+        let run = |disturbed: bool| {
+            let mut trainer = trainer(&config, &dataset, 10, 8);
+            let mut blocks = blocks(trainer.snapshot().weights());
+            as_floats_mut(&mut blocks[0])[9 * 16..9 * 16 + 2].fill(4.0);
+            as_floats_mut(&mut blocks[1])[..2].fill(-1.0);
+            as_floats_mut(&mut blocks[2])[16..18].copy_from_slice(&[3e38, -3e38]);
+            let set = |trainer: &mut Trainer| {
+                let [w1, b1, w2, b2] = &blocks;
+                trainer.set_weights(Weights { w1, b1, w2, b2 }).unwrap();
+                assert_eq!(parts(trainer.snapshot().weights()), parts(Weights { w1, b1, w2, b2 }));
+            };
+            set(&mut trainer);
+            for n in 0..6 {
+                trainer.step(&[listed(&[0, 3], if n == 1 { &[5] } else { &[2] }, &[3])]).unwrap();
+                if n == 3 && disturbed {
+                    let failed = trainer.step(&[listed(&[2, 9], &[1], &[5])]);
+                    assert!(matches!(failed, Err(Error::NonFinite { .. })), "{failed:?}");
+                }
+            }
+            trainer.step(&[listed(&[2, 4], &[5], &[1])]).unwrap();
+            let reached = (bits(&trainer), trainer.squares(), trainer.steps());
+            set(&mut trainer);
+            reached
+        };
+        assert_eq!(run(false), run(true), "{decay} {rows}");
+    }
+}
+
+/// A sum of a row stands for each of its weights.
+#[test]
+fn sums_of_rows_are_told_for_every_weight() {
+    let dataset = items(5, 20, 10, 3);
+    let config = TrainConfig { hidden: 5, rowwise: rowwise(15), ..TrainConfig::default() };
+    let mut trainer = trainer(&config, &dataset, 10, 3);
+    trainer.step(&[sample(&[1, 4], &[1.0, 0.0, 0.5], 0)]).unwrap();
+    let squares = trainer.squares();
+    let [w1, b1, _, b2] = parts(squares.weights());
+    let start = config.initial_square as f32;
+    for row in w1.chunks(16).chain([&b1[..], &b2]) {
+        assert!(row.iter().all(|sum| sum == &row[0]), "{row:?}");
+    }
+    assert!(w1[16] > start && w1[0] == start && b1[0] > start && b2[0] > start);
+}
+
+/// He's radius for W1, or Glorot's for sigmoid units, by the keywords that an item has; Glorot's for W2.
+#[test]
+fn initial_weights_fill_their_radius() {
+    let dataset = items(5, 60, 200, 40);
+    let keywords = Statistics::of(&dataset, 40).mean_keywords;
+    for (activation, inputs) in [("relu", keywords), ("leaky_relu:0.5", 1.25 * keywords), ("sigmoid", keywords + 20.0)] {
+        let config = TrainConfig { hidden: 20, activation: activation.parse().unwrap(), ..TrainConfig::default() };
+        let [w1, b1, w2, _] = parts(trainer(&config, &dataset, 200, 40).snapshot().weights());
+        let largest = |weights: &[f32]| f64::from(weights.iter().fold(0.0, |largest: f32, w| largest.max(w.abs())));
+        let radius = config.initial_scale * (6.0 / inputs).sqrt();
+        assert!((0.995..=1.000_001).contains(&(largest(&w1) / radius)), "{activation}: {} of {radius}", largest(&w1));
+        let radius = (6.0 / (20.0_f64 + 40.0)).sqrt();
+        assert!((0.98..=1.000_001).contains(&(largest(&w2) / radius)), "{activation}: {} of {radius}", largest(&w2));
+        assert_eq!(largest(&b1), 0.0);
+    }
+}
+
 fn not_finite(config: &TrainConfig) {
     let config = TrainConfig { hidden: 2, l1: 1e-3, l2: 0.01, dropout_in: 0.0, dropout_hidden: 0.0, ..config.clone() };
     let dataset = items(5, 20, 10, 8);
@@ -237,9 +316,9 @@ fn not_finite(config: &TrainConfig) {
         trainer
     };
     let targets = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
-    let harmless = [sample(&[0, 3], &targets, 0)];
     let (mut undisturbed, mut disturbed) = (started(), started());
     for n in 0..6 {
+        let harmless = [sample(if n == 1 { &[0, 2] } else { &[0, 3] }, &targets, 0)];
         undisturbed.step(&harmless[..]).unwrap();
         disturbed.step(&harmless).unwrap();
         if n == 3 {

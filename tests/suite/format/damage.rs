@@ -95,7 +95,8 @@ fn attacks_on_the_section_table() {
     for section in 0..11 {
         let mut swapped = good.clone();
         swapped.0.swap(section, section + 1);
-        refused(&swapped.bytes(), "section table");
+        let message = refused(&swapped.bytes(), "section table");
+        assert!(message.contains(&format!("{} as section {}", NAMES[section], section + 1)), "{message}");
     }
     for section in 0..12 {
         let mut missing = good.clone();
@@ -156,6 +157,13 @@ fn every_section_must_have_its_length() {
             }
         }
     }
+    // A tag more than the network has, good for itself.
+    let mut bad = good.clone();
+    bad.body("TNAM").push(b'x');
+    let end = bad.body("TNAM").len() as u32;
+    bad.body("TAGS")[..4].copy_from_slice(&10_u32.to_le_bytes());
+    bad.body("TAGS").extend([9, 0.5_f32.to_bits(), end].map(u32::to_le_bytes).concat());
+    refused(&bad.bytes(), "TAGS");
 }
 
 #[test]
@@ -184,6 +192,51 @@ fn bad_weights_are_named() {
             bad.weights[t][0].0[15] = padding;
             assert!(matches!(bad.model(), Err(Error::BadWeight { index: 15, .. })));
         }
+    }
+}
+
+/// The rules of the other types: 16 bits are finite, an integer has a counterpart, a scale is 0 or normal, and padding is 0.
+#[test]
+fn bad_weights_of_every_type_are_named() {
+    let check = |good: &Pieces, section: &str, at: usize, bits: &[u8], wants: &str| {
+        let mut bad = good.clone();
+        bad.body(section)[at * bits.len()..][..bits.len()].copy_from_slice(bits);
+        let message = refused(&bad.bytes(), section);
+        assert!(message.contains(wants) && message.contains(&format!("at index {at}")), "{bits:x?}: {message}");
+    };
+    let parts = Parts::small();
+    let halves = [0x7c00, 0x7c01, 0x7e00, 0xfc00, 0xffff_u16];
+    for (weights, bad) in [(WeightType::F16, halves), (WeightType::Bf16, [0x7f80, 0x7f81, 0x7fc0, 0xff80, 0xffff])] {
+        let good = Pieces::of(&rounded(&parts, weights));
+        for section in ["WGT1", "WGT2"] {
+            bad.iter().for_each(|bits| check(&good, section, 0, &bits.to_le_bytes(), "finite weights"));
+            [1, 0x8000_u16].iter().for_each(|bits| check(&good, section, 15, &bits.to_le_bytes(), "padding"));
+        }
+    }
+    let good = Pieces::of(&rounded(&parts, WeightType::I8));
+    for section in ["WGT1", "WGT2"] {
+        check(&good, section, 0, &[0x80], "integers from -127 on");
+        check(&good, section, 15, &[1], "padding");
+    }
+    for section in ["SCL1", "SCL2"] {
+        for bad in [f32::NAN, f32::INFINITY, -1.0, -0.0, 1e-40] {
+            check(&good, section, 0, &bad.to_le_bytes(), "scales that are 0 or normal numbers");
+        }
+        check(&good, section, 15, &1.0_f32.to_le_bytes(), "padding");
+    }
+}
+
+#[test]
+fn parameters_of_activations_are_in_range() {
+    let mut parts = Parts::small();
+    parts.network.activation = Activation::LeakyRelu(0.25);
+    let good = Pieces::of(&parts.model().unwrap());
+    for slope in [1.0, -0.25, -0.0, f32::NAN, f32::INFINITY] {
+        let mut bad = good.clone();
+        bad.body("NETW")[40..44].copy_from_slice(&slope.to_le_bytes());
+        assert!(refused(&bad.bytes(), "NETW").contains("parameter in range"), "{slope}");
+        parts.network.activation = Activation::LeakyRelu(slope);
+        assert!(matches!(parts.model(), Err(Error::Config { option: "activation", .. })), "{slope}");
     }
 }
 
@@ -245,6 +298,9 @@ fn a_corrupt_mapped_file_opens_but_harms_nobody() {
         assert_eq!(model.vocabulary().iter().count(), 3);
         assert_eq!(model.vocabulary().keyword(3), None);
         let _ = model.provenance();
+        // What is made of it is a model or nothing.
+        let made = model.parts(&Provenance::new()).to_model();
+        assert!(made.is_err() || made.is_ok_and(|made| made.verify().is_ok()));
         assert!(matches!(model.verify(), Err(Error::Model { .. })));
         assert!(matches!(Model::open(&path), Err(Error::Model { .. })));
     };

@@ -24,6 +24,7 @@ fn unknown_sections() {
     refused(&with(&[("B2B2", 0, b""), ("AAAA", 0, b"")]), "section table");
     refused(&with(&[("AAAA", 0, b""), ("AAAA", 0, b"")]), "section table");
     refused(&with(&[("aaaa", 0, b"")]), "section table");
+    refused(&with(&[("AAAa", 0, b"")]), "section table");
     refused(&with(&[("\u{e9}\u{e9}", 0, b"")]), "section table");
     let mut damaged = bytes;
     let at = known.sections()[12].offset() as usize;
@@ -74,6 +75,24 @@ fn extensions() {
     }
 }
 
+/// They are small, so a mapped file's are checked at once: here other values that are as good, with the old checksums.
+#[cfg(feature = "mmap")]
+#[test]
+fn extensions_of_mapped_files_are_checked_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = full();
+    for (name, at) in [("CALB", 0), ("LERR", 16), ("SDIS", 44)] {
+        let section = model.sections().iter().find(|section| section.name() == name).unwrap();
+        let mut bytes = model.bytes().to_vec();
+        bytes[section.offset() as usize + at] ^= 1;
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let error = map(&path).unwrap_err();
+        assert!(matches!(error, Error::Model { section, .. } if section == name), "{error}");
+        assert!(error.to_string().contains("expected checksum"), "{error}");
+    }
+}
+
 #[test]
 fn calibrations_that_are_no_maps() {
     let full = Parts::full();
@@ -89,6 +108,7 @@ fn calibrations_that_are_no_maps() {
         (1, 4, "ends of knots"),
         (3, 2, "knots"),
         (5, 3, "bytes"),
+        (5, 5, "ends of knots"),
         (5, u32::MAX, "ends of knots"),
         (8, float(2.5), "ascend"),
         (9, float(0.5), "ascend"),
@@ -122,6 +142,12 @@ fn logit_errors_out_of_range() {
         let mut parts = Parts::small();
         parts.extensions.logit_error = Some(LogitError { measured, bound, keywords: 64 });
         assert!(matches!(parts.model(), Err(Error::Config { option: "logit error", .. })));
+    }
+    for (measured, bound) in [(0.0, 0.0), (0.5, 0.5), (f64::MAX, f64::INFINITY)] {
+        let mut parts = Parts::small();
+        parts.extensions.logit_error = Some(LogitError { measured, bound, keywords: 64 });
+        let model = parts.model().unwrap();
+        assert_eq!(Model::from_bytes(model.bytes()).unwrap().extensions(), &parts.extensions);
     }
 }
 

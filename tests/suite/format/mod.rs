@@ -317,7 +317,10 @@ fn failing_saves_leave_nothing() {
     for target in ["folder", "missing/a.tagm"] {
         let error = model.save(folder.path().join(target)).unwrap_err();
         assert!(error.to_string().starts_with("cannot save the model: "), "{error}");
+        let asked = Model::check_save(folder.path().join(target)).unwrap_err();
+        assert_eq!(asked.to_string(), error.to_string(), "told before");
     }
+    Model::check_save(folder.path().join("a.tagm")).unwrap();
     model.save(folder.path().join("a.tagm")).unwrap();
     let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
