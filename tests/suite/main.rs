@@ -23,6 +23,7 @@ mod features;
 mod format;
 #[cfg(feature = "train")]
 mod golden;
+mod house;
 #[cfg(feature = "cli")]
 mod interchange;
 #[cfg(feature = "live")]
