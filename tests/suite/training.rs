@@ -55,6 +55,8 @@ fn rowwise(bits: u32) -> Rowwise {
 
 /// Random configurations; the mini-batches are large enough to be divided between threads.
 fn configurations() -> Vec<(TrainConfig, u32)> {
+    // Gradients of rows that are gathered until all are known, by several threads.
+    let divided = TrainConfig { hidden: 100, epochs: 1, batch: 256, rowwise: rowwise(4), ..TrainConfig::default() };
     (0..8_u32)
         .map(|n| {
             let choice = Philox::new(7).block([n, 0, 0, 51]);
@@ -94,6 +96,7 @@ fn configurations() -> Vec<(TrainConfig, u32)> {
             };
             (config, [1, 3, 70, 150][choice[2] as usize % 4])
         })
+        .chain([(divided, 150)])
         .collect()
 }
 
