@@ -23,6 +23,8 @@ mod features;
 mod format;
 #[cfg(feature = "train")]
 mod golden;
+#[cfg(feature = "train")]
+mod initial;
 #[cfg(feature = "cli")]
 mod interchange;
 #[cfg(feature = "live")]
@@ -44,3 +46,5 @@ mod sources;
 mod training;
 #[cfg(feature = "cli")]
 mod tuning;
+#[cfg(feature = "train")]
+mod wide;
