@@ -92,11 +92,11 @@ fn attacks_on_the_section_table() {
     longer[16..24].copy_from_slice(&length.to_le_bytes());
     seal(&mut longer);
     assert!(refused(&longer, "section table").contains("ends after the last section"));
-    for section in 0..11 {
+    for (section, name) in NAMES.iter().enumerate().take(11) {
         let mut swapped = good.clone();
         swapped.0.swap(section, section + 1);
         let message = refused(&swapped.bytes(), "section table");
-        assert!(message.contains(&format!("{} as section {}", NAMES[section], section + 1)), "{message}");
+        assert!(message.contains(&format!("{name} as section {}", section + 1)), "{message}");
     }
     for section in 0..12 {
         let mut missing = good.clone();
