@@ -1,5 +1,6 @@
 //! Every level against the scalar one, bit for bit; and the scalar one against f64.
 
+mod edges;
 mod stored;
 
 use super::*;

@@ -235,6 +235,52 @@ mod tests {
         }
     }
 
+    /// Units that are seldom on, and items beside others; also a length more or less of everything.
+    #[test]
+    fn gradients_of_items_are_those_of_each_alone() {
+        let mut scratch = OutputScratch::default();
+        for case in cases() {
+            let (shape, items) = (&case.shape, 3);
+            let (row, slots) = (shape.row_blocks(), shape.slot_blocks());
+            let delta = random_blocks(11, items * slots);
+            let mut hidden = vec![Block::ZERO; items * row];
+            for (item, h) in hidden.chunks_exact_mut(row.max(1)).enumerate() {
+                for group in shape.groups().iter().filter(|_| shape.hidden() > 0) {
+                    as_floats_mut(h)[group.hidden.start * LANES + 2 * item % shape.hidden()] = 0.5;
+                }
+            }
+            let run = |blocks: &[Block], items, delta: &[Block], w2: &[Block], d: &mut [Block], scratch: &mut OutputScratch| {
+                let hidden = HiddenItems { items, blocks };
+                // An item alone takes all units, whichever are on.
+                backward_hidden(Kernels::best(), shape, w2, delta, hidden, items == 1, scratch, d)
+            };
+            let mut d = vec![Block::ZERO; items * row];
+            run(&hidden, items, &delta, &case.w2, &mut d, &mut scratch).unwrap();
+            for item in 0..items {
+                let (h, mut alone) = (&hidden[item * row..][..row], vec![Block::ZERO; row]);
+                run(h, 1, &delta[item * slots..][..slots], &case.w2, &mut alone, &mut scratch).unwrap();
+                for (unit, _) in as_floats(h).iter().enumerate().filter(|(_, h)| **h != 0.0) {
+                    assert_eq!(as_floats(&d)[item * row * LANES + unit], as_floats(&alone)[unit], "{shape:?}");
+                }
+            }
+            let more = |blocks: &[Block]| [blocks, &[Block::ZERO]].concat();
+            assert!(run(&more(&hidden), items, &delta, &case.w2, &mut more(&d), &mut scratch).is_err());
+            assert!(run(&hidden, items, &more(&delta), &case.w2, &mut d, &mut scratch).is_err());
+            assert!(run(&hidden, items, &delta, &more(&case.w2), &mut d, &mut scratch).is_err());
+            assert!(run(&hidden, items, &delta, &case.w2, &mut more(&d), &mut scratch).is_err());
+            let weights = Weights { w1: &[], b1: &[], w2: &case.w2, b2: &case.b2 };
+            let (mut z, longer, w2, b2) = (vec![Block::ZERO; items * slots], more(&hidden), more(&case.w2), more(&case.b2));
+            let mut forward = |weights, blocks, z: &mut [Block]| {
+                forward(Kernels::best(), shape, weights, HiddenItems { items, blocks }, &mut scratch, z)
+            };
+            assert!(forward(weights, &hidden, &mut z).is_ok());
+            assert!(forward(weights, &longer, &mut z).is_err());
+            assert!(forward(weights, &hidden, &mut more(&z)).is_err());
+            assert!(forward(Weights { w2: &w2, ..weights }, &hidden, &mut z).is_err());
+            assert!(forward(Weights { b2: &b2, ..weights }, &hidden, &mut z).is_err());
+        }
+    }
+
     #[test]
     fn gradient_by_hidden_units_is_the_finite_difference() {
         for case in cases() {

@@ -108,6 +108,24 @@ mod tests {
         }
     }
 
+    /// Nothing lies outside a clamp to [0, 1], even where a probability has underflowed.
+    #[test]
+    fn without_a_clamp_every_loss_pushes_back() {
+        let ones = [Block([1.0; LANES])];
+        let inputs = LossInputs {
+            logits: &[Block([200.0; LANES])],
+            targets: &[Block::ZERO],
+            weights: &ones,
+            positive_weights: &ones,
+            offsets: &[Block::ZERO],
+        };
+        for kind in [LossKind::ClampSte, LossKind::Logit, LossKind::ClampTorch] {
+            let mut gradient = [Block::ZERO];
+            let value = Kernels::best().log_loss(&constants(kind, 0.0, 1.0).unwrap(), inputs, &mut gradient).unwrap();
+            assert_eq!((value, gradient), (16.0 * 200.0, ones), "{kind}");
+        }
+    }
+
     #[test]
     fn eps_is_checked_and_an_empty_batch_weighs_nothing() {
         for eps in [0.5, 0.499_999_999, -1e-9, -0.0, f64::NAN, f64::INFINITY] {

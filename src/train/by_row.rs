@@ -146,11 +146,12 @@ mod tests {
     #[test]
     fn rows_and_their_samples_are_the_transposed_samples() {
         let mut by_row = ByRow::new(10_000);
-        let batches: [&[&[u32]]; 5] = [
+        let batches: [&[&[u32]]; 6] = [
             &[&[0, 63, 64, 4095, 4096, 9999], &[63, 4096], &[], &[0, 1]],
             &[&[]],
             &[],
             &[&[9999], &[9999], &[5, 9999]],
+            &[&[3, 5, 9999]],
             &[&[0, 63, 64, 4095, 4096, 9999], &[1, 2, 3]],
         ];
         for batch in batches {

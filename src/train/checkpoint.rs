@@ -344,7 +344,7 @@ mod tests {
             lazy(DecayMode::Prox, 0.0, 1e-2, 0.1),
             TrainConfig { rowwise, ..lazy(DecayMode::Coupled, 1e-3, 1e-2, 0.1) },
             TrainConfig { optimizer: OptimizerKind::Sgd, patience: 1, ..config() },
-            TrainConfig { negatives: Negatives::Sampled(1.0), correction: Correction::Shift, ..config() },
+            TrainConfig { negatives: Negatives::Sampled(0.4), correction: Correction::Shift, ..config() },
             TrainConfig { epochs: 0, ..config() },
             TrainConfig { pretrain: Some(Pretrain { epochs: 2, autoencoder }), ..lazy(DecayMode::Decoupled, 1e-3, 1e-2, 0.1) },
             TrainConfig { pretrain: Some(Pretrain { epochs: 2, autoencoder: tied }), ..lazy(DecayMode::Prox, 1e-3, 1e-2, 0.1) },

@@ -3,9 +3,10 @@
 
 use std::ops::ControlFlow;
 
-use tagomatic::aligned::as_floats;
+use tagomatic::aligned::{Block, I8Block, as_floats};
 use tagomatic::data::{Corpus, Item};
-use tagomatic::kernels::LossKind;
+use tagomatic::ids::Sets;
+use tagomatic::kernels::{Kernels, LossKind};
 use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::metrics::Metric;
 use tagomatic::network::{Activation, Weights};
@@ -15,6 +16,7 @@ use tagomatic::train::{
     Anchor, AnchorKind, Autoencoder, Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, Objective, OptimizerKind,
     Penalty, PenaltyKind, Pretrain, Rowwise, TrainConfig,
 };
+use tagomatic::weights::Matrix;
 use tagomatic::{Error, Level, Model, Result, Tagger};
 
 const CONFIGURATIONS: u32 = 5000;
@@ -167,4 +169,22 @@ fn random_configurations_end_in_a_finite_model_or_a_typed_error() {
     }
     // Each outcome must be common, or the draws test less than they seem to.
     assert!(models > 1500 && not_finite > 300 && refused > 500, "{models} models, {not_finite} not finite, {refused} refused");
+}
+
+/// Sums of integers are exact because no set has more of them.
+#[test]
+fn sets_of_more_integers_than_add_up_exactly_are_refused() {
+    let most = 131_072_u32;
+    let weights = vec![I8Block::default(); most as usize + 1];
+    let (block, ids) = ([Block::ZERO], (0..=most).collect::<Vec<u32>>());
+    let table = Matrix::I8 { weights: &weights, scales: &block };
+    for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+        for (starts, fits) in [([0, 1, most as usize], true), ([0, 0, most as usize], true), ([0, 0, most as usize + 1], false)]
+        {
+            let sets = Sets::new(&ids[..starts[2]], &starts).unwrap();
+            let summed = kernels.sum_bags(table, &block, Activation::Identity, sets, &mut [Block::ZERO; 2]);
+            assert_eq!(summed.is_ok(), fits, "{starts:?}");
+            assert!(fits || matches!(summed, Err(Error::TooLarge { .. })));
+        }
+    }
 }

@@ -24,6 +24,8 @@ mod format;
 #[cfg(feature = "train")]
 mod golden;
 mod house;
+#[cfg(feature = "train")]
+mod initial;
 #[cfg(feature = "cli")]
 mod interchange;
 #[cfg(feature = "live")]
@@ -45,3 +47,5 @@ mod sources;
 mod training;
 #[cfg(feature = "cli")]
 mod tuning;
+#[cfg(feature = "train")]
+mod wide;

@@ -55,6 +55,8 @@ fn rowwise(bits: u32) -> Rowwise {
 
 /// Random configurations; the mini-batches are large enough to be divided between threads.
 fn configurations() -> Vec<(TrainConfig, u32)> {
+    // Rows of W1, and gradients that are gathered until all are known, are divided between threads.
+    let divided = TrainConfig { hidden: 300, epochs: 1, batch: 500, rowwise: rowwise(5), ..TrainConfig::default() };
     (0..8_u32)
         .map(|n| {
             let choice = Philox::new(7).block([n, 0, 0, 51]);
@@ -94,6 +96,7 @@ fn configurations() -> Vec<(TrainConfig, u32)> {
             };
             (config, [1, 3, 70, 150][choice[2] as usize % 4])
         })
+        .chain([(divided, 150)])
         .collect()
 }
 
@@ -275,29 +278,13 @@ fn sums_of_rows_are_told_for_every_weight() {
     let mut trainer = trainer(&config, &dataset, 10, 3);
     trainer.step(&[sample(&[1, 4], &[1.0, 0.0, 0.5], 0)]).unwrap();
     let squares = trainer.squares();
-    let [w1, b1, _, b2] = parts(squares.weights());
+    let [w1, b1, w2, b2] = parts(squares.weights());
     let start = config.initial_square as f32;
     for row in w1.chunks(16).chain([&b1[..], &b2]) {
         assert!(row.iter().all(|sum| sum == &row[0]), "{row:?}");
     }
     assert!(w1[16] > start && w1[0] == start && b1[0] > start && b2[0] > start);
-}
-
-/// He's radius for W1, or Glorot's for sigmoid units, by the keywords that an item has; Glorot's for W2.
-#[test]
-fn initial_weights_fill_their_radius() {
-    let dataset = items(5, 60, 200, 40);
-    let keywords = Statistics::of(&dataset, 40).mean_keywords;
-    for (activation, inputs) in [("relu", keywords), ("leaky_relu:0.5", 1.25 * keywords), ("sigmoid", keywords + 20.0)] {
-        let config = TrainConfig { hidden: 20, activation: activation.parse().unwrap(), ..TrainConfig::default() };
-        let [w1, b1, w2, _] = parts(trainer(&config, &dataset, 200, 40).snapshot().weights());
-        let largest = |weights: &[f32]| f64::from(weights.iter().fold(0.0, |largest: f32, w| largest.max(w.abs())));
-        let radius = config.initial_scale * (6.0 / inputs).sqrt();
-        assert!((0.995..=1.000_001).contains(&(largest(&w1) / radius)), "{activation}: {} of {radius}", largest(&w1));
-        let radius = (6.0 / (20.0_f64 + 40.0)).sqrt();
-        assert!((0.98..=1.000_001).contains(&(largest(&w2) / radius)), "{activation}: {} of {radius}", largest(&w2));
-        assert_eq!(largest(&b1), 0.0);
-    }
+    assert!(w2.iter().any(|sum| *sum > start), "units that were on");
 }
 
 fn not_finite(config: &TrainConfig) {

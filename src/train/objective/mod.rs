@@ -322,3 +322,101 @@ impl Trainer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::sigmoid_loss::Reduction;
+
+    fn objective(objective: Objective) -> TrainConfig {
+        TrainConfig { objective, ..TrainConfig::default() }
+    }
+
+    #[test]
+    fn outputs_begin_at_the_odds_of_what_the_loss_sees() {
+        let statistics = Statistics { samples: 10, mean_keywords: 3.0, positives: vec![4, 5, 10] };
+        let begins = |config: TrainConfig, negatives: [u64; 3]| {
+            let odds = statistics.positives.iter().zip(negatives).map(|(n, negatives)| prior_logit(*n, negatives) as f32);
+            assert_eq!(config.initial_biases(&statistics).unwrap(), odds.collect::<Vec<f32>>(), "{config:?}");
+        };
+        let tagger = objective(Objective::Tagger);
+        begins(tagger.clone(), [6, 5, 0]);
+        let negatives = Negatives::Sampled(0.4);
+        begins(TrainConfig { negatives, correction: Correction::Shift, ..tagger.clone() }, [2, 2, 0]);
+        begins(TrainConfig { negatives, correction: Correction::Offset, ..tagger }, [6, 5, 0]);
+        // 20 draws, 4, 5 and 10 of 19 of them.
+        let autoencoder = Autoencoder { negatives: Some(2), power: 1.0, ..Autoencoder::default() };
+        begins(objective(Objective::Autoencoder(autoencoder)), [4, 5, 11]);
+        begins(objective(Objective::Autoencoder(Autoencoder { negatives: None, ..autoencoder })), [6, 5, 0]);
+        let fan_out = |mean_keywords| {
+            let statistics = Statistics { mean_keywords, ..statistics.clone() };
+            objective(Objective::Autoencoder(autoencoder)).initial_output(&statistics, 7).1
+        };
+        assert_eq!([0.0, 1.5, 3.0].map(fan_out), [1.0, 1.5, 3.0]);
+    }
+
+    #[test]
+    fn choices_out_of_their_range_are_refused() {
+        for (power, ok) in [(0.0, true), (1.0, true), (-0.1, false), (1.5, false), (f64::NAN, false)] {
+            let objectives = [
+                Objective::Anchor(Anchor { power, ..Anchor::default() }),
+                Objective::Autoencoder(Autoencoder { power, ..Autoencoder::default() }),
+            ];
+            for of in objectives {
+                assert_eq!(objective(of).check_objective().is_ok(), ok, "{of:?}");
+            }
+        }
+        for (negatives, ok) in
+            [(None, true), (Some(0), false), (Some(1), true), (Some(MOST_DRAWS), true), (Some(MOST_DRAWS + 1), false)]
+        {
+            let autoencoder = Autoencoder { negatives, ..Autoencoder::default() };
+            assert_eq!(objective(Objective::Autoencoder(autoencoder)).check_objective().is_ok(), ok, "{negatives:?}");
+        }
+        for (ratio, ok) in [(MOST_DRAWS as f64, true), (MOST_DRAWS as f64 + 1.0, false)] {
+            let anchor =
+                TrainConfig { negatives: Negatives::Sampled(ratio), ..objective(Objective::Anchor(Anchor::default())) };
+            assert_eq!(anchor.check_objective().is_ok(), ok, "{ratio}");
+        }
+    }
+
+    #[test]
+    fn an_autoencoder_before_a_tagger_is_told_and_averages_what_it_scores() {
+        let described = |negatives, tied| {
+            let autoencoder = Autoencoder { negatives, tied, ..Autoencoder::default() };
+            let tagger = TrainConfig { pretrain: Some(Pretrain { epochs: 3, autoencoder }), ..TrainConfig::default() };
+            let told: Vec<String> =
+                tagger.described_objective().into_iter().map(|(key, value)| format!("{key} {value}")).collect();
+            (tagger.pretrain.unwrap().config(&tagger).reduction, told.join(", "))
+        };
+        let told = "pretrain 3, decoder untied, decoder_negatives 20, decoder_power 0.75";
+        assert_eq!(described(Some(20), false), (Reduction::MeanActive, told.to_owned()));
+        let told = "pretrain 3, decoder tied, decoder_negatives all, decoder_power 0.75";
+        assert_eq!(described(None, true), (Reduction::Mean, told.to_owned()));
+    }
+
+    #[test]
+    fn no_draw_is_a_tag_of_the_item_or_excluded() {
+        let sample = Sample { index: 0, keywords: &[], targets: Targets::Tags(&[2, 5]), weights: PairWeights::All(1.0) };
+        let draws = |ratio, counts: &[u64], excluded: &[&[u32]]| {
+            let mut rows = Csr::new();
+            excluded.iter().for_each(|ids| assert!(rows.push(ids.iter().copied()).is_ok()));
+            let (rng, weights) = (Philox::new(1), WeightedDraws::new(counts, 1.0).unwrap());
+            let draws = SampleDraws { rng, drawn: Drawn::Tags, weights, count: DrawCount::PerPositive(ratio), excluded: rows };
+            let mut drawn = Vec::new();
+            (0..100).for_each(|step| draws.draw(&sample, step, &mut drawn));
+            drawn
+        };
+        let excluding: [(&[&[u32]], &[u32]); 2] = [(&[], &[0, 1, 3, 4, 6, 7]), (&[&[0, 7]], &[1, 3, 4, 6])];
+        for (excluded, left) in excluding {
+            let mut drawn = draws(4.0, &[1; 8], excluded);
+            assert_eq!(drawn.len(), 100 * 8);
+            drawn.sort_unstable();
+            drawn.dedup();
+            assert_eq!(drawn, left);
+        }
+        // So many times the two tags, to the nearest number.
+        for (ratio, each) in [(0.2, 0), (0.5, 1), (0.7, 1), (0.75, 2), (1.2, 2)] {
+            assert_eq!(draws(ratio, &[1; 8], &[]).len(), 100 * each, "{ratio}");
+        }
+    }
+}

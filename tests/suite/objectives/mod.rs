@@ -348,3 +348,36 @@ fn outputs_that_are_not_scored_are_left_alone() {
         |part: usize| (0..before[part].len()).filter(|row| before[part][*row] != after[part][*row]).collect::<Vec<_>>();
     assert_eq!((changed(0), changed(2)), (vec![0, 2], vec![5, 17, 199_999]));
 }
+
+/// An item that is no negative of any tag, and has none, teaches nothing.
+#[test]
+fn excluded_pairs_are_not_learnt_from() {
+    let item = |i: u32| ([i % 7, 7 + i % 3], [i % 3]);
+    let mut items = Dataset::new();
+    (0..20).map(item).for_each(|(keywords, tags)| assert!(items.push(&keywords, &tags, 1.0).is_ok()));
+    let mut more = items.clone();
+    (0..20).map(item).for_each(|(keywords, _)| assert!(more.push_excluding(&keywords, &[], &[0, 1, 2], 1.0).is_ok()));
+    let config = TrainConfig {
+        hidden: 4,
+        epochs: 3,
+        batch: 64,
+        reduction: Reduction::Sum,
+        dropout_in: 0.0,
+        dropout_hidden: 0.0,
+        ..TrainConfig::default()
+    };
+    let learnt = |dataset: &Dataset| {
+        let vocabulary = Vocabulary::from_keywords((0..10).map(|n| format!("k{n}"))).unwrap();
+        let tags = Tags::from_names(["a", "b", "c"]).unwrap();
+        let mut trainer = Trainer::new(config.clone(), vocabulary, tags, &Statistics::of(&items, 3)).unwrap();
+        let start = trainer.snapshot();
+        trainer.fit(dataset, None, &mut |_| ControlFlow::Continue(())).unwrap();
+        let floats = |Weights { w1, b1, w2, b2 }| [w1, b1, w2, b2].map(|part| as_floats(part).to_vec()).concat();
+        let learnt = trainer.snapshot();
+        let (start, learnt) = (floats(start.weights()), floats(learnt.weights()));
+        learnt.iter().zip(start).map(|(learnt, start)| learnt - start).collect::<Vec<f32>>()
+    };
+    let (items, more) = (learnt(&items), learnt(&more));
+    assert!(items.iter().any(|change| change.abs() > 0.05));
+    items.iter().zip(&more).for_each(|(a, b)| assert!((a - b).abs() < 1e-4, "{a} against {b}"));
+}

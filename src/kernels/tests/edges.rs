@@ -1,0 +1,178 @@
+//! Lengths that do not fit in training, and numbers at the edge of a rule.
+
+use super::super::sigmoid::EXP_UNDERFLOW;
+use super::*;
+
+fn levels() -> impl Iterator<Item = Kernels> {
+    Level::available().map(|level| Kernels::at(level).unwrap())
+}
+
+#[test]
+fn operands_of_other_lengths_are_errors_at_every_level() {
+    let blocks = zeroed(3 * LANES);
+    let fit = &blocks[..2];
+    for kernels in levels() {
+        for other in [&blocks[..1], &blocks[..3]] {
+            let mut out = fit.to_vec();
+            assert!(kernels.activate_backward(Activation::Relu, fit, other, &mut out).is_err());
+            assert!(kernels.activate_backward(Activation::Relu, fit, fit, &mut other.to_vec()).is_err());
+            let loss = LogLoss { kind: LossKind::Logit, eps: 0.0, bounds: [0.0; 2], scale: 1.0 };
+            let inputs = LossInputs { logits: fit, targets: fit, weights: fit, positive_weights: fit, offsets: fit };
+            assert!(kernels.log_loss(&loss, inputs, &mut out).is_ok());
+            for inputs in [
+                LossInputs { logits: other, ..inputs },
+                LossInputs { targets: other, ..inputs },
+                LossInputs { weights: other, ..inputs },
+                LossInputs { positive_weights: other, ..inputs },
+                LossInputs { offsets: other, ..inputs },
+            ] {
+                assert!(kernels.log_loss(&loss, inputs, &mut out).is_err(), "{}", kernels.level());
+            }
+            let step = steps().next().unwrap();
+            let rows = SteppedRows { ids: &[0], first: 0, width: 2 };
+            assert!(kernels.adagrad_rows(&step, rows, fit, &mut out, &mut fit.to_vec()).is_ok());
+            assert!(kernels.adagrad_rows(&step, rows, fit, &mut out, &mut other.to_vec()).is_err());
+            assert!(kernels.adagrad_rows(&step, rows, other, &mut out, &mut fit.to_vec()).is_err());
+            let none = SteppedRows { ids: &[], first: 0, width: 0 };
+            assert!(kernels.adagrad_rows(&step, none, &[], &mut [], &mut []).is_ok(), "no rows of nothing");
+        }
+    }
+}
+
+#[test]
+fn the_smallest_power_is_not_flushed_and_the_next_is() {
+    for kernels in levels() {
+        let mut x = [EXP_UNDERFLOW, EXP_UNDERFLOW.next_down()];
+        kernels.sigmoid(0.0, &mut x);
+        assert!(x[0] >= f32::MIN_POSITIVE && x[1] == 0.0, "{x:?} at {}", kernels.level());
+    }
+}
+
+/// The clamp of `ClampTorch` is an open interval.
+#[test]
+fn a_probability_at_the_clamp_has_no_gradient() {
+    for kernels in levels() {
+        let mut p = [-2.5];
+        kernels.sigmoid(0.0, &mut p);
+        let ones = [Block([1.0; LANES])];
+        for (eps, moves) in [(p[0], false), (p[0].next_down(), true)] {
+            let loss = LogLoss { kind: LossKind::ClampTorch, eps, bounds: [0.0, f32::INFINITY], scale: 1.0 };
+            for (z, targets) in [(-2.5, ones), (2.5, [Block::ZERO])] {
+                let logits = [Block([z; LANES])];
+                let inputs = LossInputs {
+                    logits: &logits,
+                    targets: &targets,
+                    weights: &ones,
+                    positive_weights: &ones,
+                    offsets: &[Block::ZERO],
+                };
+                let mut gradient = [Block::ZERO];
+                kernels.log_loss(&loss, inputs, &mut gradient).unwrap();
+                assert!(gradient[0].0.iter().all(|g| (*g != 0.0) == moves), "{z} at {}: {gradient:?}", kernels.level());
+            }
+        }
+    }
+}
+
+#[test]
+fn operands_of_output_layers_that_do_not_fit_are_errors_at_every_level() {
+    let table = zeroed(4 * LANES);
+    let bias = &table[..2];
+    for kernels in levels() {
+        let panels = Panels { weights: Matrix::F32(&table), units: 2, width: 2 };
+        let hidden = HiddenRows { blocks: &table, stride: 1, first: 0, items: 2 };
+        let active = ActiveLists { starts: &[0, 1, 2], units: &[0, 1], values: &[1.0, 2.0] };
+        let whole = |panels, hidden, bias: &[Block], z: &mut Answers<'_>| {
+            let lists = ListBuffers { starts: &mut [0; 3], units: &mut [0; 32], values: &mut [0.0; 32] };
+            [kernels.panels(panels, hidden, lists, bias, z).is_ok(), kernels.panels_dense(panels, hidden, bias, z).is_ok()]
+        };
+        let mut floats = [0.0; 64];
+        for (room, fits) in [(64, true), (63, false), (32, false)] {
+            let mut z = Answers { answer: Answer::Logit, floats: &mut floats[..room], stride: 32, first: 0, tags: 32 };
+            assert_eq!(kernels.panels_sparse(panels, active, bias, &mut z).is_ok(), fits, "{room}");
+            assert_eq!(whole(panels, hidden, bias, &mut z), [fits; 2], "{room}");
+            let none = ActiveLists { starts: &[], units: &[], values: &[] };
+            assert!(kernels.panels_sparse(panels, none, bias, &mut z).is_ok(), "no items");
+        }
+        let mut z = Answers { answer: Answer::Logit, floats: &mut floats, stride: 32, first: 0, tags: 32 };
+        assert_eq!(whole(Panels { units: 3, ..panels }, hidden, bias, &mut z), [false; 2]);
+        assert_eq!(whole(panels, HiddenRows { first: 3, ..hidden }, bias, &mut z), [false; 2]);
+        assert_eq!(whole(panels, hidden, &table[..1], &mut z), [false; 2]);
+
+        let tags = TagMajor { weights: Matrix::F32(&table), width: 1, groups: &[4], bias: &[0.0; 4] };
+        let mut z = Answers { answer: Answer::Logit, floats: &mut floats[..8], stride: 4, first: 0, tags: 4 };
+        assert!(kernels.tag_major(tags, hidden, &mut z).is_ok());
+        assert!(kernels.tag_major(TagMajor { weights: Matrix::F32(&table[..3]), ..tags }, hidden, &mut z).is_err());
+        z.tags = 3;
+        assert!(kernels.tag_major(tags, hidden, &mut z).is_err(), "an answer too few");
+        assert!(kernels.list_active(bias, ActiveUnits { units: &mut [0; 32], values: &mut [0.0; 31] }).is_err());
+    }
+}
+
+#[test]
+fn rows_that_are_not_there_are_errors_at_every_level() {
+    let table = zeroed(4 * LANES);
+    let init = &table[..2];
+    for kernels in levels() {
+        let mut out = init.to_vec();
+        let rows = |blocks| Rows::new(&table[..blocks], 2);
+        for (blocks, id, there) in [(4, 1, true), (4, 2, false), (2, 0, true), (2, 1, false), (1, 0, false), (0, 0, false)] {
+            assert_eq!(kernels.sum_rows(rows(blocks), Some(init), &[id], &mut out).is_ok(), there, "{blocks} {id}");
+            assert_eq!(kernels.weighted_sum_rows(rows(blocks), Some(init), &[id], &[1.0], &mut out).is_ok(), there);
+        }
+        assert!(kernels.weighted_sum_rows(rows(4), Some(&table[..1]), &[0], &[1.0], &mut out).is_err());
+        for (ids, is_set) in [(&[][..], true), (&[3], true), (&[1, 2, 9], true), (&[1, 1], false), (&[2, 1], false)] {
+            assert_eq!(kernels.sets(ids, &[0, ids.len()]).is_some(), is_set, "{ids:?} at {}", kernels.level());
+        }
+    }
+}
+
+/// In a mapped file that nobody has verified, padding may be anything.
+#[test]
+fn units_in_the_padding_are_not_there() {
+    for units in [1, 2, 15, 16, 17, 31] {
+        let weights = noise(1, 2 * units, false);
+        let panels = Panels { weights: Matrix::F32(&weights), units, width: 2 };
+        let run = |kernels: Kernels, padding: f32| {
+            let mut blocks = zeroed(units);
+            as_floats_mut(&mut blocks)[0] = 0.5;
+            as_floats_mut(&mut blocks)[units..].fill(padding);
+            let hidden = HiddenRows { blocks: &blocks, stride: blocks.len(), first: 0, items: 1 };
+            let lists = ListBuffers { starts: &mut [0; 2], units: &mut [0; 32], values: &mut [0.0; 32] };
+            let mut floats = [0.0; 32];
+            let mut z = Answers { answer: Answer::Logit, floats: &mut floats, stride: 32, first: 0, tags: 32 };
+            kernels.panels(panels, hidden, lists, &noise(2, 2, false), &mut z).unwrap();
+            floats.map(f32::to_bits)
+        };
+        for kernels in levels() {
+            assert_eq!(run(kernels, 7.0), run(scalar(), 0.0), "{units} units at {}", kernels.level());
+        }
+    }
+}
+
+#[test]
+fn losses_near_zero_are_the_same_bits_on_every_level() {
+    let ones = [Block([1.0; LANES])];
+    let loss = LogLoss { kind: LossKind::Logit, eps: 0.0, bounds: [0.0; 2], scale: 1.0 };
+    for block in -32_i16..32 {
+        let logits = [Block(std::array::from_fn(|lane| (f32::from(block) + lane as f32 / 16.0) / 32.0))];
+        let zero = &[Block::ZERO];
+        let inputs = LossInputs { logits: &logits, targets: zero, weights: &ones, positive_weights: &ones, offsets: zero };
+        let value = |kernels: Kernels| kernels.log_loss(&loss, inputs, &mut [Block::ZERO]).unwrap().to_bits();
+        others().for_each(|kernels| assert_eq!(value(kernels), value(scalar()), "{block} at {}", kernels.level()));
+    }
+}
+
+#[test]
+fn a_score_that_alone_reaches_a_bound_is_listed_wherever_it_stands() {
+    for kernels in levels() {
+        for index in 0..40 {
+            let mut scores = [0.25; 40];
+            scores[index] = 0.5;
+            let (mut units, mut values) = ([0; 40], [0.0; 40]);
+            let list = ActiveUnits { units: &mut units, values: &mut values };
+            let count = kernels.list_reaching(&scores, Bounds::Same(0.5), 0.0, list).unwrap();
+            assert_eq!((count, units[0], values[0]), (1, index as u32, 0.5), "{}", kernels.level());
+        }
+    }
+}
