@@ -29,7 +29,8 @@
 //! | scheduler | `SchedulerConfig::with_override_session_builder`, with a function that builds a state and registers `tag` in it |
 //! | executor | `ExecutorProcessConfig { override_function_registry, .. }`, a `BallistaFunctionRegistry` made of such a state |
 //!
-//! Build with the version of DataFusion that Ballista has; at the time of writing both are at 55. It was not run on Ballista.
+//! Build with the version of DataFusion that Ballista has; at the time of writing both are at 55. The package in `ballista` runs such a
+//! cluster in one process, `SessionContext::standalone_with_state`, and compares its answers with those of DataFusion alone.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
