@@ -154,11 +154,11 @@ pub(super) fn adagrad_rows<S: Simd>(
 }
 
 impl SteppedRows<'_> {
-    /// Where row `id` lies in the table.
+    /// Where row `id` lies in the table; of an id without a row, which is only asked for, anywhere.
     #[inline(always)]
     pub(super) fn range(&self, id: u32) -> std::ops::Range<usize> {
-        let start = id.wrapping_sub(self.first) as usize * self.width;
-        start..start + self.width
+        let start = (id.wrapping_sub(self.first) as usize).wrapping_mul(self.width);
+        start..start.wrapping_add(self.width)
     }
 }
 
