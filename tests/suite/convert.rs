@@ -320,3 +320,16 @@ fn what_can_fire_stays() {
         assert_eq!(prune(&one_unit(activation, &w1, 0.0)).0, 1);
     }
 }
+
+/// Sums of integers are exact as floats up to so many.
+#[test]
+fn sets_of_more_integers_than_add_up_exactly_are_errors() {
+    let model = pooled(Pooling::Sum, 131_073, 1, &[1], OutputLayout::TagMajor);
+    let ids: Vec<u32> = (0..131_073).collect();
+    let tagger = Tagger::new(rounded(&model, WeightType::I8).model);
+    let (mut scratch, mut score) = (tagger.scratch(), [0.0]);
+    let error = tagger.score(&ids, &mut scratch, &mut score).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { limit: 131_072, .. }), "{error}");
+    tagger.score_batch(&ids, &[0, 1, ids.len()], &mut scratch, &mut [0.0; 2]).unwrap();
+    Tagger::new(model).score(&ids, &mut scratch, &mut score).unwrap();
+}
