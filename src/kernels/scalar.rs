@@ -5,12 +5,13 @@
 use super::activation::ActiveUnits;
 use super::adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shrink, Squares, SteppedRows};
 use super::integers;
-use super::output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor};
+use super::output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor, list};
 use super::product::{Product, RowsMut};
 use super::rows::{Rows, tree_sum};
 use super::select::Bounds;
 use super::sigmoid::{ATANH_POLY, EXP_POLY, EXP_UNDERFLOW, LN2_HIGH, LN2_LOW, LogLoss, LossInputs, LossKind};
 use super::simd::EXPONENT_SHIFT;
+use super::simd::portable::Portable;
 use crate::activation::Activation;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::ids::Sets;
@@ -85,11 +86,15 @@ fn stored(matrix: Matrix<'_>, index: usize) -> f32 {
 pub(super) fn panels(
     panels: Panels<Matrix<'_>>,
     hidden: HiddenRows<'_>,
-    _: ListBuffers<'_>,
+    lists: ListBuffers<'_>,
     bias: &[Block],
     answers: &mut Answers<'_>,
 ) {
-    panels_dense(panels, hidden, bias, answers);
+    // The choice that all levels make: a training may have weights that are infinite, and units that are 0 are multiplied with them or not.
+    match list(Portable, panels, hidden, lists) {
+        Some(active) => panels_sparse(panels, active, bias, answers),
+        None => panels_dense(panels, hidden, bias, answers),
+    }
 }
 
 pub(super) fn panels_sparse(panels: Panels<Matrix<'_>>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
