@@ -30,6 +30,10 @@ shift
 for options in ASAN_OPTIONS TSAN_OPTIONS MSAN_OPTIONS; do
     export "$options=allocator_may_return_null=1:${!options:-}"
 done
-[ $# -gt 0 ] || set -- live serving accumulator format:: convert kernels layers capi
+if [ $# = 0 ]; then
+    set -- live serving accumulator format:: convert kernels layers capi
+    # Single threads over all bytes or levels: a quarter of an hour each with these.
+    [ "$kind" = address ] || set -- "$@" --skip every_changed_byte --skip the_header_says --skip every_type_answers --skip no_logit_moves
+fi
 RUSTFLAGS="$flags" cargo $compiler test "${library[@]}" --quiet --no-fail-fast --target $host --target-dir "target/on-$kind" \
     --features live,capi --lib --test suite -- "$@"
