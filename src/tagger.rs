@@ -9,6 +9,9 @@ use crate::kernels::{Kernels, Level};
 use crate::layers::{Forward, Net, Wanted};
 use crate::tags::Tags;
 
+#[cfg(feature = "parallel")]
+mod parallel;
+
 /// A model ready to score items.
 ///
 /// It is immutable: share one between any number of threads, each with a [`Scratch`] of its own. Scoring allocates nothing, takes
@@ -234,48 +237,6 @@ impl Tagger {
             self.answer(ids, bounds, Wanted::Scores, scratch, scores)?;
         }
         Ok(())
-    }
-
-    /// [`Tagger::score_batch`] on the threads of `pool`, with the same bits. Each scratch is a part of the batch, and parts run at the
-    /// same time; some more scratches than threads keep all threads busy to the end. A part should be worth 100 µs, which is what
-    /// it can cost to hand one out.
-    ///
-    /// # Errors
-    /// As [`Tagger::score_batch`]; [`Error::Length`] also without any scratch.
-    #[cfg(feature = "parallel")]
-    pub fn score_batch_in(
-        &self,
-        pool: &rayon::ThreadPool,
-        ids: &[u32],
-        starts: &[usize],
-        scratches: &mut [Scratch],
-        scores: &mut [f32],
-    ) -> Result<()> {
-        self.check_batch(ids, starts, scores)?;
-        if scratches.is_empty() {
-            return Err(Error::Length { what: "scratches", expected: 1, found: 0 });
-        }
-        if starts.is_empty() {
-            return Ok(());
-        }
-        pool.install(|| self.score_parts(ids, starts, scratches, scores))
-    }
-
-    /// Scores the items with bounds `starts` on the threads of the pool that this runs in, a part on each scratch.
-    #[cfg(feature = "parallel")]
-    fn score_parts(&self, ids: &[u32], starts: &[usize], scratches: &mut [Scratch], scores: &mut [f32]) -> Result<()> {
-        let (items, parts) = (starts.len() - 1, scratches.len());
-        let [scratch] = scratches else {
-            let (left, right) = scratches.split_at_mut(parts / 2);
-            let middle = items * left.len() / parts;
-            let (left_scores, right_scores) = scores.split_at_mut(middle * self.tags().len());
-            let (left, right) = rayon::join(
-                || self.score_parts(ids, &starts[..=middle], left, left_scores),
-                || self.score_parts(ids, &starts[middle..], right, right_scores),
-            );
-            return left.and(right);
-        };
-        self.score_items(ids, starts, scratch, scores)
     }
 
     /// A hash of the scores of 256 fixed pseudo-random items: the same on every machine, level and thread count, so two programs

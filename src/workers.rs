@@ -10,8 +10,8 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// About 50 µs of work.
-    pub(crate) const GRAIN: usize = 1 << 15;
+    /// About 25 µs of work: finer than that it costs more to hand out, coarser and threads wait for each other.
+    pub(crate) const GRAIN: usize = 1 << 14;
 
     /// Whether `items` items of `cost` each are worth dividing.
     pub(crate) fn divides(self, items: usize, cost: usize) -> bool {

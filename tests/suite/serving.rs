@@ -273,6 +273,14 @@ fn a_batch_in_a_pool_answers_as_alone() {
     assert!(tagger.score_batch_in(&pool, &[], &[0], &mut [], &mut []).is_err());
     assert!(tagger.score_batch_in(&pool, &[1, 2], &[0, 2, 1], &mut [tagger.scratch()], &mut [0.0; 140]).is_err());
     tagger.score_batch_in(&pool, &[], &[], &mut [tagger.scratch()], &mut []).unwrap();
+
+    // An item that names no keyword of the model is an error, the first one, from inside the pool too.
+    let (starts, mut scores): (Vec<usize>, _) = ((0..=100).map(|item| item * 6).collect(), vec![0.0; 7000]);
+    let mut bad = ids;
+    (bad[590], bad[300]) = (101, 100);
+    let mut score = || tagger.score_batch_in(&pool, &bad, &starts, &mut vec![tagger.scratch(); 3], &mut scores);
+    assert!(matches!(score(), Err(Error::KeywordOutOfRange { id: 100, keywords: 100 })));
+    assert!(matches!(pool.install(score), Err(Error::KeywordOutOfRange { id: 100, keywords: 100 })));
 }
 
 #[test]
