@@ -12,6 +12,7 @@
 #![allow(clippy::unwrap_used, reason = "a bench that cannot run shows where")]
 #![allow(clippy::print_stdout, reason = "a program")]
 
+use std::f64::consts::FRAC_1_SQRT_2;
 use std::io::BufRead;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -41,7 +42,8 @@ fn main() {
         batch: number("--batch", 256),
         lr: real("--lr", 0.05),
         initial_square: real("--initial-square", 0.0),
-        initial_scale: real("--initial-scale", 0.5),
+        // As the peers' rows: uniform within half of √(3 / active keywords), where He's radius has a 6.
+        initial_scale: real("--initial-scale", 0.5 * FRAC_1_SQRT_2),
         dropout_in: 0.0,
         dropout_hidden: 0.0,
         reduction: Reduction::SumTags,
