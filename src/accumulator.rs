@@ -76,7 +76,7 @@ impl<'t> Accumulator<'t> {
     pub fn add(&mut self, id: u32) -> Result<bool> {
         let keywords = self.tagger.model().network().shape.keywords();
         if id as usize >= keywords {
-            return Err(Error::KeywordOutOfRange { id, keywords });
+            return Err(Error::KeywordOutOfRange { id, keywords, item: None });
         }
         let Err(place) = self.ids.binary_search(&id) else { return Ok(false) };
         if self.integers.is_some() && self.ids.len() >= MAX_INTEGERS {

@@ -1,5 +1,7 @@
 //! Writing a file so that at every instant the old or the new one is there, whole.
 
+#[cfg(feature = "train")]
+use std::fs::TryLockError;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -12,7 +14,7 @@ use crate::error::{Error, Result};
 ///
 /// The bytes go to a new file in the same folder, are on the disk before that file gets its name, and the name is too before
 /// [`publish`](NewFile::publish) returns. Someone who has the old file open or mapped keeps it. A file keeps its permissions; a
-/// symbolic link stays one.
+/// symbolic link stays one, also to a file that is not there yet.
 #[derive(Debug)]
 pub struct NewFile {
     // Dropped first: what it still holds is of no use to a file that goes.
@@ -38,7 +40,8 @@ impl NewFile {
     /// Puts the file in its place.
     ///
     /// # Errors
-    /// [`Error::Io`]; the old file stays then.
+    /// [`Error::Io`]. The old file stays then; only where the disk fails at the very last, when the new name is to be brought to it, the
+    /// new one is there, and could be gone after a loss of power.
     pub fn publish(self) -> Result<()> {
         let NewFile { mut writer, temp, path, given, doing } = self;
         writer.flush().and_then(|()| temp.publish(&path)).map_err(|error| Error::io(&given, doing, error))
@@ -67,10 +70,10 @@ impl Seek for NewFile {
     }
 }
 
-/// Replaces the file at `path` by one with these bytes, or makes it, as a [`NewFile`]: whatever fails, the old file stays.
+/// Replaces the file at `path` by one with these bytes, or makes it, as a [`NewFile`].
 ///
 /// # Errors
-/// [`Error::Io`]; also if `path` is a folder, a device, or a read-only file.
+/// As [`NewFile::create`] and [`NewFile::publish`].
 pub(crate) fn write(path: &Path, doing: &'static str, bytes: &[u8]) -> Result<()> {
     try_write(path, bytes).map_err(|error| Error::io(path, doing, error))
 }
@@ -89,14 +92,23 @@ fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     temp.publish(&path)
 }
 
-/// Removes what processes that were killed while they wrote have left in `folder`, where nobody writes now.
+/// Removes what processes that were killed while they wrote have left in `folder`. What is still written to stays, where the file
+/// system has locks.
 #[cfg(feature = "train")]
 pub(crate) fn sweep(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
         if name.to_str().is_some_and(|name| name.starts_with(TEMP) && name.ends_with(TEMP_END)) {
-            fs::remove_file(entry.path())?;
+            let is_held = match File::open(entry.path()) {
+                Ok(file) => matches!(file.try_lock(), Err(TryLockError::WouldBlock)),
+                // Published or given up just now.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+                Err(error) => return Err(error),
+            };
+            if !is_held {
+                fs::remove_file(entry.path())?;
+            }
         }
     }
     Ok(())
@@ -106,7 +118,7 @@ pub(crate) fn sweep(folder: &Path) -> io::Result<()> {
 fn prepare(path: &Path) -> io::Result<(Temp, PathBuf)> {
     // Renaming would put the file in the place of a link, not of what it points to.
     let path = match fs::canonicalize(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => behind_links(path),
         found => found?,
     };
     let permissions = match fs::metadata(&path) {
@@ -123,6 +135,17 @@ fn prepare(path: &Path) -> io::Result<(Temp, PathBuf)> {
         temp.file.set_permissions(permissions)?;
     }
     Ok((temp, path))
+}
+
+/// Where a file is to be made that a link, or a link to a link, points to.
+fn behind_links(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    // As many as systems follow.
+    for _ in 0..40 {
+        let Ok(to) = fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new("")).join(to);
+    }
+    path
 }
 
 /// The parent of a bare file name is the empty path.
@@ -159,16 +182,23 @@ struct Temp {
     file: File,
     path: PathBuf,
     renamed: bool,
+    /// Opened before anything is replaced: a folder that cannot be opened is known by then.
+    folder: Folder,
 }
 
 impl Temp {
     fn create(folder: &Path) -> io::Result<Self> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let names = Folder::open(folder)?;
         loop {
             let number = COUNTER.fetch_add(1, Ordering::Relaxed);
             let path = folder.join(format!("{TEMP}{}-{number}{TEMP_END}", std::process::id()));
             match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
-                Ok(file) => return Ok(Temp { file, path, renamed: false }),
+                Ok(file) => {
+                    // For `sweep`, and of no use to anybody else: without locks there is none.
+                    let _ = file.try_lock();
+                    return Ok(Temp { file, path, renamed: false, folder: names });
+                }
                 // Left by a process with the same number that was killed, or on another machine; not ours to touch.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -177,19 +207,11 @@ impl Temp {
     }
 
     /// Brings the file to the disk, then to `path`, then its name to the disk.
-    fn publish(self, path: &Path) -> io::Result<()> {
+    fn publish(mut self, path: &Path) -> io::Result<()> {
         self.file.sync_all()?;
-        self.rename(path)?;
-        match path.parent() {
-            Some(folder) => sync_folder(folder_or_here(folder)),
-            None => Ok(()),
-        }
-    }
-
-    fn rename(mut self, to: &Path) -> io::Result<()> {
-        fs::rename(&self.path, to)?;
+        fs::rename(&self.path, path)?;
         self.renamed = true;
-        Ok(())
+        self.folder.sync()
     }
 }
 
@@ -202,16 +224,36 @@ impl Drop for Temp {
     }
 }
 
-/// Brings the folder's list of names to the disk.
+/// The folder of a new file.
+#[derive(Debug)]
+struct Folder(#[cfg(unix)] File);
+
 #[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+impl Folder {
+    fn open(path: &Path) -> io::Result<Self> {
+        File::open(path).map(Folder)
+    }
+
+    /// Brings its list of names to the disk.
+    fn sync(&self) -> io::Result<()> {
+        match self.0.sync_all() {
+            // Some file systems do not know this of folders. They say so by one of these.
+            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+            done => done,
+        }
+    }
 }
 
 #[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "the same signature as on unix")]
-fn sync_folder(_folder: &Path) -> io::Result<()> {
-    Ok(())
+#[expect(clippy::unnecessary_wraps, reason = "the same signatures as on unix")]
+impl Folder {
+    fn open(_path: &Path) -> io::Result<Self> {
+        Ok(Folder())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -292,8 +334,13 @@ mod tests {
         for name in ["a.tmp", ".tagomatic-1-0.tmp", ".tagomatic-77-3.tmp", ".tagomatic-notes"] {
             fs::write(folder.path().join(name), "").unwrap();
         }
+        // Another process saves meanwhile.
+        let mut saving = NewFile::create(&folder.path().join("m"), "save").unwrap();
         sweep(folder.path()).unwrap();
-        assert_eq!(names(folder.path()), [".tagomatic-notes", "a.tmp"]);
+        assert_eq!(names(folder.path()).len(), 3);
+        saving.write_all(b"new").unwrap();
+        saving.publish().unwrap();
+        assert_eq!(names(folder.path()), [".tagomatic-notes", "a.tmp", "m"]);
     }
 
     #[cfg(all(unix, feature = "mmap", feature = "train"))]
@@ -310,7 +357,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         drop(Temp::create(folder.path()).unwrap());
         assert_eq!(names(folder.path()), [""; 0]);
-        assert!(Temp::create(folder.path()).unwrap().rename(&folder.path().join("missing/a")).is_err());
+        assert!(Temp::create(folder.path()).unwrap().publish(&folder.path().join("missing/a")).is_err());
         assert_eq!(names(folder.path()), [""; 0]);
     }
 
@@ -329,6 +376,12 @@ mod tests {
         assert_eq!(fs::metadata(path("file")).unwrap().permissions().mode() & 0o777, 0o640);
         symlink("/dev/null", path("null")).unwrap();
         assert!(write(&path("null"), "save", b"new").unwrap_err().to_string().contains("not a regular file"));
-        assert_eq!(names(folder.path()), ["file", "link", "null"]);
+        // A link to what is not there yet makes it.
+        symlink("later", path("first")).unwrap();
+        symlink(path("first"), path("second")).unwrap();
+        write(&path("second"), "save", b"new").unwrap();
+        assert!(fs::symlink_metadata(path("second")).unwrap().is_symlink());
+        assert_eq!(fs::read(path("later")).unwrap(), b"new");
+        assert_eq!(names(folder.path()), ["file", "first", "later", "link", "null", "second"]);
     }
 }

@@ -161,6 +161,8 @@ pub enum Error {
         id: u32,
         /// The number of keywords; ids are below it.
         keywords: usize,
+        /// Which item of a batch has it, the first one.
+        item: Option<usize>,
     },
     /// A slice has the wrong length.
     Length {
@@ -343,8 +345,10 @@ impl fmt::Display for Error {
             Error::UnsupportedLevel { wanted, best } => {
                 write!(f, "kernel level {wanted}: not available on this machine; the best here is {best}")
             }
-            Error::KeywordOutOfRange { id, keywords } => {
-                write!(f, "keyword id {id}: expected an id below the model's {keywords} keywords")
+            Error::KeywordOutOfRange { id, keywords, item } => {
+                write!(f, "keyword id {id}")?;
+                item.map_or(Ok(()), |item| write!(f, " of item {item} of the batch"))?;
+                write!(f, ": expected an id below the model's {keywords} keywords")
             }
             Error::Length { what, expected, found } => write!(f, "{what}: expected length {expected}, found {found}"),
             Error::TooLarge { what, limit } => write!(f, "{what}: too large; at most {limit}"),

@@ -72,7 +72,7 @@ impl<'a> Sets<'a> {
     #[inline]
     pub fn check_below(self, keywords: usize) -> Result<()> {
         match u32::try_from(self.end.saturating_sub(1)) {
-            Ok(id) if self.end > keywords as u64 => Err(Error::KeywordOutOfRange { id, keywords }),
+            Ok(id) if self.end > keywords as u64 => Err(Error::KeywordOutOfRange { id, keywords, item: None }),
             _ => Ok(()),
         }
     }
@@ -132,7 +132,7 @@ pub fn canonicalize_from(ids: &mut Vec<u32>, start: usize) {
 /// [`Error::KeywordOutOfRange`] names the first id that is too large; `ids` are then as they were.
 pub fn strict(ids: &mut Vec<u32>, keywords: usize) -> Result<usize> {
     match ids.iter().find(|&&id| !in_range(id, keywords)) {
-        Some(&id) => Err(Error::KeywordOutOfRange { id, keywords }),
+        Some(&id) => Err(Error::KeywordOutOfRange { id, keywords, item: None }),
         None => Ok(canonicalize(ids)),
     }
 }
@@ -179,7 +179,7 @@ mod tests {
             [(vec![1, 5], 5), (vec![], 3), (vec![0, 9], 3)]
         );
         assert!(sets.check_below(10).is_ok());
-        assert!(matches!(sets.check_below(9), Err(Error::KeywordOutOfRange { id: 9, keywords: 9 })));
+        assert!(matches!(sets.check_below(9), Err(Error::KeywordOutOfRange { id: 9, keywords: 9, .. })));
         assert!(Sets::new(&[], &[]).unwrap().check_below(0).is_ok());
         for starts in [&[0, 3][..], &[3, 5], &[0, 6], &[2, 0], &[6, 6]] {
             assert!(Sets::new(&ids, starts).is_none() && Sets::checked(&ids, starts).is_err(), "{starts:?}");
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn strict_leaves_a_bad_list_alone() {
         let mut ids = vec![7, 1, 9, 1];
-        assert!(matches!(strict(&mut ids, 5), Err(Error::KeywordOutOfRange { id: 7, keywords: 5 })));
+        assert!(matches!(strict(&mut ids, 5), Err(Error::KeywordOutOfRange { id: 7, keywords: 5, .. })));
         assert_eq!(ids, [7, 1, 9, 1]);
     }
 

@@ -221,9 +221,17 @@ fn layout_name(layout: OutputLayout) -> &'static str {
 ///
 /// # Errors
 /// [`Error::Safetensors`] if it is no such file, or a tensor is missing, unknown, or of another shape or type, or a name is missing;
-/// [`Error::BadName`] for names that cannot be; [`Error::BadWeight`] for a weight that is not finite; [`Error::Config`] or
-/// [`Error::Model`] if the metadata that this crate wrote says what no model has; [`Error::TooLarge`].
+/// [`Error::BadName`] for names that cannot be; [`Error::BadWeight`] for a weight that is not finite; [`Error::Model`] if the
+/// metadata that this crate wrote says what no model has; [`Error::TooLarge`].
 pub fn from_safetensors(bytes: &[u8], names: Names) -> Result<Model> {
+    read(bytes, names).map_err(|error| match error {
+        // What a caller may choose is an option elsewhere; here the file has chosen.
+        Error::Config { option, expected, found } => fault(format!("{option} of the metadata"), expected, found),
+        error => error,
+    })
+}
+
+fn read(bytes: &[u8], names: Names) -> Result<Model> {
     let broken = |error: &dyn std::fmt::Display| fault("file", "a safetensors file", error.to_string());
     let file = SafeTensors::deserialize(bytes).map_err(|error| broken(&error))?;
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| broken(&error))?;

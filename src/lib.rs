@@ -10,7 +10,7 @@
 //!
 //! # The house
 //!
-//! From the ground up; a room uses only rooms above it in this list (`tests/suite/house.rs`).
+//! From the ground up; a room uses only rooms above it in this list, and beside it (`tests/suite/house.rs`).
 //!
 //! | room | what lives there |
 //! | --- | --- |

@@ -2,7 +2,8 @@
 //!
 //! A [`LiveTagger`] holds the newest [`Version`] of a model. A new one is checked in full and held against the old one's [`Contract`]
 //! before anybody sees it; then it is there for all readers at once, none of which waits. Whoever is in the middle of a request
-//! finishes it with the version that it began with, and a version is freed when its last reader lets go of it.
+//! finishes it with the version that it began with. A version that nobody reads any more is freed by the thread that publishes the
+//! next one, or that asks for it ([`LiveTagger::free_unused`]): never inside a request.
 //!
 //! ```
 //! use tagomatic::live::{Contract, LiveTagger};
@@ -74,12 +75,14 @@ pub struct LiveTagger {
     newest: ArcSwap<Version>,
     contract: Contract,
     level: Level,
-    /// Held while a version is replaced, so that each is checked against the one that it follows.
-    publishing: Mutex<()>,
+    /// Versions that were replaced and may still be read. Held while a version is replaced, so that each is checked against the one
+    /// that it follows.
+    replaced: Mutex<Vec<Arc<Version>>>,
 }
 
 impl LiveTagger {
-    /// The first version, on the best kernels of this machine. Those that follow keep to `contract`.
+    /// The first version, on the best kernels of this machine. Those that follow keep to `contract`. Unlike them it is taken as it is:
+    /// of a mapped model call [`Model::verify`] before.
     #[must_use]
     pub fn new(model: Model, contract: Contract) -> Self {
         Self::of(Tagger::new(model), contract)
@@ -96,7 +99,7 @@ impl LiveTagger {
     fn of(tagger: Tagger, contract: Contract) -> Self {
         let level = tagger.level();
         let newest = ArcSwap::from_pointee(Version { tagger, generation: 1 });
-        LiveTagger { newest, contract, level, publishing: Mutex::new(()) }
+        LiveTagger { newest, contract, level, replaced: Mutex::default() }
     }
 
     /// The newest version. For a thread that serves many requests a [`LiveTagger::reader`] is cheaper.
@@ -124,7 +127,7 @@ impl LiveTagger {
     /// # Errors
     /// As [`Model::open`] and [`LiveTagger::publish`]; then the old version stays.
     pub fn reload(&self, path: impl AsRef<Path>) -> Result<u64> {
-        self.publish(Model::open(path)?)
+        self.replace(Model::open(path)?)
     }
 
     /// Checks all of `model`, mapped ones too, and replaces the newest version by it; returns its generation.
@@ -133,14 +136,33 @@ impl LiveTagger {
     /// As [`Model::verify`]; [`Error::Contract`] if it does not keep the contract. Then the old version stays.
     pub fn publish(&self, model: Model) -> Result<u64> {
         model.verify()?;
+        self.replace(model)
+    }
+
+    /// Replaces the newest version by a model that is checked.
+    fn replace(&self, model: Model) -> Result<u64> {
         let tagger = Tagger::with_level(model, self.level)?;
-        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.newest();
         self.contract.check(old.tagger.model(), tagger.model())?;
         let generation = old.generation + 1;
         self.newest.store(Arc::new(Version { tagger, generation }));
+        replaced.push(old);
+        free_unused(&mut replaced);
         Ok(generation)
     }
+
+    /// Frees the versions that were replaced and that nobody reads any more, and returns how many are still read. Without a call the
+    /// next new version does it; a service that keeps an eye on its model's file may call this each time.
+    pub fn free_unused(&self) -> usize {
+        free_unused(&mut self.replaced.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Nobody can come to read a version that was replaced: one that is held here alone stays so.
+fn free_unused(replaced: &mut Vec<Arc<Version>>) -> usize {
+    replaced.retain(|version| Arc::strong_count(version) > 1);
+    replaced.len()
 }
 
 impl Contract {

@@ -134,21 +134,19 @@ impl Shape {
             }
             .and_then(|blocks| blocks.checked_add(w2_blocks))
             .ok_or_else(|| too_large("output weights"))?;
+            let padded = match layout {
+                OutputLayout::TagMajor => count,
+                OutputLayout::Panels => count.next_multiple_of(LANES),
+            };
+            let end = slots.checked_add(padded).filter(|end| *end <= Self::MAX_DIMENSION).ok_or_else(|| too_large("tags"))?;
             groups.push(Group {
                 hidden: g * hidden_blocks..(g + 1) * hidden_blocks,
                 tags: tags..tags + count,
                 slots: slots..slots + count,
                 w2: w2_blocks..blocks,
             });
-            w2_blocks = blocks;
-            tags += count; // No overflow: both are at most `MAX_DIMENSION`, here and below.
-            slots = match layout {
-                OutputLayout::TagMajor => tags,
-                OutputLayout::Panels => slots + count.next_multiple_of(LANES),
-            };
-            if slots > Self::MAX_DIMENSION {
-                return Err(too_large("tags"));
-            }
+            // There are no more tags than slots.
+            (w2_blocks, tags, slots) = (blocks, tags + count, end);
         }
         if !fits(Some(w2_blocks)) {
             return Err(too_large("output weights"));
@@ -513,6 +511,10 @@ mod tests {
             for layout in [OutputLayout::TagMajor, OutputLayout::Panels] {
                 assert!(matches!(Shape::new(k, h, &[t], layout), Err(Error::TooLarge { .. })), "{k} {h} {t}");
             }
+        }
+        let halves = [Shape::MAX_DIMENSION; 2];
+        for layout in [OutputLayout::TagMajor, OutputLayout::Panels] {
+            assert!(matches!(Shape::new(0, 0, &halves, layout), Err(Error::TooLarge { what: "tags", .. })));
         }
         assert!(Shape::new(1, max / 2, &[1, 1, 1], OutputLayout::Panels).is_err());
         assert!(Shape::new(0, 0, &[0], OutputLayout::Panels).is_ok());

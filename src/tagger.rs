@@ -15,7 +15,8 @@ mod parallel;
 /// A model ready to score items.
 ///
 /// It is immutable: share one between any number of threads, each with a [`Scratch`] of its own. Scoring allocates nothing, takes
-/// no lock and starts no thread, and gives the same bits on every machine, level and thread.
+/// no lock and starts no thread, and gives the same bits on every machine, level and thread. (One batch on several threads, the
+/// feature `parallel`, does take locks.)
 ///
 /// ```
 /// # fn main() -> tagomatic::Result<()> {
@@ -207,7 +208,7 @@ impl Tagger {
     /// have been written then.
     pub fn score_batch(&self, ids: &[u32], starts: &[usize], scratch: &mut Scratch, scores: &mut [f32]) -> Result<()> {
         self.check_batch(ids, starts, scores)?;
-        self.score_items(ids, starts, scratch, scores)
+        self.score_items(ids, starts, scratch, scores).map_err(|error| Self::in_batch(error, ids, starts))
     }
 
     /// Fails unless `starts` ascends from 0 to the length of `ids`, and `scores` has a place for each tag of each item.
@@ -225,6 +226,15 @@ impl Tagger {
             Some(item) => Err(Error::Length { what: "start of an item's ids", expected: item[0], found: item[1] }),
             None => Ok(()),
         }
+    }
+
+    /// An error of a batch, with the item that it is about.
+    #[cold]
+    fn in_batch(error: Error, ids: &[u32], starts: &[usize]) -> Error {
+        let Error::KeywordOutOfRange { keywords, .. } = error else { return error };
+        let unknown = |item: &[usize]| ids[item[0]..item[1]].iter().copied().find(|id| *id as usize >= keywords);
+        let first = starts.windows(2).enumerate().find_map(|(item, bounds)| Some((item, unknown(bounds)?)));
+        first.map_or(error, |(item, id)| Error::KeywordOutOfRange { id, keywords, item: Some(item) })
     }
 
     /// Scores the items with keywords `ids[starts[i]..starts[i + 1]]`, as many at a time as the scratch has room for.

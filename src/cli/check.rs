@@ -12,7 +12,7 @@ use tagomatic::data::{Format, stratified};
 use tagomatic::rng::Philox;
 
 use super::failure::{Failure, Result};
-use super::load::{Items, Reading};
+use super::load::{self, Items, Reading};
 use super::{Session, output};
 
 /// Suspicious keywords that are shown to people.
@@ -152,8 +152,12 @@ fn divide(arguments: &Arguments, folder: &Path, checked: &Checked, lines: &Lines
     let part_of = stratified(&checked.prepared.dataset, &checked.group, &shares, Philox::new(seed))?;
     let failed = |source| Error::Io { path: folder.to_owned(), doing: "make the folder", source };
     fs::create_dir_all(folder).map_err(failed)?;
+    let path = |name: &str| folder.join(name).with_extension(ending);
+    for (name, _) in &parts {
+        load::check_apart("--split", &path(name), &arguments.data)?;
+    }
     let write = |(part, (name, _)): (usize, &(&str, f64))| {
-        let path = folder.join(name).with_extension(ending);
+        let path = path(name);
         let mut file = NewFile::create(&path, "write the items")?;
         let samples: Vec<usize> = (0..part_of.len()).filter(|sample| part_of[*sample] == part).collect();
         for &sample in &samples {

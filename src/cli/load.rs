@@ -229,16 +229,25 @@ pub(super) fn rules(path: &Path) -> Result<Rules> {
     Ok(Rules::parse(&text, &path.display().to_string())?)
 }
 
-/// Fails if a file to read is the one to write, the argument of `option`: it would be gone.
-pub(super) fn check_apart(option: &str, out: &Path, inputs: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<()> {
-    let Ok(out) = out.canonicalize() else { return Ok(()) };
-    match inputs.into_iter().find(|input| input.as_ref().canonicalize().is_ok_and(|input| input == out)) {
-        Some(input) => {
-            let input = input.as_ref().display();
-            Err(Failure::Usage(format!("{option}: expected a file of its own, found {input}, which is to be read too")))
+/// Fails if another file of the command is the one to write, the argument of `option`: it would be gone.
+pub(super) fn check_apart(option: &str, out: &Path, others: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<()> {
+    let Some(out) = place(out) else { return Ok(()) };
+    match others.into_iter().find(|other| place(other.as_ref()).is_some_and(|other| other == out)) {
+        Some(other) => {
+            let other = other.as_ref().display();
+            Err(Failure::Usage(format!("{option}: expected a file of its own, found {other}, which has another use")))
         }
         None => Ok(()),
     }
+}
+
+/// Where a file is or would be, links followed; none where no file can be.
+fn place(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok().or_else(|| {
+        let folder = path.parent()?;
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        Some(folder.canonicalize().ok()?.join(path.file_name()?))
+    })
 }
 
 /// The index of the tag of that name, an argument of `--tag`.

@@ -320,10 +320,11 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     }
     let to_stdout = out == Path::new("-");
     if let Some(curve) = arguments.course.curve() {
-        load::check_apart("--curve", curve, data.iter().chain(valid))?;
+        let read = data.iter().chain(valid).chain(rules).chain(&arguments.init).chain(&arguments.config);
+        load::check_apart("--curve", curve, read.chain([out]))?;
     }
     if !to_stdout {
-        load::check_apart("--out", out, data.iter().chain(valid).chain(rules))?;
+        load::check_apart("--out", out, data.iter().chain(valid).chain(rules).chain(&arguments.config))?;
         Model::check_save(out).map_err(Failure::saving)?;
     }
 

@@ -77,7 +77,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let Arguments { model: path, valid, out, threshold, calibrate, tags, rules, reading } = arguments;
     let to_stdout = out == Path::new("-");
     if !to_stdout {
-        load::check_apart("--out", out, valid)?;
+        load::check_apart("--out", out, valid.iter().chain(rules))?;
         Model::check_save(out).map_err(Failure::saving)?;
     }
     let model = session.model(path)?;

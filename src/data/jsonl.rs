@@ -4,7 +4,7 @@
 //! {"id": "tt0073195", "keywords": ["beach", "shark"], "tags": ["sea", "thriller"], "weight": 1.0}
 //! ```
 //!
-//! Only `keywords` must be there. `id` is a string or a number; `weight` is 1 unless given; other fields are ignored. A fault is
+//! Only `keywords` must be there. `id` is a string or a number, a whole one below 2^64; `weight` is 1 unless given; other fields are ignored. A fault is
 //! told with its place and nature, in plain words.
 
 use std::fmt;
@@ -69,7 +69,7 @@ impl<'de> Deserialize<'de> for Id {
             type Value = Id;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string or a number")
+                f.write_str("a string, or a number that keeps its digits: a whole one below 2^64")
             }
 
             fn visit_str<E>(self, id: &str) -> Result<Id, E> {
@@ -84,7 +84,11 @@ impl<'de> Deserialize<'de> for Id {
                 Ok(Id(Some(id.to_string())))
             }
 
-            fn visit_f64<E>(self, id: f64) -> Result<Id, E> {
+            fn visit_f64<E: serde::de::Error>(self, id: f64) -> Result<Id, E> {
+                // From here on a float stands for several whole numbers, and two items would have one id.
+                if id.abs() >= f64::from(1 << 26) * f64::from(1 << 27) {
+                    return Err(E::invalid_value(Unexpected::Float(id), &self));
+                }
                 Ok(Id(Some(id.to_string())))
             }
 
@@ -255,7 +259,9 @@ mod tests {
             ("{\"keywords\":[\"a\",[\"b\"]]}", 18, "a string", "an array"),
             ("{\"keywords\":[\"a\",true]}", 18, "a string", "`true`"),
             ("{\"keywords\":[],\"tags\":[3]}", 24, "a string", "the number 3"),
-            ("{\"id\":[1],\"keywords\":[]}", 7, "a string or a number", "an array"),
+            ("{\"id\":[1],\"keywords\":[]}", 7, "a string, or a number that keeps its digits", "an array"),
+            ("{\"id\":18446744073709551617,\"keywords\":[]}", 26, "a whole one below 2^64", "18446744073709552000"),
+            ("{\"id\":-1e300,\"keywords\":[]}", 12, "a string, or a number", "-1e300"),
             ("{\"weight\":-1,\"keywords\":[]}", 11, "a finite weight of 0 or more", "the number -1"),
             ("{\"weight\":1e39,\"keywords\":[]}", 11, "a finite weight of 0 or more", "the number 1e39"),
             ("{\"weight\":\"1\",\"keywords\":[]}", 11, "a finite weight of 0 or more", "the string \"1\""),

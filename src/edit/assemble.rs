@@ -37,30 +37,35 @@ pub(crate) fn assemble(plans: &[GroupPlan<'_>], tags: &Tags, provenance: &Proven
     let mut b1 = vec![Block::ZERO; shape.row_blocks()];
     let mut w2 = vec![Block::ZERO; shape.w2_blocks()];
     let mut b2 = vec![Block::ZERO; shape.slot_blocks()];
-    for (group, plan) in shape.groups().iter().zip(plans) {
-        let from_shape = &plan.model.network().shape;
-        let from = &from_shape.groups()[plan.group];
-        let weights = plan.model.weights();
-        check_type(weights)?;
-        let weights = weights.to_f32(from_shape)?;
+    let mut groups = shape.groups().iter();
+    // Weights of narrower types are made floats once a model, not once a group.
+    for plans in plans.chunk_by(|a, b| std::ptr::eq(a.model, b.model)) {
+        let model = plans[0].model;
+        let from_shape = &model.network().shape;
+        check_type(model.weights())?;
+        let weights = model.weights().to_f32(from_shape)?;
         let weights = weights.view();
-        b1[group.hidden.clone()].copy_from_slice(&weights.b1[from.hidden.clone()]);
-        let rows = w1.chunks_exact_mut(shape.row_blocks().max(1)).zip(weights.w1.chunks_exact(from_shape.row_blocks().max(1)));
-        for (row, from_row) in rows {
-            row[group.hidden.clone()].copy_from_slice(&from_row[from.hidden.clone()]);
-        }
-        let (w2, b2) = (as_floats_mut(&mut w2), as_floats_mut(&mut b2));
-        let (old_w2, old_b2) = (as_floats(weights.w2), as_floats(weights.b2));
-        for (tag, row) in plan.rows.iter().enumerate() {
-            b2[group.slots.start + tag] = match *row {
-                Row::Old(old) => old_b2[from.slots.start + old],
-                Row::New { bias, .. } => bias,
-            };
-            for unit in 0..shape.hidden() {
-                w2[shape.w2_index(group, unit, tag)] = match *row {
-                    Row::Old(old) => old_w2[from_shape.w2_index(from, unit, old)],
-                    Row::New { weights, .. } => weights[unit],
+        for (plan, group) in plans.iter().zip(groups.by_ref()) {
+            let from = &from_shape.groups()[plan.group];
+            b1[group.hidden.clone()].copy_from_slice(&weights.b1[from.hidden.clone()]);
+            let rows =
+                w1.chunks_exact_mut(shape.row_blocks().max(1)).zip(weights.w1.chunks_exact(from_shape.row_blocks().max(1)));
+            for (row, from_row) in rows {
+                row[group.hidden.clone()].copy_from_slice(&from_row[from.hidden.clone()]);
+            }
+            let (w2, b2) = (as_floats_mut(&mut w2), as_floats_mut(&mut b2));
+            let (old_w2, old_b2) = (as_floats(weights.w2), as_floats(weights.b2));
+            for (tag, row) in plan.rows.iter().enumerate() {
+                b2[group.slots.start + tag] = match *row {
+                    Row::Old(old) => old_b2[from.slots.start + old],
+                    Row::New { bias, .. } => bias,
                 };
+                for unit in 0..shape.hidden() {
+                    w2[shape.w2_index(group, unit, tag)] = match *row {
+                        Row::Old(old) => old_w2[from_shape.w2_index(from, unit, old)],
+                        Row::New { weights, .. } => weights[unit],
+                    };
+                }
             }
         }
     }
@@ -80,7 +85,7 @@ fn check_type(weights: StoredWeights<'_>) -> Result<()> {
     let types = [weights.w1, weights.w2].map(crate::weights::Matrix::weight_type);
     if types.contains(&WeightType::I8) {
         let expected = "f32, f16 or bf16 in a model whose tags change; round to i8 afterwards";
-        return Err(Error::Config { option: "weights", expected, found: WeightType::I8.to_string() });
+        return Err(Error::model("weights", expected, WeightType::I8.name()));
     }
     Ok(())
 }

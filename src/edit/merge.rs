@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assemble::{GroupPlan, Row, assemble};
-use super::{OF_GROUPS, OF_TAGS};
+use super::{OF_GROUPS, OF_TAGS, RULES};
 use crate::error::{Error, Result};
 use crate::format::{Model, Provenance};
 use crate::tags::{Tag, Tags};
@@ -139,9 +139,16 @@ fn provenance(models: &[&Model], provenances: &[Provenance], parts: &[Part<'_>],
                 (part.plan.group..part.plan.group + 1, models[part.model].network().shape.groups().len())
             })
         } else {
-            let values: BTreeSet<&str> =
-                provenances.iter().filter_map(|p| p.get(key)).flat_map(|value| value.split(" | ")).collect();
-            values.into_iter().collect::<Vec<_>>().join(" | ")
+            let values: BTreeSet<&str> = provenances.iter().filter_map(|p| p.get(key)).collect();
+            match values.first() {
+                Some(value) if values.len() == 1 => (*value).to_owned(),
+                // Rules are one document: not to be taken apart, and two are none.
+                _ if key == RULES => continue,
+                _ => {
+                    let values: BTreeSet<&str> = values.into_iter().flat_map(|value| value.split(" | ")).collect();
+                    values.into_iter().collect::<Vec<_>>().join(" | ")
+                }
+            }
         };
         merged.insert(key, value)?;
     }

@@ -1,7 +1,7 @@
 //! Models made of models: tags removed, renamed and merged, the others' scores left bit for bit as they are.
 //!
 //! A tag keeps its id and threshold whatever happens around it. The layout of the output weights, which fixes the order of sums,
-//! never changes.
+//! never changes. Weights of type `f16` and `bf16` become the `f32` that they stand for: [`convert`](crate::convert) the result again.
 //!
 //! ```
 //! # fn main() -> tagomatic::Result<()> {
@@ -33,6 +33,8 @@ pub use merge::{Merged, Renumbered, merge};
 
 /// Provenance whose values have an entry for each tag.
 pub(crate) const OF_TAGS: &str = "data.tag_counts";
+/// Provenance that is a document: the tag rules.
+pub(crate) const RULES: &str = "data.rules";
 /// Provenance whose values have an entry for each group.
 pub(crate) const OF_GROUPS: &str = "fit.";
 

@@ -1,6 +1,6 @@
 //! Where the bytes of a model live: aligned, and a whole number of blocks.
 
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -70,12 +70,15 @@ const READ: &str = "read the model";
 pub(super) fn open(path: &Path) -> Result<(File, [u8; PREAMBLE], usize)> {
     let io = |error| Error::io(path, READ, error);
     let fault = |expected: &str, found: String| Error::model("file", expected, found);
+    let regular = |metadata: &Metadata| {
+        let found = if metadata.is_dir() { "a folder" } else { "a pipe or device" };
+        if metadata.is_file() { Ok(()) } else { Err(fault("a regular file", found.to_owned()).in_file(path)) }
+    };
+    // Before it is opened: opening a pipe would wait for somebody to write to it. And after, when nobody can put another in its place.
+    regular(&fs::metadata(path).map_err(io)?)?;
     let mut file = File::open(path).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
-    if !metadata.is_file() {
-        let found = if metadata.is_dir() { "a folder" } else { "a pipe or device" };
-        return Err(fault("a regular file", found.to_owned()).in_file(path));
-    }
+    regular(&metadata)?;
     let mut start = [0; PREAMBLE];
     let mut filled = 0;
     while filled < PREAMBLE {

@@ -570,7 +570,7 @@ fn check_ids(rows: usize, ids: &[u32]) -> Result<()> {
     if ids.is_empty() || (largest as usize) < rows {
         Ok(())
     } else {
-        Err(Error::KeywordOutOfRange { id: largest, keywords: rows })
+        Err(Error::KeywordOutOfRange { id: largest, keywords: rows, item: None })
     }
 }
 

@@ -196,9 +196,10 @@ impl<B: Stored> Tile<'_, B> {
         }
         let asked = ids.len().min(ahead.ids.len());
         for (n, (&id, &next)) in ids.iter().zip(ahead.ids).enumerate() {
-            let next = next as usize * rows.stride + rows.first + column;
+            // It may be of an item that is checked later, and name no row: then there is nothing to ask for.
+            let next = (next as usize).wrapping_mul(rows.stride).wrapping_add(rows.first + column);
             for block in 0..N {
-                s.prefetch(rows.blocks, next + block, ahead.far);
+                s.prefetch(rows.blocks, next.wrapping_add(block), ahead.far);
             }
             self.add(s, weights, n, id, &mut sums);
         }

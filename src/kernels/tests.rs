@@ -450,7 +450,7 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         assert!(kernels.sum_rows(rows, Some(&init), &[0, 1], &mut out).is_ok());
         assert!(matches!(
             kernels.sum_rows(rows, Some(&init), &[2], &mut out),
-            Err(Error::KeywordOutOfRange { id: 2, keywords: 2 })
+            Err(Error::KeywordOutOfRange { id: 2, keywords: 2, .. })
         ));
         assert!(kernels.sum_rows(rows, Some(&init), &[u32::MAX], &mut out).is_err());
         assert!(kernels.sum_rows(Rows { first: 1, ..rows }, Some(&init), &[1], &mut out).is_err());

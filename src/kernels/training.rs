@@ -123,7 +123,7 @@ impl Kernels {
         }
         let end = weights.len().checked_div(rows.width).unwrap_or(0).saturating_add(rows.first as usize);
         if let Some(&id) = rows.ids[..count].iter().find(|id| **id < rows.first || **id as usize >= end) {
-            return Err(Error::KeywordOutOfRange { id, keywords: end });
+            return Err(Error::KeywordOutOfRange { id, keywords: end, item: None });
         }
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         unsafe { (self.table.adagrad_rows)(step, rows, gradients, weights, squares) };

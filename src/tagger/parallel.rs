@@ -6,12 +6,14 @@ use super::{Scratch, Tagger};
 use crate::error::{Error, Result};
 
 impl Tagger {
-    /// [`Tagger::score_batch`] on the calling thread and on all but one of the threads of `pool`, as many as there are scratches, with
-    /// the same bits. Threads take parts of the batch as they get to them: a late one delays no other, and the caller begins
-    /// at once.
+    /// [`Tagger::score_batch`] on the calling thread and on threads of `pool`, as many in all as `pool` and `scratches` have, with the
+    /// same bits. Threads take parts of the batch as they get to them: the caller begins at once, and a thread that comes late
+    /// finds less to do. A batch of one part is the caller's alone.
     ///
-    /// A batch should be worth some times 100 µs, which is what it can take to wake a thread. Asking a thread for help allocates a
-    /// few dozen bytes; nothing else does.
+    /// It returns when each thread that was asked for help has answered, if only that there is nothing left to do: keep
+    /// long work out of `pool`. A caller that is itself a thread of a pool may meanwhile run other jobs of that pool: hold no lock and no
+    /// borrow that these want. Waking a thread can take 100 µs, so a batch should be worth some times that. Asking a thread
+    /// allocates a few dozen bytes; nothing else does.
     ///
     /// # Errors
     /// As [`Tagger::score_batch`]; [`Error::Length`] also without any scratch.
@@ -24,26 +26,33 @@ impl Tagger {
         scores: &mut [f32],
     ) -> Result<()> {
         self.check_batch(ids, starts, scores)?;
-        let threads = pool.current_num_threads().min(scratches.len());
+        let (items, threads) = (starts.len().saturating_sub(1), pool.current_num_threads().min(scratches.len()));
         let Some((own, others)) = scratches.split_first_mut() else {
             return Err(Error::Length { what: "scratches", expected: 1, found: 0 });
         };
-        let parts = Parts::new(starts, self.tags().len(), threads, scores);
+        // Whole groups of those that go through the layers together.
+        let part = items.div_ceil(threads * PARTS_A_THREAD).max(LEAST_ITEMS).next_multiple_of(own.forward.capacity());
+        let helpers = threads.min(items.div_ceil(part)).saturating_sub(1);
+        let parts = Parts::new(starts, part, self.tags().len(), scores);
         let work = |scratch: &mut Scratch| {
             while let Some(part) = parts.take() {
                 if let Err(error) = self.score_items(ids, part.starts, scratch, part.scores) {
-                    parts.fail(part.number, error);
+                    parts.fail(error);
                 }
             }
         };
-        pool.in_place_scope(|scope| {
-            for scratch in others.iter_mut().take(threads - 1) {
-                let work = &work;
-                scope.spawn(move |_| work(scratch));
-            }
+        if helpers == 0 {
             work(own);
-        });
-        parts.finish()
+        } else {
+            pool.in_place_scope(|scope| {
+                for scratch in others.iter_mut().take(helpers) {
+                    let work = &work;
+                    scope.spawn(move |_| work(scratch));
+                }
+                work(own);
+            });
+        }
+        parts.finish().map_err(|error| Self::in_batch(error, ids, starts))
     }
 }
 
@@ -64,24 +73,22 @@ struct Parts<'a> {
 
 /// What nobody has taken yet.
 struct Left<'a> {
-    /// The number of the next part.
+    /// The first item.
     next: usize,
-    /// Scores of all parts from the next one on.
+    /// Scores from that one on.
     scores: &'a mut [f32],
-    /// The first part that failed, and why.
-    failed: Option<(usize, Error)>,
+    /// Why a part failed.
+    failed: Option<Error>,
 }
 
 /// Some items that follow each other.
 struct Part<'a> {
-    number: usize,
     starts: &'a [usize],
     scores: &'a mut [f32],
 }
 
 impl<'a> Parts<'a> {
-    fn new(starts: &'a [usize], tags: usize, threads: usize, scores: &'a mut [f32]) -> Self {
-        let items = starts.len().saturating_sub(1).div_ceil(threads * PARTS_A_THREAD).max(LEAST_ITEMS);
+    fn new(starts: &'a [usize], items: usize, tags: usize, scores: &'a mut [f32]) -> Self {
         Parts { starts, items, tags, left: Mutex::new(Left { next: 0, scores, failed: None }) }
     }
 
@@ -93,27 +100,22 @@ impl<'a> Parts<'a> {
     /// The next part; none after a failure.
     fn take(&self) -> Option<Part<'a>> {
         let mut left = self.left();
-        let (number, all) = (left.next, self.starts.len().saturating_sub(1));
-        let first = number * self.items;
+        let (first, all) = (left.next, self.starts.len().saturating_sub(1));
         if first >= all || left.failed.is_some() {
             return None;
         }
         let last = all.min(first + self.items);
         let scores = left.scores.split_off_mut(..(last - first) * self.tags)?;
-        left.next += 1;
-        Some(Part { number, starts: &self.starts[first..=last], scores })
+        left.next = last;
+        Some(Part { starts: &self.starts[first..=last], scores })
     }
 
-    /// Keeps the error of the first part that fails. All parts before it were taken, so it is the same however threads take turns.
-    fn fail(&self, part: usize, error: Error) {
-        let failed = &mut self.left().failed;
-        if failed.as_ref().is_none_or(|(first, _)| part < *first) {
-            *failed = Some((part, error));
-        }
+    fn fail(&self, error: Error) {
+        self.left().failed = Some(error);
     }
 
     fn finish(self) -> Result<()> {
-        self.left.into_inner().unwrap_or_else(PoisonError::into_inner).failed.map_or(Ok(()), |(_, error)| Err(error))
+        self.left.into_inner().unwrap_or_else(PoisonError::into_inner).failed.map_or(Ok(()), Err)
     }
 }
 
@@ -122,10 +124,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_taken_once_each_and_the_first_failure_is_told() {
+    fn parts_are_taken_once_each_until_one_fails() {
         let starts: Vec<usize> = (0..=1000).collect();
         let mut scores: Vec<f32> = (0..3000).map(|n| n as f32).collect();
-        let parts = Parts::new(&starts, 3, 2, &mut scores);
+        let parts = Parts::new(&starts, 36, 3, &mut scores);
         let mut items = 0;
         while let Some(part) = parts.take() {
             assert_eq!(part.starts[0], items);
@@ -136,13 +138,10 @@ mod tests {
         assert_eq!(items, 1000);
         parts.finish().unwrap();
 
-        let parts = Parts::new(&starts, 3, 2, &mut scores);
-        let (first, second) = (parts.take().unwrap(), parts.take().unwrap());
-        let error = |found| Error::Length { what: "part", expected: 0, found };
-        parts.fail(second.number, error(2));
+        let parts = Parts::new(&starts, 36, 3, &mut scores);
+        assert!(parts.take().is_some());
+        parts.fail(Error::Length { what: "part", expected: 0, found: 1 });
         assert!(parts.take().is_none());
-        parts.fail(first.number, error(1));
-        parts.fail(second.number, error(3));
         assert!(matches!(parts.finish(), Err(Error::Length { found: 1, .. })));
     }
 }

@@ -70,7 +70,7 @@ impl Sample<'_> {
     /// [`Sample::check`] where keywords and tags are known to ascend without repeats.
     pub(super) fn check_range(&self, shape: &Shape) -> Result<()> {
         if let Some(&id) = self.keywords.last().filter(|id| **id as usize >= shape.keywords()) {
-            return Err(Error::KeywordOutOfRange { id, keywords: shape.keywords() });
+            return Err(Error::KeywordOutOfRange { id, keywords: shape.keywords(), item: None });
         }
         let tags = shape.tags();
         let in_range = |option, ok: bool, expected, found: f32| {

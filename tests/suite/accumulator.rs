@@ -80,7 +80,7 @@ fn walk(tagger: &Tagger) {
 fn a_keyword_that_is_not_there_changes_nothing() {
     let tagger = Tagger::new(pooled(Pooling::Sum, 5, 4, &[2], OutputLayout::TagMajor));
     let mut item = Accumulator::new(&tagger);
-    assert!(matches!(item.add(5), Err(Error::KeywordOutOfRange { id: 5, keywords: 5 })));
+    assert!(matches!(item.add(5), Err(Error::KeywordOutOfRange { id: 5, keywords: 5, .. })));
     assert!(!item.remove(1) && item.add(1).unwrap() && !item.add(1).unwrap());
     assert_eq!(item.ids(), [1]);
     assert!(matches!(item.score(&mut [0.0; 3]), Err(Error::Length { .. })));

@@ -122,11 +122,35 @@ fn readers_never_see_half_a_version() {
             new.save(&path).unwrap();
             assert_eq!(live.reload(&path).unwrap(), swap + 1);
         }
+        // Three readers have one each at most, and the last one is held here for a while.
+        assert!(old.iter().filter(|old| old.upgrade().is_some()).count() <= 4);
         done.store(true, Ordering::Relaxed);
         // The readers are gone when the scope ends; `old` is looked at after that.
         old
     })
     .into_iter()
-    .for_each(|old| assert!(old.upgrade().is_none()));
+    .for_each(|old| {
+        live.free_unused();
+        assert!(old.upgrade().is_none());
+    });
     assert_eq!(live.newest().tagger().signature().unwrap(), Tagger::new(of(SWAPS + 1)).signature().unwrap());
+}
+
+/// A request must not pay for freeing a model.
+#[test]
+fn a_version_is_freed_by_who_publishes_and_not_by_who_reads() {
+    let live = LiveTagger::new(model(0.0, &KEYWORDS, &TAGS), Contract::Same);
+    let mut reader = live.reader();
+    let first = Arc::downgrade(&live.newest());
+    live.publish(model(1.0, &KEYWORDS, &TAGS)).unwrap();
+    assert_eq!(live.free_unused(), 1);
+    assert_eq!(reader.newest().0.generation(), 2);
+    assert!(first.upgrade().is_some());
+    assert_eq!(live.free_unused(), 0);
+    assert!(first.upgrade().is_none());
+    let second = Arc::downgrade(&live.newest());
+    live.publish(model(2.0, &KEYWORDS, &TAGS)).unwrap();
+    reader.newest();
+    live.publish(model(3.0, &KEYWORDS, &TAGS)).unwrap();
+    assert!(second.upgrade().is_none());
 }

@@ -20,6 +20,8 @@ mod convert;
 mod drift;
 #[cfg(feature = "cli")]
 mod features;
+#[cfg(feature = "cli")]
+mod files;
 mod format;
 #[cfg(feature = "train")]
 mod golden;

@@ -117,3 +117,26 @@ fn the_program_applies_rules_and_tells_where_they_fail() {
         assert!(!place.path("bad.tagm").exists());
     }
 }
+
+/// Provenance that differs is joined by " | ", which the name of a tag may hold too.
+#[test]
+fn merged_models_keep_the_rules_that_they_share() {
+    const PAIR: &str = "[tags.\"wet | dry\"]\nany = [\"rare\", \"low\"]\n[tags.even]\nany = [\"even\"]\nparents = [\"wet | dry\"]\n";
+    let place = Place::new();
+    place.write("r.toml", PAIR);
+    place.write("other.toml", PAIR.replace("even", "rare"));
+    let bank = |rules, tag, out| {
+        let mut command = place.command("train items.jsonl --objective per-tag --epochs 1 --hidden 4 --tags");
+        let output = command.args([rules, "--only", tag, "--out", out]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    bank("r.toml", "wet | dry", "a.tagm");
+    bank("r.toml", "even", "b.tagm");
+    bank("other.toml", "rare", "c.tagm");
+    place.text("tags merge a.tagm b.tagm --out ab.tagm");
+    place.text("tag ab.tagm items.jsonl --consistent");
+    assert_eq!(place.json("info ab.tagm")["provenance"]["data.rules"], place.json("info a.tagm")["provenance"]["data.rules"]);
+    // Rules of two kinds are no rules of the whole.
+    place.text("tags merge a.tagm c.tagm --out ac.tagm");
+    assert!(place.json("info ac.tagm")["provenance"].get("data.rules").is_none());
+}

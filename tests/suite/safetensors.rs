@@ -122,7 +122,7 @@ fn a_file_that_is_none_is_told_what_it_lacks() {
         "hidden units",
     );
     for (more, words) in [
-        (r#""activation":"gelu""#, "activation"),
+        (r#""activation":"gelu""#, "activation of the metadata: expected"),
         (r#""pooling":"max""#, "pooling"),
         (r#""eps":0.5"#, "eps"),
         (r#""thresholds":[2]"#, "threshold"),

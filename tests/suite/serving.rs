@@ -274,13 +274,16 @@ fn a_batch_in_a_pool_answers_as_alone() {
     assert!(tagger.score_batch_in(&pool, &[1, 2], &[0, 2, 1], &mut [tagger.scratch()], &mut [0.0; 140]).is_err());
     tagger.score_batch_in(&pool, &[], &[], &mut [tagger.scratch()], &mut []).unwrap();
 
-    // An item that names no keyword of the model is an error, the first one, from inside the pool too.
+    // The first id that no keyword has is told, whoever comes to it, and from inside the pool too.
     let (starts, mut scores): (Vec<usize>, _) = ((0..=100).map(|item| item * 6).collect(), vec![0.0; 7000]);
     let mut bad = ids;
     (bad[590], bad[300]) = (101, 100);
+    let expected = "keyword id 100 of item 50 of the batch: expected an id below the model's 100 keywords";
+    let alone = tagger.score_batch(&bad, &starts, &mut tagger.scratch(), &mut scores);
+    assert_eq!(alone.unwrap_err().to_string(), expected);
     let mut score = || tagger.score_batch_in(&pool, &bad, &starts, &mut vec![tagger.scratch(); 3], &mut scores);
-    assert!(matches!(score(), Err(Error::KeywordOutOfRange { id: 100, keywords: 100 })));
-    assert!(matches!(pool.install(score), Err(Error::KeywordOutOfRange { id: 100, keywords: 100 })));
+    assert_eq!(score().unwrap_err().to_string(), expected);
+    assert_eq!(pool.install(score).unwrap_err().to_string(), expected);
 }
 
 #[test]
@@ -294,7 +297,7 @@ fn ids_are_a_set() {
     assert_eq!(counts, KeywordCounts { known: 3, unknown: 1, repeated: 1 });
     assert_eq!(bits(&ordered), bits(&repeated));
     let error = tagger.score(&[50], &mut scratch, &mut ordered);
-    assert!(matches!(error, Err(Error::KeywordOutOfRange { id: 50, keywords: 50 })));
+    assert!(matches!(error, Err(Error::KeywordOutOfRange { id: 50, keywords: 50, .. })));
     assert!(tagger.score(&[1], &mut scratch, &mut [0.0; 2]).is_err());
     let no_units = Tagger::new(model(50, 0, &[3], OutputLayout::TagMajor));
     let error = no_units.score(&[50], &mut no_units.scratch(), &mut ordered);
@@ -333,7 +336,7 @@ fn one_hidden_unit_or_none_is_enough() {
     for pooling in [Pooling::Sum, Pooling::Mean] {
         let none = Tagger::new(pooled(pooling, 5, 0, &[2], OutputLayout::TagMajor));
         let mut scratch = none.scratch();
-        let unknown = |error| assert!(matches!(error, Err(Error::KeywordOutOfRange { id: 5, keywords: 5 })), "{pooling}");
+        let unknown = |error| assert!(matches!(error, Err(Error::KeywordOutOfRange { id: 5, keywords: 5, .. })), "{pooling}");
         unknown(none.score(&[5], &mut scratch, &mut [0.0; 2]));
         unknown(none.hidden(&[5], &mut scratch, &mut []));
     }

@@ -58,6 +58,9 @@ struct Group {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
+    if let Some(out) = &arguments.out {
+        load::check_apart("--out", out, arguments.on.iter().chain([&arguments.model]))?;
+    }
     let tagger = session.tagger(session.model(&arguments.model)?)?;
     let similarities = similarities(session, &tagger, arguments)?;
     let dendrogram = similarities.cluster();
