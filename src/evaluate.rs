@@ -70,21 +70,21 @@ impl HiddenActivity {
     pub(crate) fn glance(net: Net<'_>, dataset: &Dataset) -> Result<Self> {
         let shape = &net.network.shape;
         let mut forward = Forward::new(shape);
-        let (mut activity, mut sparsity) = (0.0, Sparsity::new(shape.hidden() * shape.groups().len(), 0.0));
+        let (mut activity, mut sparsity) = (0.0, Sparsity::new(shape.hidden() * shape.groups().len()));
         let samples = dataset.len().min(Self::LOOK);
         for n in 0..samples {
             let keywords = dataset.keywords(n * dataset.len() / samples);
             let starts = [0, keywords.len()];
             forward.run_hidden(&net, Sets::checked(keywords, &starts)?)?;
-            activity += push_activity(&mut forward, net, &mut sparsity)?;
+            activity += push_activity(&mut forward, net, 0, &mut sparsity)?;
         }
         Ok(HiddenActivity::new(samples, activity, &sparsity))
     }
 }
 
-/// Counts the units that are not zero for the item that `forward` has run, and sums up their magnitudes.
-fn push_activity(forward: &mut Forward, net: Net<'_>, sparsity: &mut Sparsity) -> Result<f64> {
-    let active = forward.active(net.kernels)?;
+/// Counts the units that are not zero for an item that `forward` has run, and sums up their magnitudes.
+fn push_activity(forward: &mut Forward, net: Net<'_>, item: usize, sparsity: &mut Sparsity) -> Result<f64> {
+    let active = forward.active(net.kernels, item)?;
     sparsity.push_active(active.units.iter().map(|unit| net.network.shape.unit_number(*unit) as usize));
     Ok(active.values.iter().map(|h| f64::from(h.abs())).sum())
 }
@@ -272,15 +272,21 @@ impl Scorer<'_> {
             return Ok(sparsity);
         }
         let mut forward = Forward::new(shape);
-        let mut sparsity = Sparsity::new(shape.hidden() * shape.groups().len(), 0.0);
-        for sample in from..to {
-            let keywords = self.dataset.keywords(sample);
-            let row = (sample - from) * shape.tags();
-            let output = &mut output[row..row + shape.tags()];
-            let starts = [0, keywords.len()];
-            let sets = Sets::checked(keywords, &starts)?;
-            self.net.run(sets, self.wanted, &mut forward, output)?;
-            activity[sample - from] = push_activity(&mut forward, self.net, &mut sparsity)?;
+        let mut sparsity = Sparsity::new(shape.hidden() * shape.groups().len());
+        let (mut ids, mut starts) = (Vec::new(), Vec::new());
+        for first in (from..to).step_by(forward.capacity()) {
+            let last = to.min(first + forward.capacity());
+            ids.clear();
+            starts.splice(.., [0]);
+            for sample in first..last {
+                ids.extend_from_slice(self.dataset.keywords(sample));
+                starts.push(ids.len());
+            }
+            let output = &mut output[(first - from) * shape.tags()..(last - from) * shape.tags()];
+            self.net.run(Sets::checked(&ids, &starts)?, self.wanted, &mut forward, output)?;
+            for (item, activity) in activity[first - from..last - from].iter_mut().enumerate() {
+                *activity = push_activity(&mut forward, self.net, item, &mut sparsity)?;
+            }
         }
         Ok(sparsity)
     }

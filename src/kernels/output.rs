@@ -13,10 +13,11 @@ use super::sigmoid::{sigmoid, sigmoids};
 use super::simd::{Simd, Stored};
 use crate::aligned::{Block, LANES, as_floats, blocks_for};
 use crate::error::{Error, Result};
+use crate::network::PANEL;
 use crate::weights::Matrix;
 
 /// Blocks of tags in a panel.
-pub const PANEL_BLOCKS: usize = 4;
+pub const PANEL_BLOCKS: usize = PANEL / LANES;
 
 /// Output weights of one group of tags. A panel is the weights of [`PANEL_BLOCKS`] blocks of tags, fewer in the last one: a row for
 /// each hidden unit. Panels lie end to end.

@@ -179,15 +179,15 @@ impl Forward {
         }
     }
 
-    /// The hidden units of the first item of the last run that are not zero.
+    /// The hidden units of an item of the last run that are not zero.
     ///
     /// # Errors
     /// None.
     #[cfg(feature = "train")]
-    pub(crate) fn active(&mut self, kernels: Kernels) -> Result<super::Active<'_>> {
+    pub(crate) fn active(&mut self, kernels: Kernels, item: usize) -> Result<super::Active<'_>> {
         let units = self.row * LANES;
         let list = crate::kernels::ActiveUnits { units: &mut self.units[..units], values: &mut self.values[..units] };
-        let active = kernels.list_active(&self.hidden[..self.row], list)?;
+        let active = kernels.list_active(&self.hidden[item * self.row..(item + 1) * self.row], list)?;
         Ok(super::Active { units: &self.units[..active], values: &self.values[..active] })
     }
 }

@@ -1,48 +1,24 @@
 //! How many hidden units are zero, dead or always on.
 
-use crate::error::{Error, Result};
-
 /// Counts zeros among the activations of hidden units, sample by sample (in evaluation mode: no dropout).
 #[derive(Clone, Debug)]
 pub struct Sparsity {
-    tolerance: f32,
     samples: u64,
     /// Samples for which each unit is zero.
     zeros: Vec<u64>,
 }
 
 impl Sparsity {
-    /// For `units` units, where `|h| <= tolerance` is zero: 0 for units that reach zero exactly, such as `relu`.
+    /// For `units` units.
     #[must_use]
-    pub fn new(units: usize, tolerance: f32) -> Self {
-        Sparsity { tolerance, samples: 0, zeros: vec![0; units] }
+    pub fn new(units: usize) -> Self {
+        Sparsity { samples: 0, zeros: vec![0; units] }
     }
 
     /// The number of units.
     #[must_use]
     pub fn units(&self) -> usize {
         self.zeros.len()
-    }
-
-    /// Adds a sample's activations.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Length`] for another number of units, [`Error::Sample`] for NaN; nothing is counted then.
-    pub fn push(&mut self, activations: &[f32]) -> Result<()> {
-        Error::check_length("activations", self.zeros.len(), activations.len())?;
-        if let Some(unit) = activations.iter().position(|h| h.is_nan()) {
-            return Err(Error::Sample {
-                sample: usize::try_from(self.samples).unwrap_or(usize::MAX),
-                expected: format!("a number as activation of unit {unit}"),
-                found: "NaN".to_owned(),
-            });
-        }
-        self.samples += 1;
-        for (zeros, h) in self.zeros.iter_mut().zip(activations) {
-            *zeros += u64::from(h.abs() <= self.tolerance);
-        }
-        Ok(())
     }
 
     /// Adds a sample given by its units that are not zero, each named once; a unit that does not exist is ignored.
@@ -99,32 +75,22 @@ mod tests {
 
     #[test]
     fn counts() {
-        let mut sparsity = Sparsity::new(3, 0.0);
+        let mut sparsity = Sparsity::new(3);
         assert_eq!((sparsity.share_of_zeros(), sparsity.dead(), sparsity.always_on()), (None, 0, 0));
-        sparsity.push(&[0.0, 1.0, 0.0]).unwrap();
-        sparsity.push(&[-0.0, -1.0, 1e-45]).unwrap();
+        sparsity.push_active([1]);
+        sparsity.push_active([2, 1, 3]);
         assert_eq!((sparsity.share_of_zeros(), sparsity.dead(), sparsity.always_on()), (Some(0.5), 1, 1));
         assert_eq!(sparsity.activity(), [0.0, 1.0, 0.5]);
-        assert!(matches!(sparsity.push(&[0.0, f32::NAN, 0.0]), Err(Error::Sample { sample: 2, .. })));
-        assert!(matches!(sparsity.push(&[0.0]), Err(Error::Length { .. })));
-        assert_eq!(sparsity.dead(), 1);
     }
 
     #[test]
-    fn active_units_and_parts_count_the_same() {
-        let (mut whole, mut left, mut right) = (Sparsity::new(3, 0.0), Sparsity::new(3, 0.0), Sparsity::new(3, 0.0));
-        whole.push(&[0.0, 1.0, 0.0]).unwrap();
-        whole.push(&[2.0, 1.0, 0.0]).unwrap();
+    fn parts_count_as_the_whole() {
+        let [mut whole, mut left, mut right] = [(); 3].map(|()| Sparsity::new(3));
+        whole.push_active([1]);
+        whole.push_active([0, 1]);
         left.push_active([1]);
         right.push_active([0, 1]);
         left.merge(&right);
         assert_eq!(format!("{whole:?}"), format!("{left:?}"));
-    }
-
-    #[test]
-    fn near_zero_counts_with_a_tolerance() {
-        let mut sparsity = Sparsity::new(2, 0.1);
-        sparsity.push(&[-0.1, 0.2]).unwrap();
-        assert_eq!((sparsity.share_of_zeros(), sparsity.dead(), sparsity.always_on()), (Some(0.5), 1, 1));
     }
 }

@@ -121,7 +121,8 @@ fn the_program_applies_rules_and_tells_where_they_fail() {
 /// Provenance that differs is joined by " | ", which the name of a tag may hold too.
 #[test]
 fn merged_models_keep_the_rules_that_they_share() {
-    const PAIR: &str = "[tags.\"wet | dry\"]\nany = [\"rare\", \"low\"]\n[tags.even]\nany = [\"even\"]\nparents = [\"wet | dry\"]\n";
+    const PAIR: &str =
+        "[tags.\"wet | dry\"]\nany = [\"rare\", \"low\"]\n[tags.even]\nany = [\"even\"]\nparents = [\"wet | dry\"]\n";
     let place = Place::new();
     place.write("r.toml", PAIR);
     place.write("other.toml", PAIR.replace("even", "rare"));

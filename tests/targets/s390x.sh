@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # tests/targets/s390x.sh [test arguments] - the signature, and the tests of files and of weights of every type, on an emulated big-endian
-# machine.
+# machine; all tests for the argument "".
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 emulated s390x
 [ $# -gt 0 ] || set -- format:: kernels convert serving weights vocab codec checkpoint features
 signatures s390x cargo +targets run --quiet --release --target $target --manifest-path tests/targets/signature/Cargo.toml
+# The emulator of Debian 12 (7.2) takes 64 bits for the second factor of MDEB, a product of two floats as a double. The compiler makes
+# one in this test.
+set -- "$@" --skip gradient_by_hidden_units_is_the_finite_difference
 cargo +targets test --quiet --target $target --no-default-features --features train,mmap --lib --test suite -- "$@"

@@ -220,9 +220,9 @@ pub(super) fn measures(file: &Value) {
 
 fn sparsity(case: &Value) {
     let rows = list(&case["h"]);
-    let mut sparsity = Sparsity::new(list(&rows[0]).len(), 0.0);
+    let mut sparsity = Sparsity::new(list(&rows[0]).len());
     for row in rows {
-        sparsity.push(&list(row).iter().map(|h| f64_of(h) as f32).collect::<Vec<_>>()).unwrap();
+        sparsity.push_active(list(row).iter().enumerate().filter(|(_, h)| f64_of(h) as f32 != 0.0).map(|(unit, _)| unit));
     }
     let expect = &case["expect"];
     close("share of zeros", sparsity.share_of_zeros(), &expect["share_zeros"], 1e-9);
