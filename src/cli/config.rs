@@ -11,7 +11,7 @@ use tagomatic::Error;
 use toml::{Spanned, Value};
 
 use super::failure::{Failure, Result};
-use super::{Arguments, train};
+use super::{Arguments, Command, train};
 
 /// What `typed`, the program's own name first, and the file that it may name ask for. Ends the program where clap does.
 pub(super) fn arguments(typed: Vec<OsString>) -> Result<Arguments> {
@@ -29,7 +29,11 @@ pub(super) fn arguments(typed: Vec<OsString>) -> Result<Arguments> {
 }
 
 fn parsed(matches: &ArgMatches) -> Arguments {
-    Arguments::from_arg_matches(matches).unwrap_or_else(|error| error.exit())
+    let mut arguments = Arguments::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
+    if let (Command::Train(train), Some((_, given))) = (&mut arguments.command, matches.subcommand()) {
+        train.note_given(given);
+    }
+    arguments
 }
 
 /// The options in `text`, the content of `file`, as they would be typed, without those that are in `given`.

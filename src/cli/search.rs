@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use serde::Serialize;
 use tagomatic::metrics::Metric;
 use tagomatic::train::recipe::{TrainingSet, Validation};
-use tagomatic::train::{TrainConfig, Trial, search};
+use tagomatic::train::{TrainConfig, Trial, Trials, search};
 
 use super::failure::Result;
 use super::{Session, output};
@@ -24,7 +24,7 @@ pub(super) struct Search {
 #[derive(Serialize)]
 struct Tried {
     trial: u32,
-    /// What is not at its default.
+    /// What was drawn, where it is not what the first trial has.
     options: String,
     steps: u64,
     epochs: u32,
@@ -39,12 +39,13 @@ pub(super) fn run(
     set: &TrainingSet,
     config: &mut TrainConfig,
     validation: Validation<'_>,
-    trials: u32,
+    trials: Trials<'_>,
 ) -> Result<Search> {
-    let metric = config.metric;
+    let given = config.clone();
+    let metric = given.metric;
     let tried = |trial: &Trial| Tried {
         trial: trial.number,
-        options: options(trial).join(" "),
+        options: options(trial, &given).join(" "),
         steps: trial.steps,
         epochs: trial.epochs,
         score: trial.valid.and_then(|valid| valid.get(metric)),
@@ -57,11 +58,15 @@ pub(super) fn run(
         }
         ControlFlow::Continue(())
     };
-    let found = search(set, config, validation, trials, session.level, session.pool.clone(), &mut observer)?;
-    let command = command(std::env::args().skip(1), found.first().map(options).unwrap_or_default());
+    let found = search(set, &given, validation, trials, session.level, session.pool.clone(), &mut observer)?;
+    let mut chosen = Vec::new();
     if let Some(best) = found.first() {
+        chosen = options(best, &given);
+        chosen.extend(average(best, &given));
         config.clone_from(&best.config);
     }
+    let typed = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    let command = command(typed, chosen);
     Ok(Search { trials: found.iter().map(tried).collect(), command, metric })
 }
 
@@ -83,20 +88,33 @@ impl Search {
     }
 }
 
-/// The options of a trial, as they are typed.
-fn options(trial: &Trial) -> Vec<String> {
-    trial.options().into_iter().map(|(name, value)| format!("--{name}={value}")).collect()
+/// What differs in a trial from the configuration that the search was given, as it is typed.
+fn options(trial: &Trial, given: &TrainConfig) -> Vec<String> {
+    trial.options(given).into_iter().map(|(name, value)| format!("--{}={value}", name.replace('_', "-"))).collect()
+}
+
+/// How many networks are averaged, as it is typed, where the other options would not say so: who types how many hidden units there
+/// are gets one network.
+fn average(trial: &Trial, given: &TrainConfig) -> Option<String> {
+    let TrainConfig { hidden, average, .. } = trial.config;
+    (hidden != given.hidden && average != 1).then(|| format!("--average={average}"))
 }
 
 /// The command with these arguments, without a search, and with `options` instead of those of the same names.
-fn command(typed: impl Iterator<Item = String>, options: Vec<String>) -> String {
+fn command(mut typed: impl Iterator<Item = String>, options: Vec<String>) -> String {
     let mut command = "tagomatic".to_owned();
     let mut is_value = false;
-    for argument in typed {
+    let mut files = None;
+    for argument in typed.by_ref() {
         let (name, value) = argument.split_once('=').map_or((&argument[..], None), |(name, value)| (name, Some(value)));
         let is_chosen = |option: &String| option.split_once('=').is_some_and(|(chosen, _)| chosen == name);
         if std::mem::take(&mut is_value) {
             continue;
+        }
+        if name == "--" {
+            // What follows are files, whatever they look like.
+            files = Some(argument);
+            break;
         }
         if name == "--search" || options.iter().any(is_chosen) {
             is_value = value.is_none();
@@ -106,6 +124,9 @@ fn command(typed: impl Iterator<Item = String>, options: Vec<String>) -> String 
     }
     for option in options {
         command.extend([" ", &option]);
+    }
+    for argument in files.into_iter().chain(typed) {
+        command.extend([" ", &quoted(&argument)]);
     }
     command
 }
@@ -129,5 +150,9 @@ mod tests {
         let options = vec!["--hidden=32".to_owned(), "--lr=0.2".to_owned()];
         let found = command(typed.iter().map(|argument| (*argument).to_owned()), options);
         assert_eq!(found, r"tagomatic train 'my items.jsonl' --out 'it'\''s.tagm' --hidden=32 --lr=0.2");
+        let typed = ["train", "--average=3", "--", "--search", "--lr"];
+        let options = vec!["--lr=0.2".to_owned(), "--average=2".to_owned()];
+        let found = command(typed.iter().map(|argument| (*argument).to_owned()), options);
+        assert_eq!(found, "tagomatic train --lr=0.2 --average=2 -- --search --lr");
     }
 }

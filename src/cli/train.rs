@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::Args;
 use clap::builder::ArgPredicate;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args};
 use tagomatic::Model;
 use tagomatic::kernels::LossKind;
 use tagomatic::layers::sigmoid_loss::Reduction;
@@ -14,7 +15,7 @@ use tagomatic::rules::Withhold;
 use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::train::{
     Anchor, AnchorKind, Autoencoder, Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, Objective, OptimizerKind,
-    Penalty, PenaltyKind, Pretrain, Rowwise, TrainConfig,
+    Penalty, PenaltyKind, Pretrain, Rowwise, TrainConfig, Trials,
 };
 use tagomatic::weights::WeightType;
 
@@ -70,21 +71,34 @@ pub(super) struct Arguments {
     /// Keep items in files in this folder, not in memory: for data that are larger. The files have no names and go with the program
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// Try N configurations first, drawn from sensible values of the options that are at their default, and
-    /// train the best
+    /// Try N configurations first, and train the best: the first has the defaults for the items, the others sensible values drawn of
+    /// --hidden, --batch, --lr, --initial-scale, --initial-square, --dropout-in, --dropout-hidden and --l2. Options that are given, here
+    /// or in --config, stay as they are
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     search: Option<u32>,
+    /// What of [`Trials::DRAWN`] was given: values do not tell, as a default can be given too.
+    #[arg(skip)]
+    given: Vec<&'static str>,
     #[command(flatten)]
     options: Options,
     #[command(flatten)]
     course: Course,
 }
 
+impl Arguments {
+    /// Notes which options were typed, or stand in the file of `--config`.
+    pub(super) fn note_given(&mut self, matches: &ArgMatches) {
+        // The names of the library's fields are those of the arguments.
+        let is_given = |name: &&str| matches.value_source(name) == Some(ValueSource::CommandLine);
+        self.given = Trials::DRAWN.iter().copied().filter(is_given).collect();
+    }
+}
+
 /// The command's name.
 pub(super) const NAME: &str = "train";
 
 /// The file that `--config` names.
-pub(super) fn config_file(given: &clap::ArgMatches) -> Option<&PathBuf> {
+pub(super) fn config_file(given: &ArgMatches) -> Option<&PathBuf> {
     given.get_one("config")
 }
 
@@ -349,7 +363,10 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         None => Validation::Split { fraction: arguments.valid_fraction, refit: !arguments.no_refit },
     };
     let found = match arguments.search {
-        Some(trials) => Some(search::run(session, &set, &mut config, validation, trials)?),
+        Some(count) => {
+            let trials = Trials { count, kept: &arguments.given };
+            Some(search::run(session, &set, &mut config, validation, trials)?)
+        }
         None => None,
     };
     let training = if is_bank {

@@ -79,5 +79,5 @@ pub use objective::{Anchor, AnchorKind, Autoencoder, Objective, Pretrain};
 pub use parameters::{Parameters, Statistics, glorot_radius, he_radius, prior_logit};
 pub use penalty::{Penalty, PenaltyKind};
 pub use run::Run;
-pub use search::{Trial, search};
+pub use search::{Trial, Trials, search};
 pub use trainer::{StepReport, Trainer};

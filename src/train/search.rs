@@ -1,7 +1,7 @@
 //! Search: which configuration fits best, found by random trials of which few are run to the end.
 //!
-//! Trials are drawn from lists of sensible values (the first trial is the given configuration); what differs from the default is
-//! kept as it is. They are trained until each has stepped through a budget of samples, and measured on the validation items; the
+//! Trials are drawn from lists of sensible values (the first trial is the given configuration), but for the options that the caller
+//! keeps. They are trained until each has stepped through a budget of samples, and measured on the validation items; the
 //! better third goes on with three times the budget, and so on until one is left (successive halving: Jamieson & Talwalkar, AISTATS
 //! 2016; Li et al., *Hyperband*, JMLR 18, 2018). The last ones reach about [`TrainConfig::epochs`] epochs. Budgets are steps times the
 //! size of mini-batches, so that sizes can be compared. All trials are held in memory: their weights, and AdaGrad's sums.
@@ -38,31 +38,43 @@ pub struct Trial {
     pub valid: Option<KeyMeasures>,
 }
 
-/// The values that are tried of each option, by the option's name.
+/// How many trials there are, and what they have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Trials<'a> {
+    /// Trials, at least 1.
+    pub count: u32,
+    /// Those of [`Trials::DRAWN`] that are not drawn: every trial has the values that the search was given.
+    pub kept: &'a [&'a str],
+}
+
+/// The values that are tried of each option.
 macro_rules! choices {
-    ($($name:literal, $field:ident: $values:expr;)*) => {
-        /// Draws what `config` leaves at its default.
-        fn draw(config: &mut TrainConfig, mut choose: impl FnMut(usize) -> usize) {
-            let default = TrainConfig::default();
-            $(
-                let values = $values;
-                // Drawn in any case, so that what is given does not change what else is drawn.
-                let value = values[choose(values.len())];
-                if config.$field == default.$field {
-                    config.$field = value;
-                }
-            )*
+    ($($field:ident: $values:expr;)*) => {
+        impl Trials<'_> {
+            /// The fields of [`TrainConfig`] that are drawn, by their names.
+            pub const DRAWN: &'static [&'static str] = &[$(stringify!($field)),*];
+
+            /// Draws what is not kept.
+            fn draw(self, config: &mut TrainConfig, mut choose: impl FnMut(usize) -> usize) {
+                $(
+                    let values = $values;
+                    // Drawn in any case, so that what is kept does not change what else is drawn.
+                    let value = values[choose(values.len())];
+                    if !self.kept.contains(&stringify!($field)) {
+                        config.$field = value;
+                    }
+                )*
+            }
         }
 
         impl Trial {
-            /// The options that were drawn, with their values: those that are not at their default.
+            /// The drawn options whose values are not those of `given`, the configuration that the search was given: name and value.
             #[must_use]
-            pub fn options(&self) -> Vec<(&'static str, String)> {
-                let default = TrainConfig::default();
+            pub fn options(&self, given: &TrainConfig) -> Vec<(&'static str, String)> {
                 let mut options = Vec::new();
                 $(
-                    if self.config.$field != default.$field {
-                        options.push(($name, self.config.$field.to_string()));
+                    if self.config.$field != given.$field {
+                        options.push((stringify!($field), self.config.$field.to_string()));
                     }
                 )*
                 options
@@ -72,14 +84,14 @@ macro_rules! choices {
 }
 
 choices! {
-    "hidden", hidden: [32, 64, 128, 256, 512];
-    "batch", batch: [16, 32, 64, 128, 256];
-    "lr", lr: [0.01, 0.02, 0.05, 0.1, 0.2];
-    "initial-scale", initial_scale: [0.03, 0.1, 0.3, 1.0];
-    "initial-square", initial_square: [0.01, 0.1, 1.0];
-    "dropout-in", dropout_in: [0.0, 0.1, 0.2, 0.3];
-    "dropout-hidden", dropout_hidden: [0.0, 0.1, 0.3, 0.5];
-    "l2", l2: [0.0, 0.0, 1e-6, 1e-5, 1e-4];
+    hidden: [32, 64, 128, 256, 512];
+    batch: [16, 32, 64, 128, 256];
+    lr: [0.01, 0.02, 0.05, 0.1, 0.2];
+    initial_scale: [0.03, 0.1, 0.3, 1.0];
+    initial_square: [0.01, 0.1, 1.0];
+    dropout_in: [0.0, 0.1, 0.2, 0.3];
+    dropout_hidden: [0.0, 0.1, 0.3, 0.5];
+    l2: [0.0, 0.0, 1e-6, 1e-5, 1e-4];
 }
 
 /// A trial under way.
@@ -89,25 +101,30 @@ struct Running {
     fit: FitState,
 }
 
-/// Tries `trials` configurations on `set`, each with one network even where several are to be averaged, at a kernel level and
+/// Tries configurations on `set`, each with one network even where several are to be averaged, at a kernel level and
 /// on the threads of `pool`; the result depends on neither. All of them are returned, the best one first: the survivor, then
 /// those that were given up last. `observer` is told of each trial when its budget is spent, and can end the search: then those
 /// that were still in it come first, by their last scores, and one whose turn never came has no steps.
 ///
 /// # Errors
-/// [`Error::Config`] without trials or without validation items, or with an autoencoder to come first; whatever else ends every
-/// training. A trial whose training fails by itself ([`Error::NonFinite`]) is only the worst.
+/// [`Error::Config`] without trials or without validation items, with an autoencoder to come first, or if what is to be kept is not
+/// drawn; whatever else ends every training. A trial whose training fails by itself ([`Error::NonFinite`]) is only the worst.
 pub fn search(
     set: &TrainingSet,
     config: &TrainConfig,
     validation: Validation<'_>,
-    trials: u32,
+    trials: Trials<'_>,
     level: Level,
     pool: Option<Arc<rayon::ThreadPool>>,
     observer: &mut (dyn FnMut(&Trial) -> ControlFlow<()> + Send),
 ) -> Result<Vec<Trial>> {
-    if trials == 0 {
+    let Trials { count, kept } = trials;
+    if count == 0 {
         return Err(Error::Config { option: "search", expected: "at least 1 trial", found: "0".to_owned() });
+    }
+    if let Some(other) = kept.iter().find(|name| !Trials::DRAWN.contains(name)) {
+        let expected = "options to keep that are drawn (Trials::DRAWN)";
+        return Err(Error::Config { option: "search", expected, found: format!("{other:?}") });
     }
     if let Some(pretrain) = config.pretrain {
         let expected = "0 with a search, whose trials have no autoencoder before them";
@@ -124,13 +141,13 @@ pub fn search(
     };
     let statistics = Statistics::of(train, set.tags().len());
     let mut running = Vec::new();
-    for number in 1..=trials {
+    for number in 1..=count {
         let given = config;
         let mut config = given.clone();
         if number > 1 {
             let rng = Philox::new(config.seed);
             let mut choice = 0;
-            draw(&mut config, |values| {
+            trials.draw(&mut config, |values| {
                 choice += 1;
                 bounded(rng.search_key(number, choice), values as u64) as usize
             });
@@ -145,7 +162,7 @@ pub fn search(
         running.push(Running { trial, trainer, fit: FitState::default() });
     }
     let mut rounds = 0;
-    while KEEP_ONE_OF.pow(rounds) < u64::from(trials) {
+    while KEEP_ONE_OF.pow(rounds) < u64::from(count) {
         rounds += 1;
     }
     let all = u64::from(config.epochs) * train.len() as u64;
@@ -192,6 +209,24 @@ mod tests {
     use crate::train::{Autoencoder, Pretrain};
 
     #[test]
+    fn all_is_drawn_but_what_is_kept() {
+        let last = |given: &TrainConfig, kept: &[&str]| {
+            let mut config = given.clone();
+            Trials { count: 2, kept }.draw(&mut config, |values| values - 1);
+            config
+        };
+        // From whatever configuration: its values are no sign that somebody chose them.
+        let (few, many) = (TrainConfig::default(), TrainConfig::for_items(50.0));
+        assert_eq!(last(&many, &[]), TrainConfig { average: 2, ..last(&few, &[]) });
+        for given in [few, many] {
+            assert_eq!(last(&given, Trials::DRAWN), given);
+            let kept = last(&given, &["hidden", "dropout_in"]);
+            let TrainConfig { hidden, dropout_in, .. } = given;
+            assert_eq!(kept, TrainConfig { hidden, dropout_in, ..last(&given, &[]) });
+        }
+    }
+
+    #[test]
     fn few_trials_are_run_to_the_end_and_the_best_comes_first() {
         let mut corpus = Corpus::new();
         for i in 0..300_u32 {
@@ -202,28 +237,34 @@ mod tests {
         let config = TrainConfig { hidden: 4, epochs: 9, ..TrainConfig::default() };
         let validation = Validation::Split { fraction: 0.2, refit: true };
         let told = std::sync::atomic::AtomicUsize::new(0);
-        let run = |trials| {
+        let kept = ["hidden"];
+        let of = |count| Trials { count, kept: &kept };
+        let run = |count| {
             let mut observer = |_: &Trial| {
                 told.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 ControlFlow::Continue(())
             };
-            search(&set, &config, validation, trials, Level::Scalar, None, &mut observer)
+            search(&set, &config, validation, of(count), Level::Scalar, None, &mut observer)
         };
         let trials = run(7).unwrap();
         assert_eq!(trials, run(7).unwrap(), "a seed decides it all");
         let mut numbers: Vec<u32> = trials.iter().map(|trial| trial.number).collect();
         numbers.sort_unstable();
         assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7]);
-        assert!(trials.iter().all(|trial| trial.config.hidden == 4), "what is given is kept");
+        assert!(trials.iter().all(|trial| trial.config.hidden == 4), "what is to be kept is");
         let samples = |trial: &Trial| trial.steps * trial.config.batch as u64;
         assert!(samples(&trials[0]) > 2 * samples(&trials[6]), "{trials:?}");
         assert_eq!(trials.iter().find(|trial| trial.number == 1).unwrap().config, config);
-        assert!(trials[1..].iter().any(|trial| trial.options().iter().any(|(name, _)| *name == "lr")));
+        assert!(trials[1..].iter().any(|trial| trial.options(&config).iter().any(|(name, _)| *name == "lr")));
         assert!(matches!(run(0), Err(Error::Config { option: "search", .. })));
+        // A name that is none must not be taken for one that is not drawn.
+        let misspelt = Trials { count: 2, kept: &["hiden"] };
+        let none = search(&set, &config, validation, misspelt, Level::Scalar, None, &mut |_| ControlFlow::Continue(()));
+        assert!(matches!(none, Err(Error::Config { option: "search", found, .. }) if found.contains("hiden")));
         assert_eq!(told.into_inner(), 2 * (7 + 3 + 1), "trials told of");
         // An end in the second round: of 7 trials 3 were in it, and one of these was told of.
         let mut left = 8;
-        let ended = search(&set, &config, validation, 7, Level::Scalar, None, &mut |_| {
+        let ended = search(&set, &config, validation, of(7), Level::Scalar, None, &mut |_| {
             left -= 1;
             if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -233,9 +274,9 @@ mod tests {
         let pretrain = Some(Pretrain { epochs: 1, autoencoder: Autoencoder::default() });
         let pretrained = TrainConfig { pretrain, ..config.clone() };
         let none =
-            search(&set, &pretrained, validation, 2, Level::Scalar, None, &mut |_| ControlFlow::Continue(())).unwrap_err();
+            search(&set, &pretrained, validation, of(2), Level::Scalar, None, &mut |_| ControlFlow::Continue(())).unwrap_err();
         assert!(matches!(none, Error::Config { option: "pretrain", .. }), "{none}");
-        let none = search(&set, &config, Validation::None, 2, Level::Scalar, None, &mut |_| ControlFlow::Continue(()));
+        let none = search(&set, &config, Validation::None, of(2), Level::Scalar, None, &mut |_| ControlFlow::Continue(()));
         assert!(matches!(none, Err(Error::Config { option: "search", .. })));
     }
 }

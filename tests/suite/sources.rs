@@ -118,7 +118,7 @@ fn a_search_tells_all_trials_and_the_command_that_trains_the_best() {
     trials.iter().for_each(|trial| assert_fields(trial, &["trial", "options", "steps", "epochs", "score", "log_loss"]));
     let command = search["command"].as_str().unwrap();
     assert!(command.starts_with("tagomatic train items.jsonl --out m.tagm --epochs 3 "), "{command}");
-    assert!(command.contains(" --hidden=8") && !command.contains("--search"), "{command}");
+    assert!(command.contains(" --hidden 8 ") && !command.contains("--search"), "{command}");
     place.text(&command.replace("tagomatic ", "").replace("m.tagm", "n.tagm").replace(" --json", ""));
     assert!(fs::read(place.path("m.tagm")).unwrap() == fs::read(place.path("n.tagm")).unwrap());
     assert!(
@@ -129,6 +129,60 @@ fn a_search_tells_all_trials_and_the_command_that_trains_the_best() {
         "train items.jsonl --out o.tagm --search 2 --valid-fraction 0",
         &["--search: expected items to validate on"],
     );
+}
+
+/// 160 items with about 30 keywords each, so many that defaults are others.
+fn long_lists() -> String {
+    let mut lines = String::new();
+    for i in 0_usize..160 {
+        let has = |keyword: &usize| (i * 7 + keyword * 13 + i * keyword) % 60 < 30;
+        let keywords: Vec<String> = (0..60).filter(has).map(|keyword| format!("\"k{keyword}\"")).collect();
+        let tag = if has(&3) && has(&8) { "both" } else { "other" };
+        lines += &format!("{{\"id\":{i},\"keywords\":[{}],\"tags\":[\"{tag}\"]}}\n", keywords.join(","));
+    }
+    lines
+}
+
+#[test]
+fn the_command_of_a_search_trains_the_same_model_from_long_lists() {
+    let place = Place::new();
+    place.write("long.jsonl", long_lists());
+    let search = |options: &str| {
+        let json = |arguments: &str| serde_json::from_str::<serde_json::Value>(&place.text(arguments)).unwrap();
+        let train = "train --json --out m.tagm --epochs 2 --threads 1 --optimizer sgd --search 6";
+        let found = json(&format!("{train} {options} -- long.jsonl"));
+        let command = found["search"]["command"].as_str().unwrap().to_owned();
+        let again = json(&command.replace("tagomatic ", "").replace("m.tagm", "n.tagm"));
+        assert_eq!(again["signature"], found["signature"], "{command}");
+        assert!(fs::read(place.path("m.tagm")).unwrap() == fs::read(place.path("n.tagm")).unwrap(), "{command}");
+        let trials = found["search"]["trials"].as_array().unwrap();
+        let mut options: Vec<(u64, String)> = trials
+            .iter()
+            .map(|trial| (trial["trial"].as_u64().unwrap(), trial["options"].as_str().unwrap().to_owned()))
+            .collect();
+        options.sort();
+        (command, options.into_iter().map(|(_, options)| options).collect::<Vec<_>>())
+    };
+    // That two networks are averaged, as for such items, does not follow from a number of hidden units that is typed; and that
+    // fewer keywords are dropped is to be typed, though it is the default of other items.
+    let (command, trials) = search("--seed 2");
+    for words in [" --hidden=", " --dropout-in=0.1 ", " --average=2 -- long.jsonl"] {
+        assert!(command.contains(words), "no {words:?} in: {command}");
+    }
+    assert_eq!(trials[0], "");
+    for drawn in ["--hidden=", "--lr=", "--dropout-in=", "--dropout-hidden="] {
+        assert!(trials[1..].iter().any(|trial| trial.contains(drawn)), "{drawn}: {trials:?}");
+    }
+
+    // What is given is kept, even what is a default, of these items or of others, and the rest is drawn as before.
+    place.write("c.toml", "lr = 0.05\n");
+    let (command, kept) = search("--seed 2 --config c.toml --hidden 256 --dropout-in 0.1");
+    assert!(command.contains(" --config c.toml --hidden 256 --dropout-in 0.1"), "{command}");
+    let of_trial = |trial: &String| {
+        let is_kept = |option: &&str| ["--hidden=", "--dropout-in=", "--lr="].iter().any(|kept| option.starts_with(kept));
+        trial.split_whitespace().filter(|option| !is_kept(option)).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(kept, trials.iter().map(of_trial).collect::<Vec<_>>());
 }
 
 #[test]
