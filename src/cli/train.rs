@@ -387,10 +387,12 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     if to_stdout {
         output::print(training.model().bytes())?;
         output::print_aside(&results);
-        return Ok(());
+        return training.check_whole(out);
     }
     training.model().save(out).map_err(Failure::saving)?;
-    output::print(results)
+    let printed = output::print(results);
+    // That nobody reads the results is no error, but this is.
+    training.check_whole(out).and(printed)
 }
 
 /// The indices of the tags called `only`, or of all.

@@ -1,6 +1,7 @@
 //! A training from items to a model, as `train` and `demo` run it, in words.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -8,13 +9,13 @@ use tagomatic::convert::{Conversion, convert};
 use tagomatic::evaluate::Evaluated;
 use tagomatic::metrics::Metric;
 use tagomatic::train::recipe::{TrainingReport, TrainingSet, Validation};
-use tagomatic::train::{BankReport, FitReport, TrainConfig};
+use tagomatic::train::{BankReport, FitReport, TagFailure, TrainConfig};
 use tagomatic::weights::WeightType;
-use tagomatic::{Model, Tagger};
+use tagomatic::{Error, Model, Tagger};
 
 use super::course::Course;
 use super::eval::{Measures, Skipped};
-use super::failure::Result;
+use super::failure::{Failure, Result};
 use super::load::{Encoded, ReadCounts};
 use super::progress::TagProgress;
 use super::search::Search;
@@ -24,6 +25,8 @@ use super::{Session, output};
 pub(super) struct Training {
     /// One, or of a bank one for each tag.
     fits: Vec<FitReport>,
+    /// Tags of a bank that are not in it.
+    failed: Vec<FailedTag>,
     measured: Evaluated,
     samples: usize,
     valid_samples: usize,
@@ -36,7 +39,43 @@ pub(super) struct Training {
     metric: Metric,
 }
 
+/// A tag of a bank whose training ran away, as it stands in a JSON document.
+#[derive(Serialize)]
+struct FailedTag {
+    tag: String,
+    /// What happened where.
+    error: String,
+}
+
+impl From<TagFailure> for FailedTag {
+    fn from(TagFailure { tag, error }: TagFailure) -> Self {
+        let error = match error {
+            // Not its cure, which is the same for all, nor its comfort: no weights of this tag are kept.
+            Error::NonFinite { what, epoch, step, lr, .. } => {
+                format!("{what} is not finite in epoch {epoch}, step {step}, at learning rate {lr}")
+            }
+            error => error.to_string(),
+        };
+        FailedTag { tag, error }
+    }
+}
+
 impl Training {
+    /// Fails if a bank, saved as `out`, is without tags that it was to have.
+    pub(super) fn check_whole(&self, out: &Path) -> Result<()> {
+        if self.failed.is_empty() {
+            return Ok(());
+        }
+        let tags: Vec<String> = self.failed.iter().map(|FailedTag { tag, error }| format!("{tag:?} ({error})")).collect();
+        Err(Failure::Work(format!(
+            "{}: {} of {} tags are not in it, as their training ran away: {} (lower the learning rate, or check the initial weights)",
+            out.display(),
+            self.failed.len(),
+            self.failed.len() + self.fits.len(),
+            tags.join(", ")
+        )))
+    }
+
     /// The same with weights rounded to this type; the error is measured on the items of `set` too.
     pub(super) fn with_weights(self, session: &Session, set: &TrainingSet, weights: WeightType) -> Result<Self> {
         if weights == WeightType::F32 {
@@ -66,8 +105,20 @@ pub(super) fn train(
     let TrainingReport { fit, measured, samples, valid_samples, refit_samples, pretrained, duration } = report;
     let tagger = session.tagger(model)?;
     let signature = output::signature(&tagger)?;
-    let fits = vec![fit];
-    Ok(Training { fits, measured, samples, valid_samples, refit_samples, pretrained, duration, tagger, signature, metric })
+    let (fits, failed) = (vec![fit], Vec::new());
+    Ok(Training {
+        fits,
+        failed,
+        measured,
+        samples,
+        valid_samples,
+        refit_samples,
+        pretrained,
+        duration,
+        tagger,
+        signature,
+        metric,
+    })
 }
 
 /// Trains a net for each of the tags at the indices `tags`, and shows how many are done.
@@ -85,12 +136,25 @@ pub(super) fn train_bank(
         ControlFlow::Continue(())
     })?;
     drop(progress);
-    let BankReport { tags, measured, samples, valid_samples, refit_samples, duration, .. } = report;
+    let BankReport { tags, failed, measured, samples, valid_samples, refit_samples, duration, .. } = report;
     let tagger = session.tagger(model)?;
     let signature = output::signature(&tagger)?;
     let pretrained = tags.iter().map(|report| report.pretrained).sum();
     let fits = tags.into_iter().map(|report| report.fit).collect();
-    Ok(Training { fits, measured, samples, valid_samples, refit_samples, pretrained, duration, tagger, signature, metric })
+    let failed = failed.into_iter().map(FailedTag::from).collect();
+    Ok(Training {
+        fits,
+        failed,
+        measured,
+        samples,
+        valid_samples,
+        refit_samples,
+        pretrained,
+        duration,
+        tagger,
+        signature,
+        metric,
+    })
 }
 
 /// The loss of the best epoch.
@@ -120,6 +184,8 @@ pub(super) struct Document<'a> {
     valid_samples: usize,
     keywords: usize,
     tags: usize,
+    /// Tags of a bank that are not in it, since their training ran away.
+    failed_tags: &'a [FailedTag],
     untagged: u64,
     rare_keywords: u64,
     without_keywords: u64,
@@ -143,7 +209,7 @@ impl Training {
 
     /// `read` was counted in the training files; `valid` was read from files of its own.
     pub(super) fn document<'a>(&'a self, set: &'a TrainingSet, read: ReadCounts, valid: Option<&Encoded>) -> Document<'a> {
-        let Training { fits, measured, samples, valid_samples, refit_samples, pretrained, duration, .. } = self;
+        let Training { fits, failed, measured, samples, valid_samples, refit_samples, pretrained, duration, .. } = self;
         let seconds = duration.as_secs_f64();
         let of_fit = |fit: &FitReport| samples * fit.epochs.len() + refit_samples * fit.best_epoch as usize;
         let trained = fits.iter().map(of_fit).sum::<usize>() as f64 + *pretrained as f64;
@@ -167,6 +233,7 @@ impl Training {
             valid_samples: *valid_samples,
             keywords: set.vocabulary().len(),
             tags: self.tagger.tags().len(),
+            failed_tags: failed,
             untagged: stats.untagged,
             rare_keywords: stats.rare_keywords,
             without_keywords: stats.without_keywords,
@@ -208,6 +275,7 @@ impl Document<'_> {
         rows.extend(output::counts(&[
             skipped,
             binarized,
+            ("tags that ran away", self.failed_tags.len() as u64),
             ("items without tags", self.untagged),
             ("rare keywords left out", self.rare_keywords),
             ("items without keywords", self.without_keywords),

@@ -2,7 +2,7 @@
 //!
 //! A tag's net is a function of the data, the configuration with its seed, and the tag's name; the other tags have no part in it but
 //! for the choice of validation items. So tags that were trained apart, on other machines even, and [merged](crate::edit::merge) make
-//! the same bytes as those that were trained together.
+//! the same bytes as those that were trained together. A net that runs away takes no other with it.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -30,7 +30,7 @@ pub struct TagDone<'a> {
     pub tag: &'a str,
     /// Tags done so far, this one included; they are not done in order.
     pub done: usize,
-    /// Tags to train.
+    /// Tags to train; those that fail are never done.
     pub of: usize,
     /// What its training did, up to the refit.
     pub report: &'a TrainingReport,
@@ -39,11 +39,22 @@ pub struct TagDone<'a> {
 /// Watches the training of a bank, from any thread. [`ControlFlow::Break`] ends it; the bank has the tags that are done then.
 pub type BankObserver<'o> = dyn Fn(TagDone<'_>) -> ControlFlow<()> + Sync + 'o;
 
+/// A tag that is not in its bank, since its net ran away.
+#[derive(Debug)]
+pub struct TagFailure {
+    /// Its name.
+    pub tag: String,
+    /// [`Error::NonFinite`], which has the name too.
+    pub error: Error,
+}
+
 /// What [`TrainingSet::train_bank`] did.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct BankReport {
     /// The fit of each tag of the bank, in their order.
     pub tags: Vec<TrainingReport>,
+    /// The tags whose nets ran away, in the order of the set's tags; the bank is what it is without them.
+    pub failed: Vec<TagFailure>,
     /// Measures of the fitted nets, on the validation items, or on the training items where there are none.
     pub measured: Evaluated,
     /// Items in the fits.
@@ -76,7 +87,9 @@ struct Net {
 
 impl TrainingSet {
     /// Trains a net for each of the tags at the indices `tags`, as many at a time as `pool` has threads, and makes a bank of them.
-    /// All share the items and the vocabulary. The bank does not depend on `pool` and `level`, and each net not on `tags`.
+    /// All share the items and the vocabulary. The bank does not depend on `pool` and `level`, and each net not on `tags`. A net that
+    /// runs away ([`Error::NonFinite`]) is left out and told in [`BankReport::failed`]; only if every one does, the first one's error
+    /// is returned.
     ///
     /// # Errors
     /// [`Error::Config`] for a set that extends a model; [`Error::NoData`] without tags, or if the observer ends it before one
@@ -111,24 +124,46 @@ impl TrainingSet {
         let sides = Sides { train, valid, all: refit.then(|| self.dataset()) };
 
         let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let net = |&tag: &usize| -> Result<Option<Net>> {
-            let Some(net) = self.net(tag, config, &sides, level, &stop)? else { return Ok(None) };
+        let net = |&tag: &usize| -> Result<Option<Result<Net, TagFailure>>> {
+            let net = match self.net(tag, config, &sides, level, &stop) {
+                Ok(Some(net)) => net,
+                Ok(None) => return Ok(None),
+                // Its own affair: what the others have learnt is not to be lost.
+                Err(Error::NonFinite { what, epoch, step, lr, .. }) => {
+                    let tag = self.tags()[tag].name.clone();
+                    let error = Error::NonFinite { what, tag: Some(tag.clone()), epoch, step, lr };
+                    return Ok(Some(Err(TagFailure { tag, error })));
+                }
+                Err(error) => return Err(error),
+            };
             let done = 1 + done.fetch_add(1, Ordering::Relaxed);
             let event = TagDone { tag: &self.tags()[tag].name, done, of: wanted.len(), report: &net.report };
             if observer(event).is_break() {
                 stop.store(true, Ordering::Relaxed);
             }
-            Ok(Some(net))
+            Ok(Some(Ok(net)))
         };
         // Small nets have nothing to divide: each is trained by one thread.
-        let nets = match pool {
+        let trained = match pool {
             Some(pool) => pool.install(|| wanted.par_iter().map(net).collect::<Result<Vec<_>>>()),
             None => wanted.iter().map(net).collect(),
         }?;
-        let interrupted = nets.iter().any(Option::is_none);
-        let (kept, nets): (Vec<u32>, Vec<Net>) =
-            wanted.iter().zip(nets).filter_map(|(&tag, net)| Some((tag as u32, net?))).unzip();
+        let interrupted = trained.iter().any(Option::is_none);
+        let (mut kept, mut nets, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+        for (&tag, trained) in wanted.iter().zip(trained) {
+            match trained {
+                Some(Ok(net)) => {
+                    kept.push(tag as u32);
+                    nets.push(net);
+                }
+                Some(Err(failure)) => failed.push(failure),
+                None => {}
+            }
+        }
         if nets.is_empty() {
+            if let Some(TagFailure { error, .. }) = failed.into_iter().next() {
+                return Err(error);
+            }
             return Err(Error::NoData { what: "a bank without tags".to_owned(), cure: "train one tag at least" });
         }
 
@@ -143,6 +178,7 @@ impl TrainingSet {
         };
         let report = BankReport {
             tags: nets.into_iter().map(|net| net.report).collect(),
+            failed,
             measured,
             samples: train.len(),
             valid_samples: valid.map_or(0, Dataset::len),

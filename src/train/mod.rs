@@ -70,7 +70,7 @@ mod undo;
 mod update;
 mod warm;
 
-pub use bank::{BankObserver, BankReport, TagDone};
+pub use bank::{BankObserver, BankReport, TagDone, TagFailure};
 pub use batch::{PairWeights, Sample, Targets};
 pub use checkpoint::{Checkpoints, Every};
 pub use config::{Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, OptimizerKind, Rowwise, TrainConfig};

@@ -11,7 +11,7 @@ use tagomatic::rng::Philox;
 use tagomatic::rules::{Labeller, Rule, Rules, Term, Withhold};
 use tagomatic::teach::{Catalogue, Taught};
 use tagomatic::train::recipe::{TrainingSet, Validation};
-use tagomatic::train::{TrainConfig, pool};
+use tagomatic::train::{DecayMode, Negatives, OptimizerKind, TrainConfig, pool};
 use tagomatic::{Error, Level, Model, ModelParts, Tagger};
 
 const SPLIT: Validation<'_> = Validation::Split { fraction: 0.2, refit: true };
@@ -262,6 +262,50 @@ fn a_bank_that_is_ended_has_the_tags_that_are_done() {
     assert!(matches!(none, Err(Error::NoData { .. })));
 }
 
+#[test]
+fn a_tag_that_runs_away_is_told_and_the_others_are_kept() {
+    let mut corpus = Corpus::new();
+    for (i, mut item) in items(1).into_iter().enumerate() {
+        let tags = [(i % 2 == 0, "common"), (i % 25 == 3, "also rare"), (i % 30 == 7, "rare"), (i % 3 == 0, "frequent")];
+        item.tags = tags.iter().filter(|(has, _)| *has).map(|(_, tag)| (*tag).to_owned()).collect();
+        corpus.push(&item).unwrap();
+    }
+    let set = TrainingSet::new(corpus, 1).unwrap();
+    let [also_rare, common, frequent, rare] =
+        ["also rare", "common", "frequent", "rare"].map(|tag| set.tags().get(tag).unwrap());
+    // Decay against the sign of every step makes weights grow by a constant factor each step; of rare tags there are few.
+    let config = TrainConfig {
+        average: 2,
+        batch: 4,
+        epochs: 2,
+        optimizer: OptimizerKind::Sgd,
+        decay: DecayMode::Coupled,
+        l2: 1e3,
+        lr: 0.01,
+        negatives: Negatives::Sampled(1.0),
+        ..config()
+    };
+    let train = |tags: &[usize], threads: usize| {
+        let pool = pool(threads).unwrap();
+        set.train_bank(&config, SPLIT, tags, Level::best(), pool.as_deref(), &|_| ControlFlow::Continue(()))
+    };
+    let (expected, whole) = train(&[also_rare, rare], 1).unwrap();
+    assert!(whole.failed.is_empty());
+    for threads in [1, 3] {
+        let (model, report) = train(&[0, 1, 2, 3], threads).unwrap();
+        assert!(model.bytes() == expected.bytes(), "{threads} threads");
+        assert_eq!((report.tags.len(), report.interrupted), (2, false));
+        let failed: Vec<&str> = report.failed.iter().map(|failure| failure.tag.as_str()).collect();
+        assert_eq!(failed, [common, frequent].map(|tag| set.tags()[tag].name.as_str()));
+        for failure in &report.failed {
+            assert!(matches!(&failure.error, Error::NonFinite { tag: Some(tag), .. } if *tag == failure.tag), "{failure:?}");
+        }
+        // Of nothing else the error of the first one is what there is to tell.
+        let none = train(&[frequent, common], threads).unwrap_err();
+        assert!(matches!(&none, Error::NonFinite { tag: Some(tag), .. } if tag == failed[0]), "{none}");
+    }
+}
+
 /// The program, on a bank and what is made of it.
 #[cfg(feature = "cli")]
 mod program {
@@ -294,6 +338,32 @@ mod program {
         place.fails(2, "tags rename a.tagm nothing x --out x.tagm", &["\"nothing\""]);
         place.fails(2, "tags rename a.tagm low x --out a.tagm", &["--out"]);
         place.fails(2, "tags add all.tagm --name n --examples items.jsonl --catalogue items.jsonl --out x.tagm", &["--beside"]);
+    }
+
+    #[test]
+    fn tags_that_run_away_are_told_when_the_others_are_saved() {
+        let place = Place::new();
+        let train = "train items.jsonl --objective per-tag --hidden 4 --epochs 2 --batch 4 --negatives 1 --optimizer sgd \
+                     --decay coupled --l2 1000 --lr 0.01";
+        place.text(&format!("{train} --only rare --out rare.tagm"));
+        let output = place.run(&format!("{train} --out m.tagm --json"));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        for word in ["error: m.tagm: 2 of 3 tags are not in it", "\"even\" (", "\"low\" (", "not finite in epoch "] {
+            assert!(stderr.contains(word), "no {word:?} in: {stderr}");
+        }
+        assert!(!stderr.contains("\"rare\""), "{stderr}");
+        let [all, rare] = ["m.tagm", "rare.tagm"].map(|model| std::fs::read(place.path(model)).unwrap());
+        assert!(all == rare);
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let failed: Vec<_> =
+            document["failed_tags"].as_array().unwrap().iter().filter_map(|failed| failed["tag"].as_str()).collect();
+        assert_eq!((failed, document["tags"].as_u64()), (vec!["even", "low"], Some(1)));
+        let output = place.run(&format!("{train} --out -"));
+        assert!(output.status.code() == Some(1) && output.stdout == rare);
+        assert!(String::from_utf8(output.stderr).unwrap().contains("tags that ran away  2\n"));
+        // Of a bank without tags there is nothing to save.
+        place.fails(1, &format!("{train} --only even,low --out x.tagm"), &["not finite for tag \"even\""]);
     }
 
     #[test]
