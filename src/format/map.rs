@@ -146,3 +146,57 @@ impl Backing for MappedScratch {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(all(feature = "train", target_os = "linux"))]
+mod tests {
+    use std::fs::{self, File};
+    use std::io::Write;
+
+    use super::*;
+
+    /// What the system holds of the advice about a mapping; nothing where it does not tell.
+    fn flags(mapping: &[u8]) -> String {
+        let start = format!("{:08x}-", mapping.as_ptr() as usize);
+        let told = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+        let mut lines = told.lines().skip_while(|line| !line.starts_with(&start));
+        lines.find(|line| line.starts_with("VmFlags")).unwrap_or_default().to_owned()
+    }
+
+    /// A mapping that was given advice, which systems may refuse.
+    fn advised(file: &File, advice: memmap2::Advice) -> Mmap {
+        // SAFETY: nobody writes into the file while the test runs.
+        let map = unsafe { Mmap::map(file) }.unwrap();
+        let _ = map.advise(advice);
+        map
+    }
+
+    #[test]
+    fn advice_about_a_model_reaches_the_system() {
+        let path = "models/movies.tagm";
+        for (advice, same) in [(MapAdvice::Random, memmap2::Advice::Random), (MapAdvice::HugePages, memmap2::Advice::HugePage)]
+        {
+            // SAFETY: nobody writes into the file while the test runs.
+            let model = unsafe { Model::map_with(path, &[advice]) }.unwrap();
+            assert_eq!(flags(model.bytes()), flags(&advised(&File::open(path).unwrap(), same)), "{advice:?}");
+        }
+    }
+
+    #[test]
+    fn a_scratch_file_is_read_at_random_and_let_go_of_beyond_the_budget() {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Scratch::create(folder.path()).unwrap();
+        scratch.file().write_all(&[7; 100]).unwrap();
+        let at_random = advised(scratch.file(), memmap2::Advice::Random);
+        let mapped = MappedScratch::new(scratch).unwrap();
+        assert_eq!(flags(mapped.bytes()), flags(&at_random));
+        let resident = || mapped.resident.load(Ordering::Relaxed);
+        for _ in 0..2 {
+            (0..MappedScratch::BUDGET / MappedScratch::AROUND).for_each(|_| mapped.touch(1));
+            assert_eq!(resident(), MappedScratch::BUDGET);
+            mapped.touch(1);
+            assert_eq!(resident(), 0);
+            assert_eq!(mapped.bytes(), [7; 100]);
+        }
+    }
+}

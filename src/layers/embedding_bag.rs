@@ -155,6 +155,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_factor_multiplies_every_keyword() {
+        let (w1, b1) = (random_blocks(1, 4), random_blocks(2, 2));
+        for factor in [1.0, 1.25, 2.0, 10.0] {
+            let weights = Weights { w1: &w1, b1: &b1, w2: &[], b2: &[] };
+            let mut out = [Block::ZERO; 2];
+            let bags = Bags { sets: Sets::new(&[0, 1], &[0, 2]).unwrap(), factor };
+            forward(Kernels::best(), weights, bags, &mut out).unwrap();
+            for (unit, a) in as_floats(&out).iter().enumerate() {
+                let [w1, b1] = [&w1, &b1].map(|part| as_floats(part));
+                let exact = b1[unit] + factor * (w1[unit] + w1[32 + unit]);
+                assert!((a - exact).abs() < 1e-5, "{a} for {exact}, factor {factor}");
+            }
+        }
+    }
+
     fn hidden_blocks(hidden: usize) -> usize {
         crate::aligned::blocks_for(hidden)
     }

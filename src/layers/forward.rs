@@ -191,3 +191,53 @@ impl Forward {
         Ok(super::Active { units: &self.units[..active], values: &self.values[..active] })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{Network, OutputLayout, Weights};
+
+    /// An item is three rows of hidden units, scores and one block; there are dozens, from one, unless they are large, to four.
+    #[test]
+    fn buffers_of_small_items_fit_a_cache_and_large_items_are_alone() {
+        let capacity = |row: usize, slots: usize| {
+            let shape = Shape::new(0, row * LANES, &[slots * LANES], OutputLayout::TagMajor).unwrap();
+            Forward::new(&shape).capacity()
+        };
+        let sizes = [(1, 1), (30, 22), (30, 23), (100, 1), (21_844, 1), (21_845, 1)];
+        assert_eq!(sizes.map(|(row, slots)| capacity(row, slots)), [48, 36, 24, 12, 12, 1]);
+    }
+
+    #[test]
+    fn hidden_vectors_have_no_padding_and_what_does_not_fit_is_an_error() {
+        for pooling in [Pooling::Sum, Pooling::Mean] {
+            let shape = Shape::new(2, 5, &[3], OutputLayout::TagMajor).unwrap();
+            let network = Network { shape, pooling, activation: Activation::Sigmoid, eps: 0.0 };
+            let shape = &network.shape;
+            let lengths = [shape.w1_blocks(), shape.row_blocks(), shape.w2_blocks(), shape.slot_blocks()];
+            let [w1, b1, w2, b2] = &lengths.map(|blocks| vec![Block::ZERO; blocks]);
+            let weights = StoredWeights::from(Weights { w1, b1, w2, b2 });
+            let net = Net { kernels: Kernels::best(), network: &network, weights, calibration: None };
+            let mut forward = Forward::new(shape);
+            let without_padding =
+                |forward: &Forward| forward.hidden[0].0[..5] == [0.5; 5] && forward.hidden[0].0[5..] == [0.0; 11];
+
+            forward.run_hidden(&net, Sets::new(&[0, 1], &[0, 2]).unwrap()).unwrap();
+            assert!(without_padding(&forward));
+            forward.hidden.fill(Block([7.0; LANES]));
+            forward.run_from(&net, &[Block::ZERO], 2, Answer::Logit, &mut [0.0; 3]).unwrap();
+            assert!(without_padding(&forward));
+
+            let fault = |done: Result<()>| done.unwrap_err().to_string();
+            let sum = [Block::ZERO; 2];
+            assert!(fault(forward.run_from(&net, &sum, 2, Answer::Logit, &mut [0.0; 3])).contains("sum of rows"));
+            let mut other = Forward::new(&Shape::new(2, 17, &[3], OutputLayout::TagMajor).unwrap());
+            assert!(fault(other.run_from(&net, &sum[1..], 2, Answer::Logit, &mut [0.0; 3])).contains("scratch"));
+            let (items, kernels, weights) = (forward.capacity() + 1, net.kernels, &net.weights);
+            let mut answers = vec![0.0; 3 * items];
+            assert!(fault(forward.output(kernels, shape, weights, items, Answer::Logit, &mut answers)).contains("scratch"));
+            forward.capacity = 1;
+            forward.run_from(&net, &sum[1..], 2, Answer::Logit, &mut [0.0; 3]).unwrap();
+        }
+    }
+}

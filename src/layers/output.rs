@@ -259,6 +259,10 @@ mod tests {
             for item in 0..items {
                 let (h, mut alone) = (&hidden[item * row..][..row], vec![Block::ZERO; row]);
                 run(h, 1, &delta[item * slots..][..slots], &case.w2, &mut alone, &mut scratch).unwrap();
+                // However few units are on.
+                let (on, mut all) = (vec![Block([1.0; LANES]); row], vec![Block::ZERO; row]);
+                run(&on, 1, &delta[item * slots..][..slots], &case.w2, &mut all, &mut scratch).unwrap();
+                assert_eq!(alone, all, "{shape:?}");
                 for (unit, _) in as_floats(h).iter().enumerate().filter(|(_, h)| **h != 0.0) {
                     assert_eq!(as_floats(&d)[item * row * LANES + unit], as_floats(&alone)[unit], "{shape:?}");
                 }

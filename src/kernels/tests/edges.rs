@@ -1,7 +1,10 @@
 //! Lengths that do not fit in training, and numbers at the edge of a rule.
 
+use super::super::output::list;
 use super::super::sigmoid::EXP_UNDERFLOW;
+use super::super::simd::portable::Portable;
 use super::*;
+use crate::network::{Network, OutputLayout, Pooling, Shape, StoredWeights, Weights};
 
 fn levels() -> impl Iterator<Item = Kernels> {
     Level::available().map(|level| Kernels::at(level).unwrap())
@@ -154,8 +157,8 @@ fn units_in_the_padding_are_not_there() {
 fn losses_near_zero_are_the_same_bits_on_every_level() {
     let ones = [Block([1.0; LANES])];
     let loss = LogLoss { kind: LossKind::Logit, eps: 0.0, bounds: [0.0; 2], scale: 1.0 };
-    for block in -32_i16..32 {
-        let logits = [Block(std::array::from_fn(|lane| (f32::from(block) + lane as f32 / 16.0) / 32.0))];
+    for block in -1024_i16..1024 {
+        let logits = [Block(std::array::from_fn(|lane| (f32::from(block) + lane as f32 / 16.0) / 1024.0))];
         let zero = &[Block::ZERO];
         let inputs = LossInputs { logits: &logits, targets: zero, weights: &ones, positive_weights: &ones, offsets: zero };
         let value = |kernels: Kernels| kernels.log_loss(&loss, inputs, &mut [Block::ZERO]).unwrap().to_bits();
@@ -175,4 +178,125 @@ fn a_score_that_alone_reaches_a_bound_is_listed_wherever_it_stands() {
             assert_eq!((count, units[0], values[0]), (1, index as u32, 0.5), "{}", kernels.level());
         }
     }
+}
+
+#[test]
+fn buffers_and_weights_that_do_not_fit_a_network_are_errors_at_every_level() {
+    for (kernels, layout) in levels().flat_map(|kernels| [OutputLayout::TagMajor, OutputLayout::Panels].map(|l| (kernels, l))) {
+        let shape = Shape::new(3, 5, &[2], layout).unwrap();
+        let network = Network { shape, pooling: Pooling::Sum, activation: Activation::Sigmoid, eps: 0.0 };
+        let shape = &network.shape;
+        let lengths = [shape.w1_blocks(), shape.row_blocks(), shape.w2_blocks(), shape.slot_blocks()];
+        let [w1, b1, w2, b2] = &lengths.map(|blocks| zeroed(blocks * LANES));
+        let fitting = StoredWeights::from(Weights { w1, b1, w2, b2 });
+        let sets = Sets::new(&[0, 2], &[0, 1, 2]).unwrap();
+        let run = |weights: &StoredWeights<'_>, hidden: usize, units: usize, answers: usize| {
+            let mut hidden = vec![Block([7.0; LANES]); hidden];
+            let (mut starts, mut units, mut values) = ([0; 3], vec![0; units], vec![0.0; units]);
+            let mut answers = vec![0.0; answers];
+            let mut run = |whole: bool| {
+                let lists = ListBuffers { starts: &mut starts, units: &mut units, values: &mut values };
+                let buffers = ForwardBuffers { hidden: &mut hidden, lists };
+                match whole {
+                    true => kernels.forward(&network, weights, sets, buffers, Answer::Logit, &mut answers),
+                    false => kernels.output(shape, weights, 2, buffers, Answer::Logit, &mut answers),
+                }
+            };
+            let fits = [run(true).is_ok(), run(false).is_ok()];
+            // Whoever lists units takes those of the padding for units, too.
+            assert!(!fits[0] || hidden.iter().all(|h| h.0[..5] == [0.5; 5] && h.0[5..] == [0.0; 11]));
+            fits
+        };
+        assert_eq!(run(&fitting, 2, 32, 4), [true; 2]);
+        for (hidden, units, answers) in [(1, 32, 4), (3, 32, 4), (2, 31, 4), (2, 32, 3), (2, 32, 5)] {
+            assert_eq!(run(&fitting, hidden, units, answers), [false; 2], "{hidden} {units} {answers} at {}", kernels.level());
+        }
+        let short = StoredWeights::from(Weights { w1, b1, w2: &w2[1..], b2 });
+        let (mut hidden, mut starts, mut units, mut values) = (zeroed(2 * LANES), [0; 3], [0; 32], [0.0; 32]);
+        let lists = ListBuffers { starts: &mut starts, units: &mut units, values: &mut values };
+        let buffers = ForwardBuffers { hidden: &mut hidden, lists };
+        assert!(kernels.output(shape, &short, 2, buffers, Answer::Logit, &mut [0.0; 4]).is_err());
+    }
+}
+
+#[test]
+fn sums_begin_at_plus_zero_at_every_level() {
+    let init = [Block([-0.0; LANES])];
+    for kernels in levels() {
+        let (mut sum, mut weighted) = (init, init);
+        kernels.sum_rows(Rows::new(&[], 1), Some(&init), &[], &mut sum).unwrap();
+        kernels.weighted_sum_rows(Rows::new(&[], 1), Some(&init), &[], &[], &mut weighted).unwrap();
+        assert_eq!([bits(&sum), bits(&weighted)], [[0; LANES]; 2], "{}", kernels.level());
+    }
+}
+
+#[test]
+fn a_product_tells_how_many_factors_it_wants() {
+    let table = zeroed(3 * LANES);
+    let rows = Rows::new(&table, 1);
+    let product = Product { items: 2, terms: 3, factors: &[1.0; 5], item_stride: 3, term_stride: 1, rows, width: 1 };
+    let mut blocks = zeroed(2 * LANES);
+    let error = scalar().product(product, &mut RowsMut { blocks: &mut blocks, stride: 1, first: 0 }).unwrap_err();
+    assert!(matches!(error, Error::Length { what: "factors", expected: 6, found: 5 }), "{error}");
+}
+
+#[test]
+fn the_smallest_step_of_integers_is_a_normal_number_and_below_it_is_none() {
+    let least = f32::MIN_POSITIVE * 32767.0;
+    assert_eq!([least, least / 2.0].map(|largest| integers::step(largest, 1)), [f32::MIN_POSITIVE, 0.0]);
+    assert_eq!([0.25, 0.0].map(integers::inverse), [4.0, 0.0]);
+}
+
+#[test]
+fn output_layers_of_integers_without_items_answer_nothing() {
+    let weights = [I8Block([1; LANES]); 2];
+    let scales = zeroed(LANES);
+    let panels = Panels { weights: Matrix::I8 { weights: &weights, scales: &scales }, units: 2, width: 1 };
+    for kernels in levels() {
+        let mut answers = Answers { answer: Answer::Logit, floats: &mut [], stride: 16, first: 0, tags: 16 };
+        let none = ActiveLists { starts: &[], units: &[], values: &[] };
+        kernels.panels_sparse(panels, none, &scales, &mut answers).unwrap();
+    }
+}
+
+/// Hidden vectors of one group among those of others.
+#[test]
+fn dense_groups_begin_where_they_stand() {
+    let (units, items) = (9, 7);
+    let among = noise(7, 2 * items, false);
+    let alone: Vec<Block> = among.iter().skip(1).step_by(2).copied().collect();
+    for (kernels, matrix) in levels().flat_map(|kernels| matrices(1, 2 * units, 2).map(|matrix| (kernels, matrix))) {
+        let run = |blocks: &[Block], first: usize| {
+            let mut floats = vec![0.0; items * 32];
+            let mut answers = Answers { answer: Answer::Logit, floats: &mut floats, stride: 32, first: 0, tags: 32 };
+            let hidden = HiddenRows { blocks, stride: first + 1, first, items };
+            let panels = Panels { weights: matrix.view(), units, width: 2 };
+            kernels.panels_dense(panels, hidden, &noise(2, 2, false), &mut answers).unwrap();
+            floats
+        };
+        assert_eq!(run(&among, 1), run(&alone, 0), "{}", kernels.level());
+    }
+}
+
+/// Whether items with so many of 10 units on are listed, or else multiplied as a whole.
+fn are_listed(on: &[usize]) -> bool {
+    let weights = zeroed(10 * LANES);
+    let mut blocks = zeroed(on.len() * LANES);
+    blocks.iter_mut().zip(on).for_each(|(block, on)| block.0[..*on].fill(1.0));
+    let panels = Panels { weights: Matrix::F32(&weights), units: 10, width: 1 };
+    let hidden = HiddenRows { blocks: &blocks, stride: 1, first: 0, items: on.len() };
+    let places = blocks.len() * LANES;
+    let (mut starts, mut units, mut values) = (vec![0; on.len() + 1], vec![0; places], vec![0.0; places]);
+    list(Portable, panels, hidden, ListBuffers { starts: &mut starts, units: &mut units, values: &mut values }).is_some()
+}
+
+#[test]
+fn items_are_multiplied_as_a_whole_from_a_share_of_active_units_on() {
+    assert!(are_listed(&[10]), "an item alone");
+    assert!(are_listed(&[8, 7]) && !are_listed(&[8, 8]));
+    // The first sixteen tell of all, and so many alone.
+    let mut first = [10; 16];
+    first[12..15].fill(0);
+    assert!(!are_listed(&[&first[..], &[0; 20]].concat()));
+    assert!(are_listed(&[&[0; 16][..], &[10; 13]].concat()));
 }

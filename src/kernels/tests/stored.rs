@@ -78,7 +78,7 @@ fn sums_of_integers_are_exact() {
 #[test]
 fn products_of_integers_are_exact() {
     let items = 7;
-    for (units, width) in [(1, 1), (511, 3), (512, 4), (513, 2), (1100, 5)] {
+    for (units, width) in [(1, 1), (2, 2), (511, 3), (512, 4), (513, 2), (1100, 5)] {
         let stride = blocks_for(units);
         let mut weights = vec![I8Block([i8::MIN; LANES]); units * width];
         weights.iter_mut().step_by(3).for_each(|block| block.0[5..].fill(127));
