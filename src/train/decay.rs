@@ -200,6 +200,7 @@ mod tests {
             (DecayMode::Prox, 0.003, 0.0, 0.2),
             (DecayMode::Prox, 0.0, 0.1, 0.2),
             (DecayMode::Prox, 0.003, 0.05, 0.2),
+            (DecayMode::Prox, 0.003, 0.05, 1.0),
         ] {
             let config = TrainConfig { decay, l1, l2, lr_decay, lr: 0.1, ..TrainConfig::default() };
             for skipped in [1, 2, 17, 400] {
@@ -269,6 +270,23 @@ mod tests {
             lazy.restart();
             assert!(!lazy.wants_flush() && lazy.missed(0).is_none() && lazy.seen(1) == 0);
         }
+    }
+
+    #[test]
+    fn products_of_the_smallest_size_are_kept_and_small_rates_lose_no_digits() {
+        let decays = |decay, lr_decay| TrainConfig { decay, l1: 1.0, lr_decay, ..TrainConfig::default() };
+        for config in [decays(DecayMode::Decoupled, 0.0), decays(DecayMode::Prox, 0.5)] {
+            let mut lazy = LazyDecay::new(&config, 1).unwrap();
+            lazy.advance(1e-12, config.l1, config.l2);
+            let missed = match lazy.missed(0).unwrap() {
+                Missed::Shrink(shrink) => f64::from(shrink.offset),
+                Missed::Proximal(Rates::Constant(rate, 1)) => rate,
+                other => panic!("{other:?}"),
+            };
+            assert!((missed / 1e-12 - 1.0).abs() < 1e-6, "{missed}: {config:?}");
+        }
+        let after = |p| LazyDecay { log: Log::Products(vec![(1.0, 0.0), (p, 0.0)]), seen: Vec::new() };
+        assert!(!after(LazyDecay::SMALLEST).wants_flush() && after(LazyDecay::SMALLEST.next_down()).wants_flush());
     }
 
     /// The bytes of a state, up to what no reader takes.

@@ -162,3 +162,36 @@ pub fn glorot_radius(fan_in: f64, fan_out: f64) -> f64 {
 pub fn prior_logit(positives: u64, negatives: u64) -> f64 {
     ln((positives as f64 + 1.0) / (negatives as f64 + 1.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fans_are_of_one_at_least() {
+        assert_eq!([0.0, 0.5, 1.0, 1.5, 6.0].map(he_radius), [6.0, 6.0, 6.0, 4.0, 1.0].map(f64::sqrt));
+        assert_eq!([0.25, 0.75, 1.25].map(|fan| glorot_radius(0.25, fan)), [6.0, 6.0, 4.0].map(f64::sqrt));
+        let config = TrainConfig { hidden: 20, initial_scale: 1.0, ..TrainConfig::default() };
+        let shape = config.shape(50, 1).unwrap();
+        let statistics = Statistics { samples: 4, mean_keywords: 0.5, positives: vec![1] };
+        let parameters = Parameters::initial(&shape, &statistics, &config).unwrap();
+        let largest = as_floats(&parameters.w1).iter().fold(0.0_f32, |largest, w| largest.max(w.abs()));
+        assert!((2.4..2.45).contains(&largest), "{largest} of a radius of √6");
+    }
+
+    #[test]
+    fn parts_have_their_lengths_and_there_may_be_no_memory_for_them() {
+        let shape = Shape::new(3, 5, &[2], OutputLayout::TagMajor).unwrap();
+        assert!(Parameters::filled(&shape, true, 0.0).unwrap().w2.is_empty());
+        let part = Parameters::filled_part("part", usize::MAX / size_of::<Block>(), 0.0);
+        assert!(matches!(part, Err(Error::TooLarge { what: "part", .. })));
+        let fitting = Parameters::filled(&shape, false, 0.0).unwrap();
+        assert_eq!(Parameters::copy_from(&shape, false, fitting.weights()).unwrap(), fitting);
+        for part in 0..4 {
+            let mut longer = fitting.clone();
+            let Parameters { w1, b1, w2, b2, .. } = &mut longer;
+            [w1, b1, w2, b2][part].push(Block::ZERO);
+            assert!(Parameters::copy_from(&shape, false, longer.weights()).is_err(), "part {part}");
+        }
+    }
+}

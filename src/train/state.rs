@@ -31,3 +31,39 @@ impl State {
         self.optimizer.visit(codec)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::codec::{Reader, Writer};
+    use super::super::config::TrainConfig;
+    use super::*;
+    use crate::aligned::LANES;
+    use crate::network::{Activation, Pooling};
+
+    #[test]
+    fn counts_up_to_half_of_what_there_is_and_shifts_are_written_and_read() {
+        let config = TrainConfig { hidden: 4, ..TrainConfig::default() };
+        let shape = config.shape(3, 2).unwrap();
+        let state = |step, epoch, shift| State {
+            parameters: Parameters::filled(&shape, false, 0.0).unwrap(),
+            optimizer: Optimizer::new(&config, &shape).unwrap(),
+            shifts: vec![Block([shift; LANES]); shape.slot_blocks()],
+            step,
+            epoch,
+        };
+        let network = Network { shape: shape.clone(), pooling: Pooling::Sum, activation: Activation::Relu, eps: 0.0 };
+        let half = (u64::MAX / 2, u32::MAX / 2);
+        for (step, epoch, fits) in [(half.0 - 1, half.1 - 1, true), (half.0, 0, false), (0, half.1, false)] {
+            let mut writer = Writer::new(Path::new("memory"), Vec::new());
+            assert_eq!(state(step, epoch, 1.5).visit(&mut writer, &network).is_ok(), fits, "{step} {epoch}");
+            if fits {
+                let bytes = writer.finish().unwrap();
+                let mut found = state(0, 0, 0.0);
+                found.visit(&mut Reader::new(&bytes).unwrap(), &network).unwrap();
+                assert_eq!((found.step, found.epoch, found.shifts[0].0), (step, epoch, [1.5; LANES]));
+            }
+        }
+    }
+}

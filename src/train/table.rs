@@ -166,3 +166,77 @@ fn catch_up(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::objective::{Anchor, Objective};
+    use super::super::optimizer::Optimizer;
+    use super::super::parameters::Parameters;
+    use super::*;
+
+    const NOTHING: Touched<'_> = Touched { w1: &[], outputs: &[] };
+
+    /// An anchor model, both of whose tables decay lazily, and all of whose weights are 1.
+    fn decaying(decay: DecayMode) -> (Optimizer, Parameters) {
+        let objective = Objective::Anchor(Anchor::default());
+        let config = TrainConfig { objective, decay, l2: 1e-3, lr_decay: 1e-3, hidden: 16, ..TrainConfig::default() };
+        let shape = config.shape(3, 2).unwrap();
+        (Optimizer::new(&config, &shape).unwrap(), Parameters::filled(&shape, false, 1.0).unwrap())
+    }
+
+    #[test]
+    fn all_rows_are_caught_up_when_the_log_is_long() {
+        for decay in [DecayMode::Prox, DecayMode::Coupled] {
+            let (kernels, (mut optimizer, mut parameters)) = (Kernels::best(), decaying(decay));
+            let flushed = (1..2000).find(|_| {
+                optimizer.begin(kernels, 0.1, NOTHING, &mut parameters).unwrap();
+                optimizer.flush_if_due(kernels, &mut parameters).unwrap();
+                parameters.w1[0].0[0] != 1.0
+            });
+            assert_eq!(flushed, Some(1024), "{decay}");
+            assert!(parameters.w1.iter().chain(&parameters.w2).all(|row| row.0.iter().all(|w| *w < 1.0)));
+            assert_eq!(optimizer.decayed_w1(kernels, &parameters.w1).as_ref(), Some(&parameters.w1));
+            assert_eq!(optimizer.decayed_w2(kernels, &parameters.w2).as_ref(), Some(&parameters.w2));
+        }
+    }
+
+    #[test]
+    fn rows_that_are_caught_up_have_missed_nothing() {
+        for &decay in DecayMode::ALL {
+            let (kernels, (mut optimizer, mut parameters)) = (Kernels::best(), decaying(decay));
+            optimizer.begin(kernels, 0.1, NOTHING, &mut parameters).unwrap();
+            let touched = Touched { w1: &[1], outputs: &[0] };
+            optimizer.catch_up(kernels, touched, &mut parameters).unwrap();
+            let once = parameters.clone();
+            assert!(once.w1[1] != once.w1[0] && once.w2[0] != once.w2[1], "{decay}");
+            optimizer.catch_up(kernels, touched, &mut parameters).unwrap();
+            assert_eq!(parameters, once, "{decay}");
+        }
+    }
+
+    /// More than 1 MiB of weights, whose rows are asked for ahead of their step, as far as more rows are told than gradients.
+    #[test]
+    fn rows_of_large_tables_are_stepped_on_like_others() {
+        let config = TrainConfig { hidden: 1024, ..TrainConfig::default() };
+        let shape = config.shape(300, 1).unwrap();
+        let (kernels, width, ids) = (Kernels::best(), shape.row_blocks(), (0..300).step_by(15).collect::<Vec<u32>>());
+        let gradients: Vec<Block> = (1..=10).flat_map(|n| vec![Block([n as f32; LANES]); width]).collect();
+        let run = |told: Option<usize>| {
+            let mut parameters = Parameters::filled(&shape, false, 1.0).unwrap();
+            assert!(size_of_val(&parameters.w1[..]) > crate::kernels::PREFETCH_FROM);
+            let mut optimizer = Optimizer::new(&config, &shape).unwrap();
+            let mut rows = optimizer.begin(kernels, 0.1, NOTHING, &mut parameters).unwrap().w1;
+            match told {
+                Some(told) => rows.step_rows(&ids[..told], 0, &mut gradients.clone()).unwrap(),
+                None => {
+                    for (id, gradient) in ids.iter().zip(gradients.chunks(width)) {
+                        rows.step(*id as usize, &mut gradient.to_vec()).unwrap();
+                    }
+                }
+            }
+            parameters.w1
+        };
+        let expected = run(None);
+        [10, 15, 20].iter().for_each(|told| assert_eq!(run(Some(*told)), expected, "{told} rows are told"));
+    }
+}

@@ -270,3 +270,26 @@ const BUFFER: usize = 256;
 fn with_buffer<R>(least: usize, work: impl FnOnce(&mut [Block]) -> R) -> R {
     if least <= BUFFER { work(&mut [Block::ZERO; BUFFER]) } else { work(&mut vec![Block::ZERO; least]) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_hold_the_samples_in_which_a_unit_is_on() {
+        let mut lists = UnitLists::default();
+        lists.load(&[0.0], 1, 1, 1);
+        assert!(lists.of(0).0.is_empty());
+        lists.load(&[1.0, 0.0, -2.0, 9.0, 0.0, 0.0, 3.0, 9.0], 4, 3, 2);
+        let [first, second, third] = [0, 1, 2].map(|unit| lists.of(unit));
+        assert_eq!((first, third), ((&[0][..], &[1.0][..]), (&[0, 1][..], &[-2.0, 3.0][..])));
+        assert!(second.0.is_empty() && second.1.is_empty());
+    }
+
+    #[test]
+    fn a_buffer_is_as_long_as_it_has_to_be() {
+        for least in [0, 1, BUFFER, BUFFER + 1, 10 * BUFFER] {
+            assert!(with_buffer(least, |buffer| buffer.len()) >= least, "{least}");
+        }
+    }
+}

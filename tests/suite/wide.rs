@@ -1,9 +1,9 @@
-//! Nets so wide that a step works on the rows of a matrix in parts.
+//! Nets so wide, and samples so long, that a step works on the rows of a matrix in parts.
 
 use tagomatic::aligned::{LANES, as_floats, as_floats_mut};
 use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::network::Weights;
-use tagomatic::train::{PairWeights, Sample, Statistics, Targets, TrainConfig, Trainer};
+use tagomatic::train::{OptimizerKind, PairWeights, Sample, Statistics, Targets, TrainConfig, Trainer};
 use tagomatic::{Tags, Vocabulary};
 
 const KEYWORDS: usize = 40;
@@ -70,5 +70,39 @@ fn copies_of_units_learn_alike() {
             let (from, to) = places(unit, tag);
             close("W2", as_floats(narrow.w2)[from], as_floats(wide.w2)[to]);
         }
+    }
+}
+
+/// Every keyword of one sample has the gradient of the hidden biases, times the factor that stands for the keywords that are dropped.
+#[test]
+fn rows_of_a_long_sample_move_alike() {
+    for (dropout_in, factor, least) in [(0.0, 1.0, 600), (0.5, 2.0, 200), (0.75, 4.0, 80)] {
+        let config = TrainConfig {
+            hidden: 8,
+            activation: "identity".parse().unwrap(),
+            optimizer: OptimizerKind::Sgd,
+            dropout_in,
+            dropout_hidden: 0.0,
+            ..TrainConfig::default()
+        };
+        let statistics = Statistics { samples: 2, mean_keywords: 600.0, positives: vec![1; 3] };
+        let vocabulary = Vocabulary::from_keywords((0..600).map(|n| format!("k{n}"))).unwrap();
+        let mut trainer = Trainer::new(config, vocabulary, Tags::from_names(["a", "b", "c"]).unwrap(), &statistics).unwrap();
+        let before = trainer.snapshot();
+        let keywords: Vec<u32> = (0..600).collect();
+        let targets = Targets::Soft(&[1.0, 0.0, 1.0]);
+        trainer.step(&[Sample { index: 0, keywords: &keywords, targets, weights: PairWeights::All(1.0) }]).unwrap();
+        let after = trainer.snapshot();
+        let (before, after) = (before.weights(), after.weights());
+        let bias = as_floats(after.b1);
+        assert!(bias[..8].iter().all(|b| b.abs() > 1e-4), "{bias:?}");
+        let rows = as_floats(before.w1).chunks(LANES).zip(as_floats(after.w1).chunks(LANES));
+        let moved = rows.filter(|(before, after)| before != after).map(|(before, after)| {
+            for ((before, after), bias) in before.iter().zip(after).zip(bias) {
+                assert!((after - before - factor * bias).abs() < 1e-6, "{before} to {after} by {factor} times {bias}");
+            }
+        });
+        let moved = moved.count();
+        assert!(moved >= least && (dropout_in == 0.0 || moved < 600 - least), "{moved} rows");
     }
 }

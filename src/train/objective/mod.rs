@@ -355,6 +355,30 @@ mod tests {
         assert_eq!([0.0, 1.5, 3.0].map(fan_out), [1.0, 1.5, 3.0]);
     }
 
+    /// What is drawn is rounded to the nearest number, and no tag has more positives than there are samples.
+    #[test]
+    fn outputs_begin_at_whole_numbers_that_are_not_negative() {
+        let begins = |config: TrainConfig, samples, positives: &[u64], negatives: &[u64]| {
+            let statistics = Statistics { samples, mean_keywords: 1.0, positives: positives.to_vec() };
+            let odds = positives.iter().zip(negatives).map(|(n, negatives)| prior_logit(*n, *negatives) as f32);
+            assert_eq!(config.initial_biases(&statistics).unwrap(), odds.collect::<Vec<f32>>(), "{config:?}");
+        };
+        let tagger = objective(Objective::Tagger);
+        begins(tagger.clone(), 3, &[5], &[0]);
+        let sampled =
+            |ratio| TrainConfig { negatives: Negatives::Sampled(ratio), correction: Correction::Shift, ..tagger.clone() };
+        begins(sampled(0.497), 10, &[1], &[0]);
+        begins(sampled(0.5), 10, &[1], &[1]);
+        let autoencoder = Autoencoder { negatives: Some(1), power: 1.0, ..Autoencoder::default() };
+        begins(objective(Objective::Autoencoder(autoencoder)), 1, &[497, 503], &[0, 1]);
+    }
+
+    #[test]
+    fn defaults_are_those_of_word_vectors() {
+        assert_eq!(Anchor::default(), Anchor { kind: AnchorKind::Sum, power: 0.75 });
+        assert_eq!(Autoencoder::default(), Autoencoder { tied: false, negatives: Some(20), power: 0.75 });
+    }
+
     #[test]
     fn choices_out_of_their_range_are_refused() {
         for (power, ok) in [(0.0, true), (1.0, true), (-0.1, false), (1.5, false), (f64::NAN, false)] {
@@ -415,7 +439,7 @@ mod tests {
             assert_eq!(drawn, left);
         }
         // So many times the two tags, to the nearest number.
-        for (ratio, each) in [(0.2, 0), (0.5, 1), (0.7, 1), (0.75, 2), (1.2, 2)] {
+        for (ratio, each) in [(0.2, 0), (0.2485, 0), (0.25, 1), (0.5, 1), (0.7, 1), (0.75, 2), (1.2, 2)] {
             assert_eq!(draws(ratio, &[1; 8], &[]).len(), 100 * each, "{ratio}");
         }
     }

@@ -291,8 +291,12 @@ fn draws_beyond_any_use_are_refused_by_the_items_that_would_get_them() {
     // In range for an item with one tag, not for one with two.
     let (objective, negatives) = (Objective::Anchor(Anchor::default()), Negatives::Sampled(6e5));
     let mut trainer = started(&TrainConfig { objective, negatives, ..TrainConfig::default() }, 10, 4);
-    let error = trainer.fit(&items(60, 10, 4), None, &mut |_| ControlFlow::Continue(())).unwrap_err();
-    assert!(matches!(error, Error::Config { option: "negatives", .. }), "{error}");
+    let mut first = Dataset::new();
+    [&[0, 1][..], &[2], &[3]].iter().for_each(|tags| assert!(first.push(&[1], tags, 1.0).is_ok()));
+    for dataset in [items(60, 10, 4), first] {
+        let error = trainer.fit(&dataset, None, &mut |_| ControlFlow::Continue(())).unwrap_err();
+        assert!(matches!(error, Error::Config { option: "negatives", .. }), "{error}");
+    }
 }
 
 #[test]
@@ -324,6 +328,10 @@ fn a_tagger_begins_where_its_autoencoder_ended() {
         assert_eq!(tagger.squares(), new(&config, 6, &Statistics::of(&dataset, 6)).squares());
         tagger.fit(&dataset, None, &mut watch).unwrap();
         assert!(matches!(tagger.pretrain(&dataset, &mut watch), Err(Error::Config { option: "pretrain", .. })));
+        let mut begun = new(&config, 6, &Statistics::of(&dataset, 6));
+        let case = Case { index: 0, keywords: vec![1], positives: vec![2], negatives: None, weight: 1.0 };
+        begun.step(&[case.sample()]).unwrap();
+        assert!(begun.pretrain(&dataset, &mut watch).is_err(), "a step was taken");
     }
 }
 
@@ -380,4 +388,20 @@ fn excluded_pairs_are_not_learnt_from() {
     let (items, more) = (learnt(&items), learnt(&more));
     assert!(items.iter().any(|change| change.abs() > 0.05));
     items.iter().zip(&more).for_each(|(a, b)| assert!((a - b).abs() < 1e-4, "{a} against {b}"));
+}
+
+/// One tag is enough.
+#[test]
+fn no_step_is_taken_on_items_that_are_scored_on_no_tag() {
+    for tags in [3, 70] {
+        let all: Vec<u32> = (0..tags).collect();
+        let mut items = Dataset::new();
+        for (has, excluded) in [(&all[..], &[][..]), (&[], &[]), (&[], &all[..]), (&[], &all[1..])] {
+            items.push_excluding(&[0], has, excluded, 1.0).unwrap();
+        }
+        let config = TrainConfig { hidden: 4, epochs: 1, batch: 1, ..TrainConfig::default() };
+        let mut trainer = started(&config, 10, tags as usize);
+        trainer.fit(&items, None, &mut |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!(trainer.steps(), 3, "{tags} tags, of four items all but the third");
+    }
 }
