@@ -56,6 +56,22 @@ pub enum Drawn {
     Keywords,
 }
 
+/// Blocks that are computed side by side.
+const AT_ONCE: usize = 16;
+/// Fewer than this are computed one by one, in less time.
+const FEW: usize = 6;
+
+const ROUNDS: usize = 10;
+/// What is added to the words of the key after each round.
+const KEY_STEP: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+
+#[inline(always)]
+fn round([c0, c1, c2, c3]: [u32; 4], [k0, k1]: [u32; 2]) -> [u32; 4] {
+    let p0 = u64::from(c0) * 0xD251_1F53;
+    let p1 = u64::from(c2) * 0xCD9E_8D57;
+    [high(p1) ^ c1 ^ k0, low(p1), high(p0) ^ c3 ^ k1, low(p0)]
+}
+
 impl Philox {
     /// The generator with this seed.
     #[must_use]
@@ -66,16 +82,13 @@ impl Philox {
     /// The block of four random words at `counter`.
     #[must_use]
     pub fn block(self, counter: [u32; 4]) -> [u32; 4] {
-        let [mut c0, mut c1, mut c2, mut c3] = counter;
-        let [mut k0, mut k1] = self.key;
-        for _ in 0..10 {
-            let p0 = u64::from(c0) * 0xD251_1F53;
-            let p1 = u64::from(c2) * 0xCD9E_8D57;
-            (c0, c1, c2, c3) = (high(p1) ^ c1 ^ k0, low(p1), high(p0) ^ c3 ^ k1, low(p0));
-            k0 = k0.wrapping_add(0x9E37_79B9);
-            k1 = k1.wrapping_add(0xBB67_AE85);
+        let (mut block, [mut k0, mut k1]) = (counter, self.key);
+        for _ in 0..ROUNDS {
+            block = round(block, [k0, k1]);
+            k0 = k0.wrapping_add(KEY_STEP[0]);
+            k1 = k1.wrapping_add(KEY_STEP[1]);
         }
-        [c0, c1, c2, c3]
+        block
     }
 
     /// Initial values: element `i` of `parameter` is uniform in `[-radius, radius)`.
@@ -91,30 +104,57 @@ impl Philox {
         }
     }
 
-    /// Whether dropout at rate `threshold / 2^32` keeps each of `items` (keyword ids or unit numbers, best in ascending order)
-    /// of `sample` in `step`; `keep(position, kept)` is called for each.
-    pub fn dropout(
-        self,
-        layer: DropoutLayer,
-        sample: u32,
-        step: u32,
-        threshold: u32,
-        items: impl IntoIterator<Item = u32>,
-        mut keep: impl FnMut(usize, bool),
-    ) {
+    /// Decides whether dropout at rate `threshold / 2^32` keeps each of `items` (keyword ids or unit numbers, best in ascending order)
+    /// of `sample` in `step`: a mask of all bits for one that is kept, of none for the others, as far as there are masks. Masks,
+    /// since no branch can foresee what is kept.
+    pub fn dropout(self, layer: DropoutLayer, sample: u32, step: u32, threshold: u32, items: &[u32], masks: &mut [u32]) {
         let stream = match layer {
             DropoutLayer::Input => Stream::InputDropout,
             DropoutLayer::Hidden => Stream::HiddenDropout,
         };
-        let mut block = [0; 4];
-        let mut held = None;
-        for (position, item) in items.into_iter().enumerate() {
-            if held != Some(item / 4) {
-                held = Some(item / 4);
-                block = self.block([item / 4, sample, step, stream as u32]);
+        let (mut first, mut blocks) = (0, [0; AT_ONCE]);
+        while first < items.len() {
+            // The blocks of the next items, each once for those that follow each other in it. Whether the next one is in the same block is
+            // not to be foreseen, so nothing branches on it.
+            let (mut last, mut count, mut before) = (first, 0, u32::MAX);
+            while last < items.len() && count < AT_ONCE {
+                let block = items[last] / 4;
+                count += usize::from(block != before);
+                blocks[count - 1] = block;
+                before = block;
+                last += 1;
             }
-            keep(position, block[(item % 4) as usize] >= threshold);
+            let words = self.blocks(&blocks, count, [sample, step, stream as u32]);
+            // Its neighbour tells where the next block begins: the lane of one item does not wait for a read at that of another.
+            let (mut lane, mut before) = (0, blocks[0]);
+            for (item, mask) in items[first..last].iter().zip(masks.iter_mut().skip(first)) {
+                lane += usize::from(item / 4 != before);
+                before = item / 4;
+                *mask = u32::from(words[(item % 4) as usize][lane] >= threshold).wrapping_neg();
+            }
+            first = last;
         }
+    }
+
+    /// The blocks at the counters `[firsts[i], rest...]` for i below `count`: `[word][i]`.
+    fn blocks(self, firsts: &[u32; AT_ONCE], count: usize, rest: [u32; 3]) -> [[u32; AT_ONCE]; 4] {
+        let [mut c0, mut c1, mut c2, mut c3] = [*firsts, [rest[0]; AT_ONCE], [rest[1]; AT_ONCE], [rest[2]; AT_ONCE]];
+        if count < FEW {
+            for (i, first) in firsts[..count].iter().enumerate() {
+                [c0[i], c1[i], c2[i], c3[i]] = self.block([*first, rest[0], rest[1], rest[2]]);
+            }
+            return [c0, c1, c2, c3];
+        }
+        // The rounds of `block`, lane by lane: compilers make vectors of them.
+        let [mut k0, mut k1] = self.key;
+        for _ in 0..ROUNDS {
+            for i in 0..AT_ONCE {
+                [c0[i], c1[i], c2[i], c3[i]] = round([c0[i], c1[i], c2[i], c3[i]], [k0, k1]);
+            }
+            k0 = k0.wrapping_add(KEY_STEP[0]);
+            k1 = k1.wrapping_add(KEY_STEP[1]);
+        }
+        [c0, c1, c2, c3]
     }
 
     /// The 64-bit key that orders `item` among the negatives of `tag` in `epoch`.
@@ -228,6 +268,25 @@ const fn high(x: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blocks_side_by_side_are_those_of_their_own() {
+        let rng = Philox::new(0x1234_5678_9ABC_DEF0);
+        // Few, many, several from one block, and in no order.
+        let ascending: Vec<u32> = (0..200).filter(|n| n % 7 < 3).collect();
+        for items in
+            [&[][..], &[5], &[1, 2, 40, 41], &ascending, &[9, 1, 8, 3, 3, 100, 7, 60, 64, 68, 72, 76, 80, 84, 88, 92, 96, 0, 4]]
+        {
+            for (layer, stream) in [(DropoutLayer::Input, Stream::InputDropout), (DropoutLayer::Hidden, Stream::HiddenDropout)]
+            {
+                let mut found = vec![1; items.len()];
+                rng.dropout(layer, 77, 6, 1 << 31, items, &mut found);
+                let word = |item: u32| rng.block([item / 4, 77, 6, stream as u32])[(item % 4) as usize];
+                let expected: Vec<u32> = items.iter().map(|item| if word(*item) >= 1 << 31 { u32::MAX } else { 0 }).collect();
+                assert_eq!(found, expected);
+            }
+        }
+    }
 
     #[test]
     fn a_permutation_is_in_the_order_of_its_keys() {

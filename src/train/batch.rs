@@ -232,6 +232,8 @@ pub(super) struct Keywords {
     ids: Vec<u32>,
     starts: Vec<usize>,
     by_row: ByRow,
+    /// Which keywords of one sample after another are kept.
+    masks: Vec<u32>,
     /// The factor on kept keywords.
     pub(super) factor: f32,
 }
@@ -254,14 +256,16 @@ impl Keywords {
             match dropout {
                 None => self.ids.extend_from_slice(sample.keywords),
                 Some((rng, _, threshold)) => {
-                    let (keywords, ids) = (sample.keywords, &mut self.ids);
+                    let (keywords, mut end) = (sample.keywords, self.ids.len());
+                    self.masks.resize(keywords.len(), 0);
                     // Only the low word of the step names a decision.
-                    let step = step as u32;
-                    rng.dropout(DropoutLayer::Input, sample.index, step, threshold, keywords.iter().copied(), |n, kept| {
-                        if kept {
-                            ids.push(keywords[n]);
-                        }
-                    });
+                    rng.dropout(DropoutLayer::Input, sample.index, step as u32, threshold, keywords, &mut self.masks);
+                    self.ids.resize(end + keywords.len(), 0);
+                    for (id, mask) in keywords.iter().zip(&self.masks) {
+                        self.ids[end] = *id;
+                        end += (mask & 1) as usize;
+                    }
+                    self.ids.truncate(end);
                 }
             }
             self.starts.push(self.ids.len());

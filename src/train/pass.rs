@@ -67,6 +67,7 @@ struct Scratch {
     units: Vec<u32>,
     values: Vec<f32>,
     numbers: Vec<u32>,
+    masks: Vec<u32>,
 }
 
 /// Samples that go through the layers together, so that what is read for one is near for the next: the smallest part that a
@@ -92,8 +93,8 @@ impl PassInputs<'_> {
         self.dropout.map_or(1.0, |(_, rate, _)| (1.0 / (1.0 - rate)) as f32)
     }
 
-    /// Decides for each of `units` whether hidden dropout keeps it in sample `i`, and calls `keep(position, kept)`.
-    fn drop_units(&self, i: usize, units: &[u32], numbers: &mut [u32], keep: impl FnMut(usize, bool)) {
+    /// Decides for each of `units` whether hidden dropout keeps it in sample `i`; see [`Philox::dropout`] for the masks.
+    fn drop_units(&self, i: usize, units: &[u32], numbers: &mut [u32], masks: &mut [u32]) {
         let Some((rng, _, threshold)) = self.dropout else { return };
         // Decisions go by the number of a unit, which does not count padding.
         let numbers = &mut numbers[..units.len()];
@@ -102,7 +103,7 @@ impl PassInputs<'_> {
         }
         // Only the low word of the step names a decision.
         let step = self.step as u32;
-        rng.dropout(DropoutLayer::Hidden, self.samples[i].index, step, threshold, numbers.iter().copied(), keep);
+        rng.dropout(DropoutLayer::Hidden, self.samples[i].index, step, threshold, numbers, masks);
     }
 }
 
@@ -161,7 +162,7 @@ impl Scratch {
         }
         // Padding is never written, and stays 0.
         self.d_hidden.resize(samples * row, Block::ZERO);
-        for buffer in [&mut self.units, &mut self.numbers] {
+        for buffer in [&mut self.units, &mut self.numbers, &mut self.masks] {
             buffer.resize(row * LANES, 0);
         }
         self.values.resize(row * LANES, 0.0);
@@ -310,14 +311,15 @@ impl Leaf<'_> {
     /// Drops hidden units, and multiplies those that are kept.
     fn drop_hidden(&mut self, inputs: &PassInputs<'_>) -> Result<()> {
         let (row, multiplier) = (inputs.network.shape.row_blocks(), inputs.multiplier());
-        let Scratch { units, values, numbers, .. } = &mut *self.scratch;
+        let Scratch { units, values, numbers, masks, .. } = &mut *self.scratch;
         for i in 0..self.losses.len() {
             let hidden = &mut self.hidden[i * row..(i + 1) * row];
             let on = inputs.kernels.list_active(hidden, ActiveUnits { units, values })?;
             let h = as_floats_mut(hidden);
-            inputs.drop_units(self.first + i, &units[..on], numbers, |n, kept| {
-                h[units[n] as usize] = if kept { values[n] * multiplier } else { 0.0 };
-            });
+            inputs.drop_units(self.first + i, &units[..on], numbers, masks);
+            for ((unit, value), mask) in units[..on].iter().zip(&*values).zip(&*masks) {
+                h[*unit as usize] = f32::from_bits((value * multiplier).to_bits() & mask);
+            }
         }
         Ok(())
     }
@@ -383,18 +385,18 @@ impl Leaf<'_> {
     /// Clears the gradients of hidden units that were dropped, where a unit's own value does not tell.
     fn drop_gradients(&mut self, inputs: &PassInputs<'_>) {
         let shape = &inputs.network.shape;
-        let Scratch { d_hidden, units, numbers, .. } = &mut *self.scratch;
+        let Scratch { d_hidden, units, numbers, masks, .. } = &mut *self.scratch;
         let all = &mut units[..shape.hidden() * shape.groups().len()];
         for (number, unit) in all.iter_mut().enumerate() {
             *unit = shape.unit_position(number) as u32;
         }
         for (i, d_hidden) in d_hidden.chunks_exact_mut(shape.row_blocks().max(1)).take(self.losses.len()).enumerate() {
             let d = as_floats_mut(d_hidden);
-            inputs.drop_units(self.first + i, all, numbers, |n, kept| {
-                if !kept {
-                    d[all[n] as usize] = 0.0;
-                }
-            });
+            inputs.drop_units(self.first + i, all, numbers, masks);
+            for (unit, mask) in all.iter().zip(&*masks) {
+                let d = &mut d[*unit as usize];
+                *d = f32::from_bits(d.to_bits() & mask);
+            }
         }
     }
 }

@@ -164,12 +164,11 @@ impl Naive {
         let mean_pooled = matches!(config.objective, Objective::Anchor(Anchor { kind: AnchorKind::Mean, .. }));
         let rng = Philox::new(config.seed);
         let kept = |layer, index, rate: f64, items: &[u32]| {
-            let mut kept = vec![true; items.len()];
+            let mut masks = vec![u32::MAX; items.len()];
             if rate > 0.0 {
-                let (step, threshold) = (self.step as u32, dropout_threshold(rate));
-                rng.dropout(layer, index, step, threshold, items.iter().copied(), |n, keep| kept[n] = keep);
+                rng.dropout(layer, index, self.step as u32, dropout_threshold(rate), items, &mut masks);
             }
-            kept
+            masks.into_iter().map(|mask| mask != 0).collect::<Vec<bool>>()
         };
         let d = self.d.as_ref().map_or(&self.w1.rows, |d| &d.rows);
 
