@@ -171,16 +171,17 @@ pub(super) fn log_loss<S: Simd>(s: S, loss: &LogLoss, x: LossInputs<'_>, gradien
             loss_of_one = clamp(s, loss_of_one, low, high);
             loss_of_zero = clamp(s, loss_of_zero, low, high);
         }
-        if loss.kind == LossKind::ClampTorch {
-            g = s.select(s.less(s.splat(loss.eps), sigma), g, zero);
-            g = s.select(s.less(s.splat(loss.eps), sigma_of_minus), g, zero);
-        }
         // A term with coefficient 0 is left out, even where its factor is infinite.
         let of_one = s.select(s.equal(positive, zero), zero, s.mul(positive, loss_of_one));
         let of_zero = s.select(s.equal(negative, zero), zero, s.mul(negative, loss_of_zero));
         let scored = s.less(zero, weight);
         let value = s.select(scored, s.mul(weight, s.add(of_one, of_zero)), zero);
         g = s.select(scored, s.mul(s.mul(g, weight), s.splat(loss.scale)), zero);
+        if loss.kind == LossKind::ClampTorch {
+            // At the end: outside of the clamp it is 0 whatever the weight, infinite ones too.
+            g = s.select(s.less(s.splat(loss.eps), sigma), g, zero);
+            g = s.select(s.less(s.splat(loss.eps), sigma_of_minus), g, zero);
+        }
 
         s.store(g, gradient);
         let mut values = Block::ZERO;
