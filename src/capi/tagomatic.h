@@ -196,7 +196,7 @@ tagm_status tagm_live_reload(const tagm_live *live, const char *path);
 uint64_t tagm_live_generation(const tagm_live *live);
 
 /* A tagger of the newest version, and its number. It stays what it is, and is freed by tagm_free as any other, before or after the live
- * model. A version goes when its last tagger does. Each needs a scratch of its own. */
+ * model. A version that no tagger is of any more goes at the next reload, or with the live model. Each needs a scratch of its own. */
 tagm_status tagm_live_newest(const tagm_live *live, tagm_tagger **tagger, uint64_t *generation);
 
 #endif
