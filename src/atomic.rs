@@ -20,7 +20,7 @@ pub struct NewFile {
     // Dropped first: what it still holds is of no use to a file that goes.
     writer: BufWriter<File>,
     temp: Temp,
-    path: PathBuf,
+    place: Place,
     given: PathBuf,
     doing: &'static str,
 }
@@ -32,9 +32,9 @@ impl NewFile {
     /// [`Error::Io`]; also if `path` is a folder, a device, or a read-only file.
     pub fn create(path: &Path, doing: &'static str) -> Result<Self> {
         let failed = |error| Error::io(path, doing, error);
-        let (temp, target) = prepare(path).map_err(failed)?;
+        let (temp, place) = prepare(path).map_err(failed)?;
         let writer = BufWriter::with_capacity(1 << 16, temp.file.try_clone().map_err(failed)?);
-        Ok(NewFile { writer, temp, path: target, given: path.to_owned(), doing })
+        Ok(NewFile { writer, temp, place, given: path.to_owned(), doing })
     }
 
     /// Puts the file in its place.
@@ -43,8 +43,8 @@ impl NewFile {
     /// [`Error::Io`]. The old file stays then; only where the disk fails at the very last, when the new name is to be brought to it, the
     /// new one is there, and could be gone after a loss of power.
     pub fn publish(self) -> Result<()> {
-        let NewFile { mut writer, temp, path, given, doing } = self;
-        writer.flush().and_then(|()| temp.publish(&path)).map_err(|error| Error::io(&given, doing, error))
+        let NewFile { mut writer, temp, place, given, doing } = self;
+        writer.flush().and_then(|()| temp.publish(&place)).map_err(|error| Error::io(&given, doing, error))
     }
 
     /// An error of the system, from a write to this file.
@@ -87,9 +87,9 @@ pub(crate) fn check(path: &Path, doing: &'static str) -> Result<()> {
 }
 
 fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let (mut temp, path) = prepare(path)?;
+    let (mut temp, place) = prepare(path)?;
     temp.file.write_all(bytes)?;
-    temp.publish(&path)
+    temp.publish(&place)
 }
 
 /// Removes what processes that were killed while they wrote have left in `folder`. What is still written to stays, where the file
@@ -115,7 +115,7 @@ pub(crate) fn sweep(folder: &Path) -> io::Result<()> {
 }
 
 /// An empty file beside the one at `path`, to take its place; and where that place is, links followed.
-fn prepare(path: &Path) -> io::Result<(Temp, PathBuf)> {
+fn prepare(path: &Path) -> io::Result<(Temp, Place)> {
     // Renaming would put the file in the place of a link, not of what it points to.
     let path = match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => behind_links(path),
@@ -129,12 +129,13 @@ fn prepare(path: &Path) -> io::Result<(Temp, PathBuf)> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
-    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let temp = Temp::create(folder_or_here(folder))?;
+    let folder = folder_or_here(path.parent().ok_or(io::ErrorKind::InvalidInput)?);
+    let names = Folder::open(folder)?;
+    let temp = Temp::create(folder)?;
     if let Some(permissions) = permissions {
         temp.file.set_permissions(permissions)?;
     }
-    Ok((temp, path))
+    Ok((temp, Place { path, folder: names }))
 }
 
 /// Where a file is to be made that a link, or a link to a link, points to.
@@ -182,14 +183,11 @@ struct Temp {
     file: File,
     path: PathBuf,
     renamed: bool,
-    /// Opened before anything is replaced: a folder that cannot be opened is known by then.
-    folder: Folder,
 }
 
 impl Temp {
     fn create(folder: &Path) -> io::Result<Self> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
-        let names = Folder::open(folder)?;
         loop {
             let number = COUNTER.fetch_add(1, Ordering::Relaxed);
             let path = folder.join(format!("{TEMP}{}-{number}{TEMP_END}", std::process::id()));
@@ -197,7 +195,7 @@ impl Temp {
                 Ok(file) => {
                     // For `sweep`, and of no use to anybody else: without locks there is none.
                     let _ = file.try_lock();
-                    return Ok(Temp { file, path, renamed: false, folder: names });
+                    return Ok(Temp { file, path, renamed: false });
                 }
                 // Left by a process with the same number that was killed, or on another machine; not ours to touch.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -206,12 +204,12 @@ impl Temp {
         }
     }
 
-    /// Brings the file to the disk, then to `path`, then its name to the disk.
-    fn publish(mut self, path: &Path) -> io::Result<()> {
+    /// Brings the file to the disk, then to its place, then its name to the disk.
+    fn publish(mut self, place: &Place) -> io::Result<()> {
         self.file.sync_all()?;
-        fs::rename(&self.path, path)?;
+        fs::rename(&self.path, &place.path)?;
         self.renamed = true;
-        self.folder.sync()
+        place.folder.sync()
     }
 }
 
@@ -224,7 +222,15 @@ impl Drop for Temp {
     }
 }
 
-/// The folder of a new file.
+/// Where a file is to stand.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    /// Opened before anything is replaced: a folder that cannot be opened is known by then.
+    folder: Folder,
+}
+
+/// An open folder.
 #[derive(Debug)]
 struct Folder(#[cfg(unix)] File);
 
@@ -357,7 +363,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         drop(Temp::create(folder.path()).unwrap());
         assert_eq!(names(folder.path()), [""; 0]);
-        assert!(Temp::create(folder.path()).unwrap().publish(&folder.path().join("missing/a")).is_err());
+        let place = Place { path: folder.path().join("missing/a"), folder: Folder::open(folder.path()).unwrap() };
+        assert!(Temp::create(folder.path()).unwrap().publish(&place).is_err());
         assert_eq!(names(folder.path()), [""; 0]);
     }
 
