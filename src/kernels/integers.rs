@@ -101,8 +101,7 @@ impl BagTile<'_> {
             let mut shorts = [s.zero_shorts(); PAIRS];
             let asked = ids.len().min(next.len());
             for (&id, &next) in ids.iter().zip(next) {
-                // As in `rows`, it may name no row.
-                let next = (next as usize).wrapping_mul(rows.stride).wrapping_add(rows.first + column);
+                let next = rows.hint(next, column);
                 for block in (0..N).step_by(LINE) {
                     s.prefetch(rows.blocks, next.wrapping_add(block), ahead.far);
                 }

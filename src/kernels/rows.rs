@@ -27,6 +27,13 @@ impl<'a, B> Rows<'a, B> {
         Rows { blocks, stride, first: 0 }
     }
 
+    /// The block where row `id` begins from column `column` on, for a prefetch. Ids are asked for before they are checked: one that
+    /// names no row may be anywhere.
+    #[inline(always)]
+    pub(super) fn hint(&self, id: u32, column: usize) -> usize {
+        (id as usize).wrapping_mul(self.stride).wrapping_add(self.first + column)
+    }
+
     /// How many rows of `width` blocks there are.
     pub(super) fn count(&self, width: usize) -> usize {
         match self.blocks.len().checked_sub(self.first.saturating_add(width)) {
@@ -196,8 +203,7 @@ impl<B: Stored> Tile<'_, B> {
         }
         let asked = ids.len().min(ahead.ids.len());
         for (n, (&id, &next)) in ids.iter().zip(ahead.ids).enumerate() {
-            // It may be of an item that is checked later, and name no row: then there is nothing to ask for.
-            let next = (next as usize).wrapping_mul(rows.stride).wrapping_add(rows.first + column);
+            let next = rows.hint(next, column);
             for block in 0..N {
                 s.prefetch(rows.blocks, next.wrapping_add(block), ahead.far);
             }

@@ -41,17 +41,13 @@ impl Tagger {
                 }
             }
         };
-        if helpers == 0 {
+        pool.in_place_scope(|scope| {
+            for scratch in others.iter_mut().take(helpers) {
+                let work = &work;
+                scope.spawn(move |_| work(scratch));
+            }
             work(own);
-        } else {
-            pool.in_place_scope(|scope| {
-                for scratch in others.iter_mut().take(helpers) {
-                    let work = &work;
-                    scope.spawn(move |_| work(scratch));
-                }
-                work(own);
-            });
-        }
+        });
         parts.finish().map_err(|error| Self::in_batch(error, ids, starts))
     }
 }
