@@ -70,7 +70,7 @@ impl Hierarchy {
     #[cfg(feature = "rules")]
     pub fn of_model(model: &Model) -> Result<Self> {
         let provenance = model.provenance()?;
-        let rules = Rules::parse(provenance.get("data.rules").unwrap_or_default(), "data.rules of the model")?;
+        let rules = Rules::parse(provenance.get(crate::edit::RULES).unwrap_or_default(), "data.rules of the model")?;
         Ok(Self::new(&rules, model.tags()))
     }
 

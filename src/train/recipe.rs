@@ -39,6 +39,7 @@ use super::run::Run;
 use super::trainer::Trainer;
 use crate::average::average;
 use crate::data::{Corpus, CorpusStats, Counts, Dataset, FirstNames, Prepared};
+use crate::edit::RULES;
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, KeyMeasures};
 use crate::format::{Model, Provenance};
@@ -380,7 +381,7 @@ impl TrainingSet {
         }
         self.init().map_or(Ok(()), |init| settings.insert("init", init))?;
         if let Some(rules) = &self.rules {
-            settings.insert("data.rules", rules.as_str())?;
+            settings.insert(RULES, rules.as_str())?;
         }
         Ok(settings)
     }
@@ -411,7 +412,7 @@ impl TrainingSet {
             provenance.insert(Provenance::CURVE_VALID_MACRO_AP, list(macro_aps))?;
         }
         if let Some(rules) = &self.rules {
-            provenance.insert("data.rules", rules.as_str())?;
+            provenance.insert(RULES, rules.as_str())?;
         }
         if let Some(valid) = valid {
             for metric in [Metric::LogLoss, Metric::PAt1, Metric::MicroF1, Metric::MacroAuc, Metric::MacroAp] {
