@@ -277,7 +277,8 @@ impl Scorer<'_> {
         for first in (from..to).step_by(forward.capacity()) {
             let last = to.min(first + forward.capacity());
             ids.clear();
-            starts.splice(.., [0]);
+            starts.clear();
+            starts.push(0);
             for sample in first..last {
                 ids.extend_from_slice(self.dataset.keywords(sample));
                 starts.push(ids.len());

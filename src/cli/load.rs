@@ -244,9 +244,8 @@ pub(super) fn check_apart(option: &str, out: &Path, others: impl IntoIterator<It
 /// Where a file is or would be, links followed; none where no file can be.
 fn place(path: &Path) -> Option<PathBuf> {
     path.canonicalize().ok().or_else(|| {
-        let folder = path.parent()?;
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        Some(folder.canonicalize().ok()?.join(path.file_name()?))
+        let path = std::path::absolute(path).ok()?;
+        Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
     })
 }
 

@@ -4,8 +4,8 @@
 //! {"id": "tt0073195", "keywords": ["beach", "shark"], "tags": ["sea", "thriller"], "weight": 1.0}
 //! ```
 //!
-//! Only `keywords` must be there. `id` is a string or a number, a whole one below 2^64; `weight` is 1 unless given; other fields are ignored. A fault is
-//! told with its place and nature, in plain words.
+//! Only `keywords` must be there. `id` is a string or a number, a whole one below 2^64; `weight` is 1 unless given; other fields are
+//! ignored. A fault is told with its place and nature, in plain words.
 
 use std::fmt;
 
@@ -87,8 +87,8 @@ impl<'de> Deserialize<'de> for Id {
             }
 
             fn visit_f64<E: serde::de::Error>(self, id: f64) -> Result<Id, E> {
-                // From here on a float stands for several whole numbers, and two items would have one id.
-                if id.abs() >= f64::from(1 << 26) * f64::from(1 << 27) {
+                // From 2^53 on a float stands for several whole numbers, and two items would have one id.
+                if id.abs() >= 9_007_199_254_740_992.0 {
                     return Err(E::invalid_value(Unexpected::Float(id), &self));
                 }
                 Ok(Id(Some(id.to_string())))
