@@ -1,4 +1,5 @@
-//! Calibration and thresholds from validation data, tag by tag.
+//! Calibration and thresholds from items that the network has not learnt from, tag by tag: validation data ([`tune`]), or the training
+//! items themselves, each scored by a network that did without it ([`tune_on`]).
 //!
 //! Thresholds are chosen on calibrated scores. The threshold of a tag that is calibrated without being given a new one is carried
 //! over to the new scores, so that decisions stay.
@@ -14,6 +15,7 @@
 //! | `tune.data` | hash of the validation data in the model's ids, [`Dataset::fingerprint`] |
 //! | `tune.samples` | samples in it |
 //! | `tune.tags` | ids of the tags whose thresholds were set |
+//! | `tune.folds`, `calibrate.folds` | networks that scored these data, each its share; the keys are not there if the model did |
 //!
 //! They tell of the last tuning; another one of other tags keeps the thresholds of the first, but not its keys.
 //!
@@ -46,6 +48,7 @@ use crate::layers::Net;
 use crate::metrics::{self, Evaluation, Options, Predictions};
 use crate::tagger::Tagger;
 use crate::tags::Tags;
+use crate::train::Unseen;
 
 /// How the threshold of a tag is found. Of thresholds that serve equally well, the largest.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -156,7 +159,45 @@ pub struct Tuned {
 /// [`Error::Config`] for a rule out of its range; [`Error::Length`] for a tag that the model does not have; [`Error::NoData`] without
 /// samples or tags; [`Error::KeywordOutOfRange`] or [`Error::Sample`] if a sample does not fit the model.
 pub fn tune(tagger: &Tagger, valid: &Dataset, wishes: Wishes<'_>, pool: Option<&rayon::ThreadPool>) -> Result<Tuned> {
+    let logits = logits(tagger, valid, pool)?;
+    choose(tagger, Scored { items: valid, logits: &logits, folds: None }, wishes)
+}
+
+/// As [`tune()`], on the scores that other networks gave to items that they had not learnt from.
+///
+/// The model's reference for [`crate::drift`] is made of these scores too.
+///
+/// # Errors
+/// As [`tune()`]; [`Error::Length`] unless there is a logit for each item and tag of the model.
+pub fn tune_on(tagger: &Tagger, unseen: &Unseen, wishes: Wishes<'_>) -> Result<Tuned> {
+    choose(tagger, Scored { items: &unseen.items, logits: &unseen.logits, folds: Some(unseen.folds) }, wishes)
+}
+
+/// What is chosen on.
+#[derive(Clone, Copy)]
+struct Scored<'a> {
+    items: &'a Dataset,
+    /// Items x tags, before any calibration.
+    logits: &'a [f32],
+    /// The networks that computed them, if not the one that is tuned.
+    folds: Option<u32>,
+}
+
+impl Scored<'_> {
+    /// Tells what was chosen on, for the tags with these ids.
+    fn describe(self, provenance: &mut Provenance, prefix: &str, ids: String) -> Result<()> {
+        provenance.insert(format!("{prefix}.data"), format!("{:016x}", self.items.fingerprint()))?;
+        provenance.insert(format!("{prefix}.samples"), self.items.len().to_string())?;
+        provenance.insert(format!("{prefix}.tags"), ids)?;
+        let key = format!("{prefix}.folds");
+        provenance.remove(&key);
+        self.folds.map_or(Ok(()), |folds| provenance.insert(key, folds.to_string()))
+    }
+}
+
+fn choose(tagger: &Tagger, scored: Scored<'_>, wishes: Wishes<'_>) -> Result<Tuned> {
     let Wishes { threshold: rule, calibrate, tags } = wishes;
+    let Scored { items, logits, .. } = scored;
     rule.check()?;
     let model = tagger.model();
     let mut wanted = vec![tags.is_none(); model.tags().len()];
@@ -164,23 +205,22 @@ pub fn tune(tagger: &Tagger, valid: &Dataset, wishes: Wishes<'_>, pool: Option<&
         let found = wanted.len();
         *wanted.get_mut(tag).ok_or(Error::Length { what: "tags", expected: tag.saturating_add(1), found })? = true;
     }
-    let logits = logits(tagger, valid, pool)?;
     let old = tagger.net();
-    let mut scores = logits.clone();
+    let mut scores = logits.to_vec();
     old.scores(&mut scores);
     let measure = |predictions: &Predictions<'_>, tags: &Tags| {
         let thresholds: Vec<f32> = tags.iter().map(|tag| tag.threshold).collect();
         let options = Options { eps: f64::from(model.network().eps), propensities: None };
         Evaluation::new(predictions, &thresholds, options)
     };
-    let before = measure(&Predictions::new(&scores, wanted.len(), valid.tag_sets())?, model.tags())?;
+    let before = measure(&Predictions::new(&scores, wanted.len(), items.tag_sets())?, model.tags())?;
 
     let mut tuned = model.tags().clone();
     let mut provenance = model.provenance()?;
     let mut extensions = model.extensions().clone();
     let mut pooled = Vec::new();
     if let Some(method) = calibrate {
-        let fitted = fit(method, &logits, wanted.len(), valid.tag_sets())?;
+        let fitted = fit(method, logits, wanted.len(), items.tag_sets())?;
         let old_curve = |tag| old.calibration.map_or_else(Curve::identity, |calibration| calibration.curve(tag));
         let new = fitted.curves.into_iter().enumerate();
         let curves: Vec<Curve> = new.map(|(tag, curve)| if wanted[tag] { curve } else { old_curve(tag) }).collect();
@@ -188,14 +228,14 @@ pub fn tune(tagger: &Tagger, valid: &Dataset, wishes: Wishes<'_>, pool: Option<&
         extensions.calibration = Some(Calibration::new(&curves)?);
         provenance.insert("calibrate.method", method.name())?;
         provenance.insert("calibrate.pooled", ids_of(&tuned, |tag| pooled.contains(&tag)))?;
-        describe(&mut provenance, "calibrate", valid, ids_of(&tuned, |tag| wanted[tag]))?;
+        scored.describe(&mut provenance, "calibrate", ids_of(&tuned, |tag| wanted[tag]))?;
     }
-    // Of this very network, on items that it has not learnt from: a better reference than any before.
-    extensions.scores = Some(distribution(&logits, wanted.len())?);
+    // On items that were not learnt from, and more of them than before: a better reference.
+    extensions.scores = Some(distribution(logits, wanted.len())?);
     let new = Net { calibration: extensions.calibration.as_ref(), ..old };
-    scores = logits;
+    scores.copy_from_slice(logits);
     new.scores(&mut scores);
-    let predictions = Predictions::new(&scores, tuned.len(), valid.tag_sets())?;
+    let predictions = Predictions::new(&scores, tuned.len(), items.tag_sets())?;
     let mut chosen = vec![None; tuned.len()];
     predictions.for_each_tag(|tag, scores, positives| {
         if wanted[tag] {
@@ -208,7 +248,7 @@ pub fn tune(tagger: &Tagger, valid: &Dataset, wishes: Wishes<'_>, pool: Option<&
         tuned.set_threshold(tag, threshold)?;
     }
     provenance.insert("tune.threshold", rule.to_string())?;
-    describe(&mut provenance, "tune", valid, ids_of(&tuned, |tag| chosen[tag].is_some()))?;
+    scored.describe(&mut provenance, "tune", ids_of(&tuned, |tag| chosen[tag].is_some()))?;
     let parts = ModelParts { tags: &tuned, extensions: &extensions, ..model.parts(&provenance) };
     Ok(Tuned {
         model: parts.to_model()?,
@@ -224,13 +264,6 @@ fn ids_of(tags: &Tags, is_wanted: impl Fn(usize) -> bool) -> String {
     let ids: Vec<String> =
         tags.iter().enumerate().filter(|(index, _)| is_wanted(*index)).map(|(_, tag)| tag.id.to_string()).collect();
     ids.join(",")
-}
-
-/// Tells on what something was chosen.
-fn describe(provenance: &mut Provenance, prefix: &str, valid: &Dataset, ids: String) -> Result<()> {
-    provenance.insert(format!("{prefix}.data"), format!("{:016x}", valid.fingerprint()))?;
-    provenance.insert(format!("{prefix}.samples"), valid.len().to_string())?;
-    provenance.insert(format!("{prefix}.tags"), ids)
 }
 
 /// The score of a tag at a logit, by a net with the calibration that is meant.

@@ -18,7 +18,7 @@ use tagomatic::{Error, Result as LibraryResult};
 
 use super::failure::{Failure, Result};
 use super::output;
-use super::progress::{NetworkNumber, Progress};
+use super::progress::{Part, Progress};
 
 #[derive(Args, Default)]
 #[command(next_help_heading = "Course of the training")]
@@ -60,9 +60,9 @@ impl Course {
         self.curve.as_deref()
     }
 
-    /// Begins a training of so many networks, or goes on with it.
-    pub(super) fn begin(&self, networks: u32) -> Result<UnderWay<'_>> {
-        let mut under_way = UnderWay { course: self, networks, checkpoints: None, curve: None };
+    /// Begins a training of so many networks, or goes on with it. `part` tells of what it is a part, if it is not all.
+    pub(super) fn begin(&self, networks: u32, part: Option<Part>) -> Result<UnderWay<'_>> {
+        let mut under_way = UnderWay { course: self, networks, part, checkpoints: None, curve: None };
         let Some(folder) = self.checkpoint.as_ref().or(self.resume.as_ref()) else {
             return Ok(under_way);
         };
@@ -90,6 +90,7 @@ impl Course {
 pub(super) struct UnderWay<'c> {
     course: &'c Course,
     networks: u32,
+    part: Option<Part>,
     checkpoints: Option<(&'c Path, Checkpoints)>,
     curve: Option<Curve>,
 }
@@ -103,8 +104,8 @@ impl UnderWay<'_> {
         if network == 0 {
             self.curve = self.course.curve().map(Curve::create).transpose()?;
         }
-        let number = (self.networks > 1).then_some(NetworkNumber { number: network + 1, of: self.networks });
-        let mut progress = Shown::new(number, self.curve.as_mut(), run)?;
+        let number = (self.networks > 1).then_some(Part { name: "network", number: network + 1, of: self.networks });
+        let mut progress = Shown::new(self.part, number, self.curve.as_mut(), run)?;
         let Some((folder, checkpoints)) = &mut self.checkpoints else {
             let _ = run.advance(&mut |phase, event| progress.show(phase, event))?;
             return progress.finish();
@@ -139,7 +140,7 @@ fn resuming(error: Error, folder: &Path) -> Failure {
 
 /// What is seen of a training: on the terminal, and in the file of its curve.
 struct Shown<'c> {
-    network: Option<NetworkNumber>,
+    network: Option<Part>,
     progress: Progress,
     curve: Option<&'c mut Curve>,
     /// Why the curve could not be written; it ends the training.
@@ -147,13 +148,13 @@ struct Shown<'c> {
 }
 
 impl<'c> Shown<'c> {
-    /// `network` tells which one it is, where there are several.
-    fn new(network: Option<NetworkNumber>, mut curve: Option<&'c mut Curve>, run: &Run<'_>) -> Result<Self> {
+    /// `network` tells which one it is, where there are several, and `part` of what all are a part.
+    fn new(part: Option<Part>, network: Option<Part>, mut curve: Option<&'c mut Curve>, run: &Run<'_>) -> Result<Self> {
         if let Some(curve) = &mut curve {
             // Of a training that goes on, what was before.
             run.epochs().try_for_each(|(phase, epoch)| curve.write(network, phase, epoch))?;
         }
-        Ok(Shown { network, progress: Progress::new(run.metric(), network), curve, failure: None })
+        Ok(Shown { network, progress: Progress::new(run.metric(), part.into_iter().chain(network)), curve, failure: None })
     }
 
     fn show(&mut self, phase: Phase, event: Event<'_>) -> ControlFlow<()> {
@@ -214,7 +215,7 @@ impl Curve {
         Ok(Curve { path: path.to_owned(), file: BufWriter::new(file) })
     }
 
-    fn write(&mut self, network: Option<NetworkNumber>, phase: Phase, epoch: &EpochReport) -> Result<()> {
+    fn write(&mut self, network: Option<Part>, phase: Phase, epoch: &EpochReport) -> Result<()> {
         let EpochReport { epoch, log_loss, penalty, valid, hidden, best } = *epoch;
         let HiddenActivity { zeros, mean, dead_units, always_on_units, .. } = hidden;
         let phase = match phase {

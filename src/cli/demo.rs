@@ -19,6 +19,7 @@ use super::failure::{Failure, Result};
 use super::load::ReadCounts;
 use super::tag::{Tagged, Worker};
 use super::train::{MIN_COUNT, VALID_FRACTION};
+use super::training::Plan;
 use super::{Session, load, output, training};
 
 /// Films to learn from, and others to be tagged: see models/README.md.
@@ -83,7 +84,8 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     items(TRAIN).try_for_each(|item| corpus.push(&item?))?;
     let set = TrainingSet::new(corpus, MIN_COUNT)?;
     let validation = Validation::Split { fraction: VALID_FRACTION, refit: true };
-    let training = training::train(session, &set, config, validation, &Course::default())?;
+    let plan = Plan { session, config, validation, bank: None };
+    let training = plan.train(&set, &Course::default(), None)?;
     training.model().save(&file).map_err(Failure::saving)?;
     let trained = training.document(&set, ReadCounts::default(), None);
 

@@ -10,6 +10,7 @@ mod eval;
 mod explain;
 mod failure;
 mod features;
+mod folds;
 mod info;
 mod load;
 mod output;

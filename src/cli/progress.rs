@@ -14,22 +14,30 @@ use super::output;
 /// What is shown of a training.
 pub(super) struct Progress {
     metric: Metric,
-    network: Option<NetworkNumber>,
+    /// What is trained, ahead of all else.
+    what: String,
     bar: Option<Bar>,
 }
 
-/// Which network of several is trained.
+/// Which part of something is trained, where there are several.
 #[derive(Clone, Copy)]
-pub(super) struct NetworkNumber {
+pub(super) struct Part {
+    /// What it is called.
+    pub(super) name: &'static str,
     /// Counted from 1.
     pub(super) number: u32,
     pub(super) of: u32,
 }
 
-impl Display for NetworkNumber {
+impl Display for Part {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "network {}/{}", self.number, self.of)
+        write!(f, "{} {}/{}", self.name, self.number, self.of)
     }
+}
+
+/// Parts within parts, to be followed by something else.
+fn before(parts: impl IntoIterator<Item = Part>) -> String {
+    parts.into_iter().map(|part| format!("{part}, ")).collect()
 }
 
 /// What is shown of the training of a bank: a bar on a terminal, and nothing elsewhere.
@@ -39,16 +47,14 @@ pub(super) struct TagProgress {
 }
 
 impl TagProgress {
-    /// Of `tags` tags.
-    pub(super) fn new(tags: usize, metric: Metric) -> Self {
+    /// Of `tags` tags; `part` tells of what it is a part.
+    pub(super) fn new(tags: usize, metric: Metric, part: Option<Part>) -> Self {
         let target = if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(tags as u64), target);
         // Without colours, as NO_COLOR asks.
-        let style = ProgressStyle::with_template("[{bar:30}] {pos}/{len} tags{msg}, at most {eta} left");
-        TagProgress {
-            metric,
-            bar: bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")),
-        }
+        let style = ProgressStyle::with_template("[{bar:30}] {prefix}{pos}/{len} tags{msg}, at most {eta} left");
+        let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+        TagProgress { metric, bar: bar.with_prefix(before(part)) }
     }
 
     /// Shows that a tag is done.
@@ -79,9 +85,9 @@ struct Bar {
 }
 
 impl Progress {
-    /// `network` tells which one it is, where there are several.
-    pub(super) fn new(metric: Metric, network: Option<NetworkNumber>) -> Self {
-        Progress { metric, network, bar: None }
+    /// `parts` tell which part of which it is.
+    pub(super) fn new(metric: Metric, parts: impl IntoIterator<Item = Part>) -> Self {
+        Progress { metric, what: before(parts), bar: None }
     }
 
     /// Shows what happened in a phase.
@@ -94,7 +100,6 @@ impl Progress {
                     Phase::Fit { epochs } => ("", epochs),
                     Phase::Refit { epochs } => ("all items, ", epochs),
                 };
-                let network = self.network.map_or_else(String::new, |network| format!("{network}, "));
                 let all = u64::from(epochs) * samples as u64;
                 let done = (u64::from(epoch) - 1) * samples as u64 + done as u64;
                 let bar = match &mut self.bar {
@@ -104,7 +109,8 @@ impl Progress {
                 let rate = bar.rate(done);
                 let left = HumanDuration(std::time::Duration::from_secs_f64((all - done) as f64 / rate.max(1.0)));
                 bar.bar.set_message(format!(
-                    "{network}{what}epoch {epoch}/{epochs}: log-loss {log_loss:.4}{}, {} items/s, at most {left:#} left",
+                    "{}{what}epoch {epoch}/{epochs}: log-loss {log_loss:.4}{}, {} items/s, at most {left:#} left",
+                    self.what,
                     bar.measures,
                     output::count(rate as u64)
                 ));

@@ -21,8 +21,10 @@ use tagomatic::weights::WeightType;
 
 use super::course::Course;
 use super::failure::{Failure, Result};
+use super::folds::Folds;
 use super::load::{Items, Reading};
-use super::{Session, load, output, search, training};
+use super::training::Plan;
+use super::{Session, load, output, search, tune};
 
 /// The share of items to validate on, and the number of items that a keyword needs, unless told otherwise.
 pub(super) const VALID_FRACTION: f64 = 0.1;
@@ -81,6 +83,8 @@ pub(super) struct Arguments {
     given: Vec<&'static str>,
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    folds: Folds,
     #[command(flatten)]
     course: Course,
 }
@@ -332,6 +336,12 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     if let Some((option, _)) = not_of_banks.iter().find(|(_, is_given)| is_bank && *is_given) {
         return Err(Failure::Usage(format!("{option}: expected one net for all tags, found --objective per-tag")));
     }
+    let wishes = arguments.folds.wishes()?;
+    if wishes.is_some() && (arguments.init.is_some() || !arguments.only.is_empty()) {
+        let message = "--calibrate, --threshold: expected a training of all tags from their beginnings, found --init or --only; \
+                       see `tune`";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     let to_stdout = out == Path::new("-");
     if let Some(curve) = arguments.course.curve() {
         let read = data.iter().chain(valid).chain(rules).chain(&arguments.init).chain(&arguments.config);
@@ -354,6 +364,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         (None, Some(model)) => TrainingSet::extending(Arc::new(model), corpus, arguments.min_count),
     };
     let set = set.map_err(|error| Failure::in_files(error, data))?;
+    arguments.folds.check(set.dataset().len())?;
     let mut config = arguments.options.config(network.as_ref(), set.dataset().mean_keywords());
     let keyword = |keyword: &str| set.vocabulary().get(keyword);
     let encode = |file| load::encode(std::slice::from_ref(file), *reading, rules.as_ref(), keyword, set.tags());
@@ -369,14 +380,25 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         }
         None => None,
     };
-    let training = if is_bank {
-        training::train_bank(session, &set, &config, validation, &wanted(&set, &arguments.only)?)?
-    } else {
-        training::train(session, &set, config, validation, &arguments.course)?
-    };
+    let bank = is_bank.then(|| wanted(&set, &arguments.only)).transpose()?;
+    let plan = Plan { session, config, validation, bank };
+    let mut training = plan.train(&set, &arguments.course, None)?;
+    let mut tuned = None;
+    match wishes {
+        Some(_) if training.is_partial() => {
+            output::message(format_args!("warning: nothing is calibrated or chosen, as some tags are missing"));
+        }
+        Some(wishes) => {
+            let found = arguments.folds.tune(wishes, &plan, &set, &training)?;
+            tuned = Some(tune::Document::new(&found, training.model().tags(), None));
+            training = training.with_model(session, found.model)?;
+        }
+        None => {}
+    }
     let training = training.with_weights(session, &set, arguments.weights)?;
     let mut document = training.document(&set, read, valid.as_ref());
     document.search = found;
+    document.tuned = tuned;
 
     let results = if session.json {
         output::json(&document)?
@@ -387,12 +409,12 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     if to_stdout {
         output::print(training.model().bytes())?;
         output::print_aside(&results);
-        return training.check_whole(out);
+        return training.check_whole(out.display());
     }
     training.model().save(out).map_err(Failure::saving)?;
     let printed = output::print(results);
     // That nobody reads the results is no error, but this is.
-    training.check_whole(out).and(printed)
+    training.check_whole(out.display()).and(printed)
 }
 
 /// The indices of the tags called `only`, or of all.

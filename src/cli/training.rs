@@ -1,7 +1,7 @@
 //! A training from items to a model, as `train` and `demo` run it, in words.
 
+use std::fmt::Display;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -17,12 +17,29 @@ use super::course::Course;
 use super::eval::{Measures, Skipped};
 use super::failure::{Failure, Result};
 use super::load::{Encoded, ReadCounts};
-use super::progress::TagProgress;
+use super::progress::{Part, TagProgress};
 use super::search::Search;
-use super::{Session, output};
+use super::{Session, output, tune};
+
+/// How a model is trained, whatever the items.
+pub(super) struct Plan<'a> {
+    pub(super) session: &'a Session,
+    pub(super) config: TrainConfig,
+    pub(super) validation: Validation<'a>,
+    /// The indices of the tags, if each is to have a net of its own.
+    pub(super) bank: Option<Vec<usize>>,
+}
 
 /// A training that is done.
 pub(super) struct Training {
+    done: Done,
+    tagger: Tagger,
+    signature: String,
+    metric: Metric,
+}
+
+/// What a training did, of one net or of a bank.
+struct Done {
     /// One, or of a bank one for each tag.
     fits: Vec<FitReport>,
     /// Tags of a bank that are not in it.
@@ -34,9 +51,53 @@ pub(super) struct Training {
     /// Samples that autoencoders saw, all epochs together.
     pretrained: u64,
     duration: Duration,
-    tagger: Tagger,
-    signature: String,
-    metric: Metric,
+}
+
+impl From<TrainingReport> for Done {
+    fn from(report: TrainingReport) -> Self {
+        let TrainingReport { fit, measured, samples, valid_samples, refit_samples, pretrained, duration } = report;
+        let (fits, failed) = (vec![fit], Vec::new());
+        Done { fits, failed, measured, samples, valid_samples, refit_samples, pretrained, duration }
+    }
+}
+
+impl From<BankReport> for Done {
+    fn from(report: BankReport) -> Self {
+        let BankReport { tags, failed, measured, samples, valid_samples, refit_samples, duration, .. } = report;
+        let pretrained = tags.iter().map(|report| report.pretrained).sum();
+        let fits = tags.into_iter().map(|report| report.fit).collect();
+        let failed = failed.into_iter().map(FailedTag::from).collect();
+        Done { fits, failed, measured, samples, valid_samples, refit_samples, pretrained, duration }
+    }
+}
+
+impl Plan<'_> {
+    /// Trains a model on the items of `set`, and shows how far it is. `part` says of what it is a part, if it is not all.
+    pub(super) fn train(&self, set: &TrainingSet, course: &Course, part: Option<Part>) -> Result<Training> {
+        let Plan { session, config, validation, bank } = self;
+        let metric = config.metric;
+        let (model, done) = match bank {
+            None => {
+                let mut under_way = course.begin(config.average, part)?;
+                let pool = session.pool.clone();
+                let (model, report) = set.train_by(config.clone(), *validation, session.level, pool, |network, run| {
+                    under_way.train(network, run).map(ControlFlow::Continue)
+                })?;
+                (model, Done::from(report))
+            }
+            Some(tags) => {
+                let progress = TagProgress::new(tags.len(), metric, part);
+                let pool = session.pool.as_deref();
+                let (model, report) = set.train_bank(config, *validation, tags, session.level, pool, &|done| {
+                    progress.show(done);
+                    ControlFlow::Continue(())
+                })?;
+                (model, Done::from(report))
+            }
+        };
+        let tagger = session.tagger(model)?;
+        Ok(Training { done, signature: output::signature(&tagger)?, tagger, metric })
+    }
 }
 
 /// A tag of a bank whose training ran away, as it stands in a JSON document.
@@ -61,19 +122,42 @@ impl From<TagFailure> for FailedTag {
 }
 
 impl Training {
-    /// Fails if a bank, saved as `out`, is without tags that it was to have.
-    pub(super) fn check_whole(&self, out: &Path) -> Result<()> {
-        if self.failed.is_empty() {
+    /// Whether it is without tags that it was to have, as their training ran away.
+    pub(super) fn is_partial(&self) -> bool {
+        !self.done.failed.is_empty()
+    }
+
+    /// Fails if a bank, called `name`, is without tags that it was to have.
+    pub(super) fn check_whole(&self, name: impl Display) -> Result<()> {
+        let Done { failed, fits, .. } = &self.done;
+        if failed.is_empty() {
             return Ok(());
         }
-        let tags: Vec<String> = self.failed.iter().map(|FailedTag { tag, error }| format!("{tag:?} ({error})")).collect();
+        let tags: Vec<String> = failed.iter().map(|FailedTag { tag, error }| format!("{tag:?} ({error})")).collect();
         Err(Failure::Work(format!(
-            "{}: {} of {} tags are not in it, as their training ran away: {} (lower the learning rate, or check the initial weights)",
-            out.display(),
-            self.failed.len(),
-            self.failed.len() + self.fits.len(),
+            "{name}: {} of {} tags are not in it, as their training ran away: {} (lower the learning rate, or check the initial weights)",
+            failed.len(),
+            failed.len() + fits.len(),
             tags.join(", ")
         )))
+    }
+
+    pub(super) fn tagger(&self) -> &Tagger {
+        &self.tagger
+    }
+
+    pub(super) fn model(&self) -> &Model {
+        self.tagger.model()
+    }
+
+    pub(super) fn into_model(self) -> Model {
+        self.tagger.into_model()
+    }
+
+    /// The same with another model.
+    pub(super) fn with_model(self, session: &Session, model: Model) -> Result<Self> {
+        let tagger = session.tagger(model)?;
+        Ok(Training { signature: output::signature(&tagger)?, tagger, ..self })
     }
 
     /// The same with weights rounded to this type; the error is measured on the items of `set` too.
@@ -84,77 +168,9 @@ impl Training {
         let how = Conversion { weights: Some(weights), ..Conversion::default() };
         let dataset = set.dataset();
         let items = (0..dataset.len()).map(|item| dataset.keywords(item));
-        let tagger = session.tagger(convert(self.tagger.model(), how, items)?.model)?;
-        Ok(Training { signature: output::signature(&tagger)?, tagger, ..self })
+        let model = convert(self.model(), how, items)?.model;
+        self.with_model(session, model)
     }
-}
-
-/// Trains a model, and shows how far it is.
-pub(super) fn train(
-    session: &Session,
-    set: &TrainingSet,
-    config: TrainConfig,
-    validation: Validation<'_>,
-    course: &Course,
-) -> Result<Training> {
-    let metric = config.metric;
-    let mut under_way = course.begin(config.average)?;
-    let (model, report) = set.train_by(config, validation, session.level, session.pool.clone(), |network, run| {
-        under_way.train(network, run).map(ControlFlow::Continue)
-    })?;
-    let TrainingReport { fit, measured, samples, valid_samples, refit_samples, pretrained, duration } = report;
-    let tagger = session.tagger(model)?;
-    let signature = output::signature(&tagger)?;
-    let (fits, failed) = (vec![fit], Vec::new());
-    Ok(Training {
-        fits,
-        failed,
-        measured,
-        samples,
-        valid_samples,
-        refit_samples,
-        pretrained,
-        duration,
-        tagger,
-        signature,
-        metric,
-    })
-}
-
-/// Trains a net for each of the tags at the indices `tags`, and shows how many are done.
-pub(super) fn train_bank(
-    session: &Session,
-    set: &TrainingSet,
-    config: &TrainConfig,
-    validation: Validation<'_>,
-    tags: &[usize],
-) -> Result<Training> {
-    let metric = config.metric;
-    let progress = TagProgress::new(tags.len(), metric);
-    let (model, report) = set.train_bank(config, validation, tags, session.level, session.pool.as_deref(), &|done| {
-        progress.show(done);
-        ControlFlow::Continue(())
-    })?;
-    drop(progress);
-    let BankReport { tags, failed, measured, samples, valid_samples, refit_samples, duration, .. } = report;
-    let tagger = session.tagger(model)?;
-    let signature = output::signature(&tagger)?;
-    let pretrained = tags.iter().map(|report| report.pretrained).sum();
-    let fits = tags.into_iter().map(|report| report.fit).collect();
-    let failed = failed.into_iter().map(FailedTag::from).collect();
-    Ok(Training {
-        fits,
-        failed,
-        measured,
-        samples,
-        valid_samples,
-        refit_samples,
-        pretrained,
-        duration,
-        tagger,
-        signature,
-        metric,
-    })
 }
 
 /// The loss of the best epoch.
@@ -198,18 +214,17 @@ pub(super) struct Document<'a> {
     /// How the configuration was found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) search: Option<Search>,
+    /// What calibration and thresholds did, on the items that they were chosen on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tuned: Option<tune::Document>,
     #[serde(skip)]
     curve: Vec<(String, String)>,
 }
 
 impl Training {
-    pub(super) fn model(&self) -> &Model {
-        self.tagger.model()
-    }
-
     /// `read` was counted in the training files; `valid` was read from files of its own.
     pub(super) fn document<'a>(&'a self, set: &'a TrainingSet, read: ReadCounts, valid: Option<&Encoded>) -> Document<'a> {
-        let Training { fits, failed, measured, samples, valid_samples, refit_samples, pretrained, duration, .. } = self;
+        let Done { fits, failed, measured, samples, valid_samples, refit_samples, pretrained, duration } = &self.done;
         let seconds = duration.as_secs_f64();
         let of_fit = |fit: &FitReport| samples * fit.epochs.len() + refit_samples * fit.best_epoch as usize;
         let trained = fits.iter().map(of_fit).sum::<usize>() as f64 + *pretrained as f64;
@@ -242,6 +257,7 @@ impl Training {
             read,
             valid_left: valid.map(Skipped::of),
             search: None,
+            tuned: None,
             curve: if let [fit] = &fits[..] { curve(fit, self.metric) } else { Vec::new() },
         }
     }
@@ -306,6 +322,10 @@ impl Document<'_> {
             text += "\nvalidation\n";
             text += &valid.summary();
             text += &output::list(&self.valid_left.as_ref().map(Skipped::rows).unwrap_or_default());
+        }
+        if let Some(tuned) = &self.tuned {
+            text += "\ncalibration and thresholds\n";
+            text += &tuned.summary();
         }
         text
     }

@@ -40,8 +40,9 @@ pub(super) struct Arguments {
     reading: Reading,
 }
 
+/// What was tuned, as it stands in a JSON document.
 #[derive(Serialize)]
-struct Document<'a> {
+pub(super) struct Document {
     samples: usize,
     ece_before: f64,
     ece_after: f64,
@@ -51,15 +52,16 @@ struct Document<'a> {
     micro_f1_after: f64,
     macro_f1_before: f64,
     macro_f1_after: f64,
-    tags: Vec<TagDocument<'a>>,
+    tags: Vec<TagDocument>,
+    /// Of files that were read for it.
     #[serde(flatten)]
-    skipped: Skipped,
+    skipped: Option<Skipped>,
 }
 
 /// Measures are those on the validation items.
 #[derive(Serialize)]
-struct TagDocument<'a> {
-    tag: &'a str,
+struct TagDocument {
+    tag: String,
     /// Null if the tag is never given.
     threshold: Option<f32>,
     threshold_before: Option<f32>,
@@ -88,7 +90,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let tagger = session.tagger(model)?;
     let wishes = Wishes { threshold: *threshold, calibrate: *calibrate, tags: tags.as_deref() };
     let tuned = tune(&tagger, &encoded.dataset, wishes, session.pool.as_deref())?;
-    let document = Document::new(&tuned, tagger.tags(), Skipped::of(&encoded));
+    let document = Document::new(&tuned, tagger.tags(), Some(Skipped::of(&encoded)));
 
     let results = if session.json {
         output::json(&document)?
@@ -108,8 +110,8 @@ fn indices(tags: &Tags, names: &[String]) -> Result<Vec<usize>> {
     names.iter().map(|name| load::tag(tags, name)).collect()
 }
 
-impl<'a> Document<'a> {
-    fn new(tuned: &'a Tuned, old: &Tags, skipped: Skipped) -> Self {
+impl Document {
+    pub(super) fn new(tuned: &Tuned, old: &Tags, skipped: Option<Skipped>) -> Self {
         let Tuned { model, before, after, kept, pooled } = tuned;
         let finite = |threshold: f32| threshold.is_finite().then_some(threshold);
         let tags = model.tags().iter().zip(old).zip(&after.tags).enumerate();
@@ -125,7 +127,7 @@ impl<'a> Document<'a> {
             macro_f1_after: after.macro_f1,
             tags: tags
                 .map(|(index, ((tag, old), measures))| TagDocument {
-                    tag: &tag.name,
+                    tag: tag.name.clone(),
                     threshold: finite(tag.threshold),
                     threshold_before: finite(old.threshold),
                     positives: measures.positives,
@@ -140,18 +142,18 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// For people.
-    fn text(&self) -> String {
+    /// For people, without the table of the tags.
+    pub(super) fn summary(&self) -> String {
         let change = |before: f64, after: f64| format!("{before:.4} -> {after:.4}");
         let mut rows = vec![
-            ("validation items", output::count(self.samples)),
+            ("items", output::count(self.samples)),
             ("micro-F1", change(self.micro_f1_before, self.micro_f1_after)),
             ("macro-F1", change(self.macro_f1_before, self.macro_f1_after)),
             ("ECE", change(self.ece_before, self.ece_after)),
             ("Brier", change(self.brier_before, self.brier_after)),
         ];
-        let names = |wanted: fn(&TagDocument<'_>) -> bool| {
-            let tags: Vec<_> = self.tags.iter().filter(|tag| wanted(tag)).map(|tag| output::plain(tag.tag)).collect();
+        let names = |wanted: fn(&TagDocument) -> bool| {
+            let tags: Vec<_> = self.tags.iter().filter(|tag| wanted(tag)).map(|tag| output::plain(&tag.tag)).collect();
             tags.join(", ")
         };
         for (what, names) in [
@@ -162,7 +164,12 @@ impl<'a> Document<'a> {
                 rows.push((what, names));
             }
         }
-        rows.extend(self.skipped.rows());
+        rows.extend(self.skipped.as_ref().map(Skipped::rows).unwrap_or_default());
+        output::list(&rows)
+    }
+
+    /// For people.
+    fn text(&self) -> String {
         let threshold =
             |threshold: Option<f32>| threshold.map_or_else(|| "never".to_owned(), |threshold| format!("{threshold:.4}"));
         let table: Vec<_> = self
@@ -170,7 +177,7 @@ impl<'a> Document<'a> {
             .iter()
             .map(|tag| {
                 [
-                    output::plain(tag.tag).into_owned(),
+                    output::plain(&tag.tag).into_owned(),
                     output::count(tag.positives),
                     threshold(tag.threshold_before),
                     threshold(tag.threshold),
@@ -181,6 +188,6 @@ impl<'a> Document<'a> {
             })
             .collect();
         let header = ["tag", "positives", "before", "threshold", "precision", "recall", "F1"];
-        format!("{}\n{}", output::list(&rows), output::table(header, &table))
+        format!("{}\n{}", self.summary(), output::table(header, &table))
     }
 }

@@ -233,29 +233,43 @@ impl Dataset {
     /// [`Error::Config`] unless `0 <= fraction <= 1`.
     pub fn split_trainable(&self, rng: Philox, fraction: f64, tags: usize) -> Result<(Vec<usize>, Vec<usize>)> {
         let (mut train, mut valid) = self.split(rng, fraction)?;
-        let mut positives = vec![0_usize; tags];
-        let count = |positives: &mut [usize], i: usize| {
-            for &tag in self.tags(i) {
-                if let Some(n) = positives.get_mut(tag as usize) {
+        self.keep_trainable(&mut train, &mut valid, tags);
+        Ok((train, valid))
+    }
+
+    /// Moves the samples of `others` to `train` without which that could not train each of `tags` tags. Both are ascending, before and
+    /// after.
+    pub(crate) fn keep_trainable(&self, train: &mut Vec<usize>, others: &mut Vec<usize>, tags: usize) {
+        // Of each tag in `train`.
+        let (mut positives, mut excluded) = (vec![0_usize; tags], vec![0_usize; tags]);
+        let count = |counts: &mut [usize], tags: &[u32]| {
+            for &tag in tags {
+                if let Some(n) = counts.get_mut(tag as usize) {
                     *n += 1;
                 }
             }
         };
-        train.iter().for_each(|&i| count(&mut positives, i));
-        valid.retain(|&i| {
+        for &i in train.iter() {
+            count(&mut positives, self.tags(i));
+            count(&mut excluded, self.excluded(i));
+        }
+        others.retain(|&i| {
             let mut of_sample = self.tags(i).iter().map(|&tag| tag as usize).peekable();
-            let is_needed = positives.iter().enumerate().any(|(tag, &n)| {
-                let has_tag = of_sample.next_if_eq(&tag).is_some();
-                n == if has_tag { 0 } else { train.len() }
+            let mut not_of_sample = self.excluded(i).iter().map(|&tag| tag as usize).peekable();
+            let is_needed = (0..tags).any(|tag| {
+                if of_sample.next_if_eq(&tag).is_some() {
+                    return positives[tag] == 0;
+                }
+                not_of_sample.next_if_eq(&tag).is_none() && positives[tag] + excluded[tag] == train.len()
             });
             if is_needed {
-                count(&mut positives, i);
+                count(&mut positives, self.tags(i));
+                count(&mut excluded, self.excluded(i));
                 train.push(i);
             }
             !is_needed
         });
         train.sort_unstable();
-        Ok((train, valid))
     }
 
     /// A hash of the content, order of samples included; the same on every platform. It tells data sets apart, it does not
@@ -370,6 +384,21 @@ mod tests {
         assert_eq!(data.split_trainable(rng, 0.5, 0).unwrap(), data.split(rng, 0.5).unwrap());
         assert!(data.split_trainable(rng, 0.5, 11).unwrap().1.len() > 50);
         assert!(matches!(data.split_trainable(rng, -0.1, 1), Err(Error::Config { .. })));
+
+        // Samples that are no negatives of a tag do not serve as such: two are left here that do.
+        let mut data = Dataset::new();
+        for i in 0..40u32 {
+            let (tags, excluded): (&[u32], &[u32]) = if i % 4 == 0 {
+                (&[0], &[])
+            } else if i % 19 == 2 {
+                (&[], &[])
+            } else {
+                (&[], &[0])
+            };
+            data.push_excluding(&[i], tags, excluded, 1.0).unwrap();
+        }
+        let (train, valid) = data.split_trainable(rng, 1.0, 1).unwrap();
+        assert_eq!((train, valid.len()), (vec![0, 2], 38), "the first that has the tag, and the first negative");
     }
 
     #[test]

@@ -50,6 +50,11 @@ impl Provenance {
         Ok(())
     }
 
+    /// Takes a key out; returns its value.
+    pub fn remove(&mut self, key: &str) -> Option<String> {
+        self.values.remove(key)
+    }
+
     /// The value of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {

@@ -267,6 +267,11 @@ impl TrainingSet {
         Ok(TrainingSet { tags, dataset, ..self.clone() })
     }
 
+    /// The same with other items of the same names.
+    pub(super) fn with_items(&self, dataset: Dataset) -> Self {
+        TrainingSet { dataset, ..self.clone() }
+    }
+
     /// The keywords that a net of this tag alone must do without.
     pub(super) fn withheld(&self, tag: usize) -> &[u32] {
         self.withheld.get(tag).map_or(&[], Vec::as_slice)

@@ -153,6 +153,70 @@ fn bad_wishes_are_refused_before_anything_is_written() {
 }
 
 #[test]
+fn training_calibrates_on_items_that_folds_did_without() {
+    let place = Place::new();
+    let train = "train items.jsonl --epochs 2 --hidden 8 --folds 3";
+    let plain = place.json("train items.jsonl --epochs 2 --hidden 8 --out plain.tagm");
+    assert!(plain.get("tuned").is_none());
+    for (kind, options) in [("net", ""), ("bank", " --objective per-tag")] {
+        let report = place.json(&format!("{train}{options} --calibrate platt --out {kind}.tagm"));
+        let tuned = &report["tuned"];
+        assert_fields(tuned, &["samples", "ece_before", "ece_after", "brier_before", "brier_after", "macro_f1_after", "tags"]);
+        assert_eq!(tuned["samples"], 400, "{kind}");
+        assert!(tuned["ece_after"].as_f64() < tuned["ece_before"].as_f64(), "{kind}: {tuned}");
+        let model = Model::open(place.path(&format!("{kind}.tagm"))).unwrap();
+        let provenance = model.provenance().unwrap();
+        for (key, value) in [
+            ("calibrate.method", "platt"),
+            ("calibrate.folds", "3"),
+            ("calibrate.samples", "400"),
+            ("tune.folds", "3"),
+            ("tune.threshold", "f1"),
+            ("tune.tags", "0,1,2"),
+        ] {
+            assert_eq!(provenance.get(key), Some(value), "{kind}");
+        }
+        for tag in tuned["tags"].as_array().unwrap() {
+            let stored = threshold(&place, &format!("{kind}.tagm"), tag["tag"].as_str().unwrap());
+            assert_eq!(tag["threshold"].as_f64().unwrap() as f32, stored, "{kind}: {tag}");
+        }
+        // The same bytes for any number of threads.
+        place.text(&format!("{train}{options} --calibrate platt --out again.tagm --threads 3"));
+        assert!(
+            fs::read(place.path(&format!("{kind}.tagm"))).unwrap() == fs::read(place.path("again.tagm")).unwrap(),
+            "{kind}"
+        );
+    }
+    // The network is the one that is trained without it.
+    let (plain, net) = (Model::open(place.path("plain.tagm")).unwrap(), Model::open(place.path("net.tagm")).unwrap());
+    assert_eq!((plain.weights().w1, plain.extensions().calibration.is_some()), (net.weights().w1, false));
+    // Thresholds alone leave the scores as they are.
+    let text = place.text(&format!("{train} --threshold precision:0.6 --out t.tagm"));
+    assert!(text.contains("calibration and thresholds"), "{text}");
+    let thresholds = Model::open(place.path("t.tagm")).unwrap();
+    assert_eq!(thresholds.extensions().calibration, None);
+    assert_eq!(thresholds.provenance().unwrap().get("tune.threshold"), Some("precision:0.6"));
+    // What `tune` then chooses is from the items that it is given; narrower weights keep all.
+    place.text("tune net.tagm items.jsonl --out tuned.tagm");
+    let provenance = Model::open(place.path("tuned.tagm")).unwrap().provenance().unwrap();
+    assert_eq!((provenance.get("tune.folds"), provenance.get("calibrate.folds")), (None, Some("3")));
+    place.text(&format!("{train} --calibrate platt --weights i8 --out i8.tagm"));
+    assert_eq!(Model::open(place.path("i8.tagm")).unwrap().extensions().calibration, net.extensions().calibration);
+}
+
+#[test]
+fn folds_that_cannot_be_are_refused() {
+    let place = Place::with_model();
+    let fails = |options: &str, words: &[&str]| place.fails(2, &format!("train items.jsonl --out n.tagm {options}"), words);
+    fails("--folds 3", &["--folds", "--calibrate"]);
+    fails("--calibrate platt --init m.tagm", &["--calibrate", "--init"]);
+    fails("--threshold f1 --objective per-tag --only low", &["--threshold", "--only"]);
+    fails("--threshold 0.3", &["precision:P", "tune"]);
+    fails("--calibrate platt --folds 1", &["--folds"]);
+    fails("--calibrate platt --folds 401", &["--folds", "401 for 400 items"]);
+}
+
+#[test]
 fn explain_takes_a_score_apart() {
     let place = Place::with_model();
     let document = place.json("explain m.tagm --keywords a1,b3,what,c2,a1,what --tag low");

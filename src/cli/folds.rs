@@ -1,0 +1,71 @@
+//! `train --calibrate`, `train --threshold`: calibration and thresholds without items of their own. Each training item is scored by a
+//! network that has not learnt from it.
+
+use clap::{Args, value_parser};
+use tagomatic::calibrate::Method;
+use tagomatic::train::recipe::TrainingSet;
+use tagomatic::tune::{ThresholdRule, Tuned, Wishes, tune_on};
+
+use super::course::Course;
+use super::failure::{Failure, Result};
+use super::progress::Part;
+use super::training::{Plan, Training};
+
+#[derive(Args)]
+#[command(next_help_heading = "Calibration and thresholds")]
+pub(super) struct Folds {
+    /// Calibrate scores as `tune` does, on DATA: a network is trained without each of --folds parts, and scores it
+    #[arg(long, value_name = "platt|isotonic")]
+    calibrate: Option<Method>,
+    /// Choose thresholds as `tune` does, on the same scores [default: 0.5; with --calibrate f1]
+    #[arg(long, value_name = "f1|precision:P|recall:R", value_parser = chosen)]
+    threshold: Option<ThresholdRule>,
+    /// Parts of DATA for these two, and models to train beside the one that is kept [default: 5]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(2..=1000))]
+    folds: Option<u32>,
+}
+
+const FOLDS: u32 = 5;
+
+/// A rule that looks at scores.
+fn chosen(text: &str) -> Result<ThresholdRule, String> {
+    match text.parse() {
+        Ok(ThresholdRule::Fixed(_)) => Err("expected f1, precision:P or recall:R; numbers are set by `tune`".to_owned()),
+        rule => rule.map_err(|error: tagomatic::Error| error.to_string()),
+    }
+}
+
+impl Folds {
+    /// What is to be tuned, if anything.
+    pub(super) fn wishes(&self) -> Result<Option<Wishes<'static>>> {
+        let Folds { calibrate, threshold, folds } = *self;
+        if calibrate.is_none() && threshold.is_none() {
+            let found = || Failure::Usage("--folds: expected --calibrate or --threshold beside it".to_owned());
+            return folds.map_or(Ok(None), |_| Err(found()));
+        }
+        Ok(Some(Wishes { threshold: threshold.unwrap_or(ThresholdRule::F1), calibrate, tags: None }))
+    }
+
+    /// Fails if there are fewer items than folds.
+    pub(super) fn check(&self, items: usize) -> Result<()> {
+        match self.folds {
+            Some(folds) if folds as usize > items => {
+                Err(Failure::Usage(format!("--folds: expected at most one an item, found {folds} for {items} items")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tunes the model that `plan` has made of `set`.
+    pub(super) fn tune(&self, wishes: Wishes<'_>, plan: &Plan<'_>, set: &TrainingSet, training: &Training) -> Result<Tuned> {
+        let Plan { session, config, .. } = plan;
+        let (of, pool) = (self.folds.unwrap_or(FOLDS), session.pool.as_deref());
+        let unseen = set.cross_fit(of, config.seed, session.level, pool, |fold, others| {
+            let part = Part { name: "fold", number: fold + 1, of };
+            let training = plan.train(others, &Course::default(), Some(part))?;
+            training.check_whole(part)?;
+            Ok::<_, Failure>(training.into_model())
+        })?;
+        Ok(tune_on(training.tagger(), &unseen, wishes)?)
+    }
+}
