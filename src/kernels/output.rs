@@ -470,39 +470,73 @@ fn tag_major_of<S: Simd, B: Stored>(
     hidden: HiddenRows<'_>,
     answers: &mut Answers<'_>,
 ) {
-    let TagMajor { width, groups, bias, .. } = tags;
-    let lanes = s.load(&LANE_NUMBERS);
     // Where an item's answers fill no vector, those of all items are scored together.
     let together = hidden.items > 1 && answers.tags < LANES && answers.stride == answers.tags;
     let answer = if together { Answer::Logit } else { answers.answer };
-    for item in 0..hidden.items {
-        let mut h = &hidden.blocks[item * hidden.stride + hidden.first..];
+    let mut item = 0;
+    while item < hidden.items {
+        let tile = TagMajorTile { weights, scales, tags, answer, item };
+        // The sums of four vectors cost little more than that of one.
+        item +=
+            if hidden.items - item >= 4 { tile.run::<S, 4>(s, hidden, answers) } else { tile.run::<S, 1>(s, hidden, answers) };
+    }
+    if together && let Answer::Score { eps } = answers.answer {
+        sigmoid(s, eps, &mut answers.floats[answers.first..answers.first + hidden.items * answers.tags]);
+    }
+}
+
+/// All tags, for the items from `item` on.
+#[derive(Clone, Copy)]
+struct TagMajorTile<'a, B> {
+    weights: &'a [B],
+    scales: Option<&'a [f32]>,
+    tags: TagMajor<'a>,
+    answer: Answer,
+    item: usize,
+}
+
+impl<B: Stored> TagMajorTile<'_, B> {
+    /// Makes the answers for `ITEMS` items; returns `ITEMS`.
+    #[inline(always)]
+    fn run<S: Simd, const ITEMS: usize>(self, s: S, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) -> usize {
+        let TagMajor { width, groups, bias, .. } = self.tags;
+        let lanes = s.load(&LANE_NUMBERS);
+        let mut units: [&[Block]; ITEMS] =
+            std::array::from_fn(|i| &hidden.blocks[(self.item + i) * hidden.stride + hidden.first..]);
         let mut groups = groups.iter();
         let mut left = groups.next().copied().unwrap_or(0);
-        let mut rows = weights;
+        let mut rows = self.weights;
         for (block, bias) in bias.chunks(LANES).enumerate() {
             // Logits are put together in a register: from memory they would come back in pieces that no load waits for gladly.
-            let mut z = s.splat(0.0);
+            let mut z = [s.splat(0.0); ITEMS];
             for (lane, bias) in bias.iter().enumerate() {
                 while left == 0 {
-                    h = &h[width..];
+                    for units in &mut units {
+                        *units = &units[width..];
+                    }
                     left = groups.next().copied().unwrap_or(usize::MAX);
                 }
                 left -= 1;
                 let row;
                 (row, rows) = rows.split_at(width);
-                let mut sums = s.splat(0.0);
-                for (w, h) in row.iter().zip(&h[..width]) {
-                    sums = s.add(sums, s.mul(w.widen(s), s.load(h)));
+                let h = units.map(|units| &units[..width]);
+                let mut sums = [s.splat(0.0); ITEMS];
+                for (column, w) in row.iter().enumerate() {
+                    let w = w.widen(s);
+                    for (sum, h) in sums.iter_mut().zip(h) {
+                        *sum = s.add(*sum, s.mul(w, s.load(&h[column])));
+                    }
                 }
-                let sum = s.sum(sums);
-                let sum = scales.map_or(sum, |scales| scales[block * LANES + lane] * sum);
-                z = s.select(s.equal(lanes, s.splat(lane as f32)), s.splat(sum + bias), z);
+                let is_lane = s.equal(lanes, s.splat(lane as f32));
+                for (z, sum) in z.iter_mut().zip(s.sums(sums)) {
+                    let sum = self.scales.map_or(sum, |scales| scales[block * LANES + lane] * sum);
+                    *z = s.select(is_lane, s.splat(sum + bias), *z);
+                }
             }
-            write(s, answer, [z], answers.of_item(item, block));
+            for (i, z) in z.into_iter().enumerate() {
+                write(s, self.answer, [z], answers.of_item(self.item + i, block));
+            }
         }
-    }
-    if together && let Answer::Score { eps } = answers.answer {
-        sigmoid(s, eps, &mut answers.floats[answers.first..answers.first + hidden.items * answers.tags]);
+        ITEMS
     }
 }

@@ -376,7 +376,8 @@ impl<'a> StepRows<'a> {
     pub(super) fn step_rows(&mut self, ids: &[u32], first: usize, gradients: &mut [Block]) -> Result<()> {
         if let (Memory::EachWeight(sums), Constants { kernels, step, coupled: None }) = (&mut self.memory, &self.constants) {
             let count = gradients.len().checked_div(self.width).unwrap_or(0);
-            let ahead = if size_of_val(self.weights) > PREFETCH_FROM { STEPS_AHEAD } else { 0 };
+            // Weights and sums are both read.
+            let ahead = if 2 * size_of_val(self.weights) > PREFETCH_FROM { STEPS_AHEAD } else { 0 };
             let ids = &ids[..ids.len().min(count + ahead)];
             let rows = SteppedRows { ids, first: first as u32, width: self.width };
             return kernels.adagrad_rows(step, rows, gradients, self.weights, sums);

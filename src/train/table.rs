@@ -214,16 +214,16 @@ mod tests {
         }
     }
 
-    /// More than 1 MiB of weights, whose rows are asked for ahead of their step, as far as more rows are told than gradients.
+    /// More than 4 MiB of weights and sums, whose rows are asked for ahead of their step, as far as more rows are told than gradients.
     #[test]
     fn rows_of_large_tables_are_stepped_on_like_others() {
         let config = TrainConfig { hidden: 1024, ..TrainConfig::default() };
-        let shape = config.shape(300, 1).unwrap();
+        let shape = config.shape(600, 1).unwrap();
         let (kernels, width, ids) = (Kernels::best(), shape.row_blocks(), (0..300).step_by(15).collect::<Vec<u32>>());
         let gradients: Vec<Block> = (1..=10).flat_map(|n| vec![Block([n as f32; LANES]); width]).collect();
         let run = |told: Option<usize>| {
             let mut parameters = Parameters::filled(&shape, false, 1.0).unwrap();
-            assert!(size_of_val(&parameters.w1[..]) > crate::kernels::PREFETCH_FROM);
+            assert!(2 * size_of_val(&parameters.w1[..]) > crate::kernels::PREFETCH_FROM);
             let mut optimizer = Optimizer::new(&config, &shape).unwrap();
             let mut rows = optimizer.begin(kernels, 0.1, NOTHING, &mut parameters).unwrap().w1;
             match told {

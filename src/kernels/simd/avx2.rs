@@ -19,8 +19,7 @@ use crate::aligned::{Block, I8Block, LANES};
 /// SAFETY of every block in this file: an `Avx2` is only made by [`Avx2::new`], which can only be called safely from a function
 /// that enables AVX2 itself; such a function runs only after detection. The intrinsics used here touch no memory, except
 /// `loadu` and `storeu`, whose 32 bytes lie inside the borrowed array of 16 floats, units, integers or (two times 16 bytes) halves,
-/// or whose 16 bytes are a block of `i8`; `maskload` and `maskstore`, whose unmasked lanes are the borrowed floats; and `prefetch`,
-/// which may be given any address.
+/// or whose 16 bytes are a block of `i8`; and `maskload` and `maskstore`, whose unmasked lanes are the borrowed floats.
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Avx2(());
 
@@ -297,11 +296,6 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn sum(self, x: Pair) -> f32 {
         unsafe { sum_of_eight(_mm256_add_ps(x.0, x.1)) }
-    }
-    #[inline(always)]
-    fn prefetch<B>(self, blocks: &[B], index: usize, far: bool) {
-        let block = blocks.as_ptr().wrapping_add(index).cast();
-        unsafe { if far { _mm_prefetch::<_MM_HINT_T1>(block) } else { _mm_prefetch::<_MM_HINT_T0>(block) } }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::aligned::{Block, I8Block, LANES};
 /// SAFETY of every block in this file: an `Avx512` is only made by [`Avx512::new`], which can only be called safely from a
 /// function that enables these features itself; such a function runs only after detection. The intrinsics used here touch no
 /// memory, except `loadu` and `storeu`, whose 64 bytes (of 8 and 16 bits 32), or those that a mask leaves of them, lie inside
-/// arrays, and `prefetch`, which may be given any address.
+/// arrays.
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Avx512(());
 
@@ -236,10 +236,5 @@ impl Simd for Avx512 {
             _mm512_storeu_ps(values.as_mut_ptr(), _mm512_maskz_compress_ps(mask, _mm512_loadu_ps(x.0.as_ptr())));
         }
         mask.count_ones() as usize
-    }
-    #[inline(always)]
-    fn prefetch<B>(self, blocks: &[B], index: usize, far: bool) {
-        let block = blocks.as_ptr().wrapping_add(index).cast();
-        unsafe { if far { _mm_prefetch::<_MM_HINT_T1>(block) } else { _mm_prefetch::<_MM_HINT_T0>(block) } }
     }
 }

@@ -10,6 +10,7 @@ pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512;
 pub(super) mod portable;
+mod prefetch;
 
 use crate::aligned::{Bf16Block, Block, F16Block, I8Block, LANES};
 use crate::weights::{f32_of_bf16, f32_of_f16};
@@ -162,10 +163,11 @@ pub(super) trait Simd: Copy {
         bits.count_ones() as usize
     }
 
-    /// Asks for a block that will be read soon, into the second-level cache if `far`, else the first. Where there is no such
-    /// instruction, or no such block, it does nothing.
+    /// Asks for a block that will be read soon, see [`prefetch::prefetch`]. There need not be one at `index`.
     #[inline(always)]
-    fn prefetch<B>(self, _: &[B], _: usize, _far: bool) {}
+    fn prefetch<B>(self, blocks: &[B], index: usize, far: bool) {
+        prefetch::prefetch(blocks.as_ptr().wrapping_add(index).cast(), far);
+    }
 }
 
 /// `1.5 * 2^23`: adding it rounds a small float to an integer and leaves that integer in the lowest bits.

@@ -150,27 +150,30 @@ fn products_of_integers_are_exact() {
 /// Tables so large that their rows are asked for ahead, into one cache and the other; what comes of it must not hang on that.
 #[test]
 fn large_tables_add_up_alike() {
-    let (width, ids) = (5, (0..60).map(|n| n * 5_000).collect::<Vec<u32>>());
-    let (starts, rows) = ([0, 1, 18, 18, 60], 300_000);
-    let sets = Sets::new(&ids, &starts).unwrap();
-    let floats = |rows: usize| {
-        let mut table = vec![Block::ZERO; rows * width];
-        for (row, noise) in table.chunks_exact_mut(width).step_by(5_000).zip(noise(1, ids.len() * width, false).chunks(width)) {
-            row.copy_from_slice(noise);
+    let width = 5;
+    let (init, scales) =
+        (noise(2, width, false), noise(4, width, false).iter().map(|b| Block(b.0.map(f32::abs))).collect::<Vec<_>>());
+    for (rows, far) in [(16_000, false), (64_000, true)] {
+        let ids: Vec<u32> = (0..60).map(|n| n * rows as u32 / 60).collect();
+        let starts = [0, 1, 18, 18, 60];
+        let sets = Sets::new(&ids, &starts).unwrap();
+        let mut floats = vec![Block::ZERO; rows * width];
+        for (id, noise) in ids.iter().zip(noise(1, ids.len() * width, false).chunks(width)) {
+            floats[*id as usize * width..][..width].copy_from_slice(noise);
         }
-        table
-    };
-    let mut weights = vec![I8Block([0; LANES]); rows * width];
-    weights.iter_mut().step_by(7).for_each(|block| *block = I8Block([-3; LANES]));
-    let (init, scales) = (noise(2, width, false), noise(4, width, false).iter().map(|b| Block(b.0.map(f32::abs))).collect());
-    for matrix in [MatrixBuf::F32(floats(rows)), MatrixBuf::I8 { weights, scales }] {
-        assert!(matrix.view().bytes().len() > 16 * PREFETCH_FROM);
-        let run = |kernels: Kernels| {
-            let mut out = noise(3, width * sets.len(), false);
-            kernels.sum_bags(matrix.view(), &init, Activation::Relu, sets, &mut out).unwrap();
-            bits(&out)
-        };
-        let expected = run(scalar());
-        others().for_each(|kernels| assert_eq!(run(kernels), expected, "{}", kernels.level()));
+        // A quarter of the bytes a row.
+        let mut weights = vec![I8Block([0; LANES]); 4 * rows * width];
+        weights.iter_mut().step_by(7).for_each(|block| *block = I8Block([-3; LANES]));
+        for matrix in [MatrixBuf::F32(floats), MatrixBuf::I8 { weights, scales: scales.clone() }] {
+            let bytes = matrix.view().bytes().len();
+            assert!(bytes > super::super::PREFETCH_FROM && (bytes > super::super::rows::FAR_FROM) == far, "{bytes}");
+            let run = |kernels: Kernels| {
+                let mut out = noise(3, width * sets.len(), false);
+                kernels.sum_bags(matrix.view(), &init, Activation::Relu, sets, &mut out).unwrap();
+                bits(&out)
+            };
+            let expected = run(scalar());
+            others().for_each(|kernels| assert_eq!(run(kernels), expected, "{}", kernels.level()));
+        }
     }
 }
