@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `time S` trains epochs for S seconds and answers with samples/s, everything counted: the order of an epoch, mini-batches, steps.
-//! `train N` starts afresh, trains N epochs and answers with the log-loss of the test items, the peak of resident memory, and how
+//! `train N` starts afresh, from the next seed, trains N epochs and answers with the log-loss of the test items, the peak of resident memory, and how
 //! much of it is beyond the weights, AdaGrad's sums and what the process held before there was a trainer: the data.
 //! The file is one of `peers/train_data.py`.
 
@@ -37,7 +37,7 @@ fn main() {
     let [keywords, hidden, tags, train, test] = std::array::from_fn(|_| words.next().unwrap() as usize);
     let (train, test) = (items(&mut words, train), items(&mut words, test));
     drop(bytes);
-    let config = TrainConfig {
+    let mut config = TrainConfig {
         hidden,
         batch: number("--batch", 256),
         lr: real("--lr", 0.05),
@@ -50,7 +50,7 @@ fn main() {
         eps: 1e-6,
         ..TrainConfig::default()
     };
-    let new = || {
+    let new = |config: &TrainConfig| {
         let vocabulary = Vocabulary::from_keywords((0..keywords).map(|id| format!("w{id}"))).unwrap();
         let names = Tags::from_names((0..tags).map(|tag| format!("t{tag}"))).unwrap();
         let mut trainer = Trainer::new(config.clone(), vocabulary, names, &Statistics::of(&train, tags)).unwrap();
@@ -61,7 +61,7 @@ fn main() {
         trainer
     };
     let data = memory("VmRSS:");
-    let mut trainer = new();
+    let mut trainer = new(&config);
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();
         match line.split_once(' ').unwrap() {
@@ -84,7 +84,8 @@ fn main() {
             ("train", epochs) => {
                 // One at a time: the peak is to be that of one.
                 drop(trainer);
-                trainer = new();
+                trainer = new(&config);
+                config.seed += 1;
                 for _ in 0..epochs.parse().unwrap() {
                     trainer.epoch(&train, &mut |_| ControlFlow::Continue(())).unwrap();
                 }

@@ -161,7 +161,12 @@ def measure(args, name):
             fasttext_command(args.fasttext, args.folder, name, 5, model, args.threads, hidden)
             line |= {"log_loss": fasttext_quality(args.fasttext, args.folder, name, model, test, tags)}
         elif args.quality:
-            line |= ask(peer, f"train {EPOCHS[name]}")
+            # Every training has another seed.
+            trained = [ask(peer, f"train {EPOCHS[name]}") for _ in range(args.quality)]
+            losses = np.array([training["log_loss"] for training in trained])
+            line |= trained[0] | {"log_loss": round(losses.mean(), 5)}
+            if len(losses) > 1:
+                line |= {"trainings": len(losses), "standard_error": round(losses.std(ddof=1) / len(losses) ** 0.5, 5)}
         print(json.dumps(line), flush=True)
     for process in running.values():
         process.stdin.close()
@@ -179,7 +184,7 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--quality", action="store_true", help="also train some epochs and score the test items")
+    parser.add_argument("--quality", type=int, nargs="?", const=1, default=0, metavar="N", help="also train some epochs, N times, and score the test items")
     parser.add_argument("--worker")
     args = parser.parse_intermixed_args()
     for name in args.names:
