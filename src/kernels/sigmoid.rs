@@ -150,47 +150,69 @@ pub(super) fn sigmoids<S: Simd, const N: usize>(s: S, eps: f32, mut z: [S::F; N]
 #[inline(always)]
 pub(super) fn log_loss<S: Simd>(s: S, loss: &LogLoss, x: LossInputs<'_>, gradient: &mut [Block]) -> f64 {
     let (zero, one) = (s.splat(0.0), s.splat(1.0));
-    let [low, high] = loss.bounds.map(|bound| s.splat(bound));
     let mut sums = [0.0_f64; LANES];
     for (i, gradient) in gradient.iter_mut().enumerate() {
         let u = s.sub(s.load(&x.logits[i]), s.load(&x.offsets[i]));
-        let y = s.load(&x.targets[i]);
+        let (y, positive_weight) = (s.load(&x.targets[i]), s.load(&x.positive_weights[i]));
         let weight = s.load(&x.weights[i]);
-        let positive = s.mul(s.load(&x.positive_weights[i]), y);
-        let negative = s.sub(one, y);
-
-        let e = exp_negative(s, s.sub(zero, s.abs(u)));
-        let (sigma, sigma_of_minus) = sigmoid_pair(s, u, e);
-        let log1p = log1p_unit(s, e);
-        let is_negative = s.less(u, zero);
-        // -ln σ(u) and -ln σ(-u): softplus(-u) and softplus(u).
-        let mut loss_of_one = s.add(s.select(is_negative, s.sub(zero, u), zero), log1p);
-        let mut loss_of_zero = s.add(s.select(is_negative, zero, u), log1p);
-        let mut g = s.sub(s.mul(negative, sigma), s.mul(positive, sigma_of_minus));
-        if loss.kind != LossKind::Logit {
-            loss_of_one = clamp(s, loss_of_one, low, high);
-            loss_of_zero = clamp(s, loss_of_zero, low, high);
-        }
-        // A term with coefficient 0 is left out, even where its factor is infinite.
-        let of_one = s.select(s.equal(positive, zero), zero, s.mul(positive, loss_of_one));
-        let of_zero = s.select(s.equal(negative, zero), zero, s.mul(negative, loss_of_zero));
+        let is_positive = s.equal(y, one);
+        let is_hard = s.bits(is_positive) | s.bits(s.equal(y, zero)) == 0xFFFF;
+        let (value, g) = if is_hard && loss.kind != LossKind::ClampTorch {
+            hard_pairs(s, loss, u, is_positive, positive_weight)
+        } else {
+            soft_pairs(s, loss, u, y, positive_weight)
+        };
         let scored = s.less(zero, weight);
-        let value = s.select(scored, s.mul(weight, s.add(of_one, of_zero)), zero);
-        g = s.select(scored, s.mul(s.mul(g, weight), s.splat(loss.scale)), zero);
+        let mut g = s.select(scored, s.mul(s.mul(g, weight), s.splat(loss.scale)), zero);
         if loss.kind == LossKind::ClampTorch {
             // At the end: outside of the clamp it is 0 whatever the weight, infinite ones too.
+            let (sigma, sigma_of_minus) = sigmoid_pair(s, u, exp_negative(s, s.sub(zero, s.abs(u))));
             g = s.select(s.less(s.splat(loss.eps), sigma), g, zero);
             g = s.select(s.less(s.splat(loss.eps), sigma_of_minus), g, zero);
         }
-
         s.store(g, gradient);
-        let mut values = Block::ZERO;
-        s.store(value, &mut values);
-        for (sum, value) in sums.iter_mut().zip(values.0) {
-            *sum += f64::from(value);
-        }
+        s.add_to_f64(s.select(scored, s.mul(weight, value), zero), &mut sums);
     }
     tree_sum_f64(sums)
+}
+
+/// Losses and gradients of pairs before their weights, with any targets.
+#[inline(always)]
+fn soft_pairs<S: Simd>(s: S, loss: &LogLoss, u: S::F, y: S::F, positive_weight: S::F) -> (S::F, S::F) {
+    let zero = s.splat(0.0);
+    let (positive, negative) = (s.mul(positive_weight, y), s.sub(s.splat(1.0), y));
+    let e = exp_negative(s, s.sub(zero, s.abs(u)));
+    let (sigma, sigma_of_minus) = sigmoid_pair(s, u, e);
+    let log1p = log1p_unit(s, e);
+    let is_negative = s.less(u, zero);
+    // -ln σ(u) and -ln σ(-u): softplus(-u) and softplus(u).
+    let loss_of_one = clamp_loss(s, loss, s.add(s.select(is_negative, s.sub(zero, u), zero), log1p));
+    let loss_of_zero = clamp_loss(s, loss, s.add(s.select(is_negative, zero, u), log1p));
+    // A term with coefficient 0 is left out, even where its factor is infinite.
+    let of_one = s.select(s.equal(positive, zero), zero, s.mul(positive, loss_of_one));
+    let of_zero = s.select(s.equal(negative, zero), zero, s.mul(negative, loss_of_zero));
+    (s.add(of_one, of_zero), s.sub(s.mul(negative, sigma), s.mul(positive, sigma_of_minus)))
+}
+
+/// The same bits as [`soft_pairs`] where each target is 0 or 1: of the two terms only the one that counts is computed.
+#[inline(always)]
+fn hard_pairs<S: Simd>(s: S, loss: &LogLoss, u: S::F, is_positive: S::M, positive_weight: S::F) -> (S::F, S::F) {
+    let (zero, one) = (s.splat(0.0), s.splat(1.0));
+    let coefficient = s.select(is_positive, positive_weight, one);
+    // -ln σ(-v) and σ(v), for v = -u of a positive.
+    let v = s.select(is_positive, s.sub(zero, u), u);
+    let e = exp_negative(s, s.sub(zero, s.abs(v)));
+    let is_negative = s.less(v, zero);
+    let loss_of_one = clamp_loss(s, loss, s.add(s.select(is_negative, zero, v), log1p_unit(s, e)));
+    let value = s.select(s.equal(coefficient, zero), zero, s.mul(coefficient, loss_of_one));
+    let g = s.mul(coefficient, s.div(s.select(is_negative, e, one), s.add(one, e)));
+    (value, s.select(is_positive, s.sub(zero, g), g))
+}
+
+#[inline(always)]
+fn clamp_loss<S: Simd>(s: S, loss: &LogLoss, x: S::F) -> S::F {
+    let [low, high] = loss.bounds;
+    if loss.kind == LossKind::Logit { x } else { clamp(s, x, s.splat(low), s.splat(high)) }
 }
 
 /// Like [`super::tree_sum`], in f64.

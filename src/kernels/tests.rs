@@ -287,19 +287,22 @@ fn elementwise_kernels_are_the_same_bits_on_every_level() {
 
 #[test]
 fn log_loss_is_the_same_bits_on_every_level() {
-    for kind in [LossKind::ClampSte, LossKind::Logit, LossKind::ClampTorch] {
+    for (kind, hard) in
+        [LossKind::ClampSte, LossKind::Logit, LossKind::ClampTorch].into_iter().flat_map(|kind| [(kind, false), (kind, true)])
+    {
         for (seed, width) in WIDTHS.into_iter().enumerate() {
             let seed = seed as u64;
             let logits = noise(seed, width, true);
-            let unit_interval = |seed| {
+            let one_of = |seed, choices: &[f32]| {
                 let mut blocks = noise(seed, width, false);
                 for x in as_floats_mut(&mut blocks) {
-                    *x = [0.0, 1.0, 0.25][(x.to_bits() % 3) as usize];
+                    *x = choices[x.to_bits() as usize % choices.len()];
                 }
                 blocks
             };
-            let (targets, weights, positive_weights) =
-                (unit_interval(seed + 1), unit_interval(seed + 2), unit_interval(seed + 3));
+            let targets = one_of(seed + 1, if hard { &[0.0, 1.0] } else { &[0.0, 1.0, 0.25] });
+            let weights = one_of(seed + 2, &[0.0, 1.0, 0.25]);
+            let positive_weights = one_of(seed + 3, &[0.0, 1.0, 2.5]);
             let offsets = noise(seed + 4, width, false);
             let inputs = LossInputs {
                 logits: &logits,
@@ -314,8 +317,8 @@ fn log_loss_is_the_same_bits_on_every_level() {
             for kernels in others() {
                 let mut gradient = logits.clone();
                 let value = kernels.log_loss(&loss, inputs, &mut gradient).unwrap();
-                assert_eq!(value.to_bits(), expected_value.to_bits(), "{kind:?} at {}", kernels.level());
-                assert_eq!(bits(&gradient), bits(&expected), "{kind:?} at {}", kernels.level());
+                assert_eq!(value.to_bits(), expected_value.to_bits(), "{kind:?}, {hard}, at {}", kernels.level());
+                assert_eq!(bits(&gradient), bits(&expected), "{kind:?}, {hard}, at {}", kernels.level());
             }
         }
     }

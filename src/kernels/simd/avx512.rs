@@ -18,7 +18,7 @@ use crate::aligned::{Block, I8Block, LANES};
 ///
 /// SAFETY of every block in this file: an `Avx512` is only made by [`Avx512::new`], which can only be called safely from a
 /// function that enables these features itself; such a function runs only after detection. The intrinsics used here touch no
-/// memory, except `loadu` and `storeu`, whose 64 bytes (of 8 and 16 bits 32), or those that a mask leaves of them, lie inside
+/// memory, except `loadu` and `storeu`, whose 64 bytes (of 8 and 16 bits 32, of 64 bits one half of 16), or those that a mask leaves of them, lie inside
 /// arrays.
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Avx512(());
@@ -190,6 +190,15 @@ impl Simd for Avx512 {
         unsafe {
             let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(shifted));
             _mm512_castsi512_ps(_mm512_add_epi32(exponent, _mm512_castps_si512(_mm512_set1_ps(1.0))))
+        }
+    }
+    #[inline(always)]
+    fn add_to_f64(self, x: __m512, sums: &mut [f64; LANES]) {
+        unsafe {
+            let (low, high) = (_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x));
+            let (first, last) = (sums.as_mut_ptr(), sums.as_mut_ptr().add(8));
+            _mm512_storeu_pd(first, _mm512_add_pd(_mm512_loadu_pd(first), _mm512_cvtps_pd(low)));
+            _mm512_storeu_pd(last, _mm512_add_pd(_mm512_loadu_pd(last), _mm512_cvtps_pd(high)));
         }
     }
     #[inline(always)]

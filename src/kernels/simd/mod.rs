@@ -135,6 +135,16 @@ pub(super) trait Simd: Copy {
     /// `2^n` for integers n in `[-126, 127]`, given as `n + EXPONENT_SHIFT`, whose lowest bits are then n in two's complement.
     fn exp2_shifted(self, shifted: Self::F) -> Self::F;
 
+    /// Adds each lane to its sum.
+    #[inline(always)]
+    fn add_to_f64(self, x: Self::F, sums: &mut [f64; LANES]) {
+        let mut lanes = [0.0; LANES];
+        self.store(x, &mut lanes);
+        for (sum, lane) in sums.iter_mut().zip(lanes) {
+            *sum += f64::from(lane);
+        }
+    }
+
     /// The sum of all lanes in the order of [`super::tree_sum`].
     fn sum(self, x: Self::F) -> f32;
 
