@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use tagomatic::Error;
 use tagomatic::convert::{Conversion, Converted, convert};
 use tagomatic::interchange::{self, Names};
 use tagomatic::weights::WeightType;
-use tagomatic::{Error, Model};
 
 use super::failure::{Failure, Result};
 use super::load::{self, Reading};
+use super::target::Target;
 use super::{Session, output};
 
 #[derive(clap::Args)]
@@ -67,11 +68,8 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         let problem = "--vocabulary, --tags: expected a .safetensors file as the model, found another";
         return Err(Failure::Usage(problem.to_owned()));
     }
-    let to_stdout = out == Path::new("-");
-    if !to_stdout {
-        load::check_apart("OUT", out, data.iter().chain(vocabulary).chain(tags))?;
-        Model::check_save(out).map_err(Failure::saving)?;
-    }
+    let target = Target::new("OUT", out);
+    target.check_model(data.iter().chain(vocabulary).chain(tags))?;
     let model = if is_safetensors(path) {
         let names =
             Names { keywords: vocabulary.as_deref().map(lines).transpose()?, tags: tags.as_deref().map(lines).transpose()? };
@@ -105,17 +103,11 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         signature: &signature,
     };
     let results = if session.json { output::json(&document)? } else { format!("{}saved {}\n", document.text(), out.display()) };
-    if to_stdout {
-        output::print(tagger.model().bytes())?;
-        output::print_aside(&results);
-        return Ok(());
-    }
+    let model = tagger.model();
     if is_safetensors(out) {
-        interchange::save(tagger.model(), out).map_err(Failure::saving)?;
-    } else {
-        tagger.model().save(out).map_err(Failure::saving)?;
+        return target.write(model.bytes(), |path| interchange::save(model, path), &results);
     }
-    output::print(results)
+    target.write_model(model, &results)
 }
 
 fn is_safetensors(path: &Path) -> bool {

@@ -1,6 +1,6 @@
 //! `eval`: measures of a model on tagged items.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 use tagomatic::data::Counts;
@@ -8,8 +8,9 @@ use tagomatic::evaluate::{Evaluated, evaluate};
 use tagomatic::report::{self, About, Report};
 use tagomatic::{Tagger, Tags};
 
-use super::failure::{Failure, Result};
+use super::failure::Result;
 use super::load::{Encoded, ReadCounts, Reading};
+use super::target::Target;
 use super::{Session, load, output};
 
 #[derive(clap::Args)]
@@ -86,10 +87,9 @@ struct Document<'a> {
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let Arguments { model, file, rules, report: page, reading } = arguments;
-    let page_to_stdout = page.as_deref() == Some(Path::new("-"));
-    if let Some(page) = page.as_ref().filter(|_| !page_to_stdout) {
-        load::check_apart("--report", page, file.iter().chain(rules).chain([model]))?;
-        report::check_save(page).map_err(Failure::saving)?;
+    let page = page.as_deref().map(|page| Target::new("--report", page));
+    if let Some(page) = page {
+        page.check(file.iter().chain(rules).chain([model]), |path| report::check_save(path))?;
     }
     let model = session.model(model)?;
     let rules = rules.as_deref().map(load::rules).transpose()?;
@@ -107,16 +107,10 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     } else {
         format!("{}{}\n{}", measures.summary(), output::list(&skipped.rows()), measures.table())
     };
-    match (html, page) {
-        (Some(html), _) if page_to_stdout => {
-            output::print(html)?;
-            output::print_aside(&results);
-            return Ok(());
-        }
-        (Some(html), Some(page)) => report::save(&html, page).map_err(Failure::saving)?,
-        _ => (),
+    match (page, html) {
+        (Some(page), Some(html)) => page.write(html.as_bytes(), |path| report::save(&html, path), &results),
+        _ => output::print(results),
     }
-    output::print(results)
 }
 
 /// Measures, and a page about them.

@@ -10,7 +10,8 @@ use tagomatic::data::{Format, write_item};
 use tagomatic::features::{DecidedTags, Features, Kind, write_npy};
 
 use super::failure::{Failure, Result};
-use super::load::{self, Items, ReadCounts, Reading};
+use super::load::{Items, ReadCounts, Reading};
+use super::target::Target;
 use super::{Session, output};
 
 #[derive(clap::Args)]
@@ -51,7 +52,7 @@ struct Document {
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let Arguments { model, file, out, what, hidden, reading } = arguments;
-    let to_stdout = out == Path::new("-");
+    let target = Target::new("--out", out);
     let kind = match what {
         _ if *hidden => Some(Kind::Hidden),
         What::Confidences => Some(Kind::Confidences),
@@ -59,12 +60,12 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         What::Decisions => Some(Kind::Decisions),
         What::Keywords => None,
     };
-    if to_stdout && kind.is_some() {
+    if target.is_stdout() && kind.is_some() {
         let expected =
             "--out: expected a file, found -: a NumPy file starts with its number of rows, which is known at the end";
         return Err(Failure::Usage(expected.to_owned()));
     }
-    load::check_apart("--out", out, file.iter().chain([model]))?;
+    target.check(file.iter().chain([model]), |_| Ok(()))?;
     let tagger = session.tagger(session.model(model)?)?;
     let mut items = Items::new(file, *reading)?;
     let (rows, columns) = match kind {
@@ -72,7 +73,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
             let mut features = Features::new(&tagger, kind);
             (write_npy(&mut features, &mut items, out)?, features.columns())
         }
-        None if to_stdout => (write_items(&tagger, &mut items, |line| output::print(line))?, tagger.tags().len()),
+        None if target.is_stdout() => (write_items(&tagger, &mut items, |line| output::print(line))?, tagger.tags().len()),
         None => {
             let mut file = NewFile::create(out, "write the items")?;
             let rows = write_items(&tagger, &mut items, |line| Ok(file.write_all(line).map_err(|error| file.error(error))?))?;
@@ -82,11 +83,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     };
     let document = Document { rows, columns, read: items.counts() };
     let results = if session.json { output::json(&document)? } else { document.text(out) };
-    if to_stdout {
-        output::print_aside(&results);
-        return Ok(());
-    }
-    output::print(results)
+    target.tell(&results)
 }
 
 /// Writes items whose keywords are their tags; returns how many.

@@ -19,6 +19,7 @@ mod search;
 mod stats;
 mod tag;
 mod tags;
+mod target;
 mod train;
 mod training;
 mod tune;

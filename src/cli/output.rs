@@ -15,7 +15,7 @@ pub(super) fn print(bytes: impl AsRef<[u8]>) -> Result<()> {
     stdout.write_all(bytes.as_ref()).and_then(|()| stdout.flush()).map_err(|error| Failure::output(&error))
 }
 
-/// Writes results to standard error, where standard output takes a model.
+/// Writes results to standard error, where standard output takes something else.
 pub(super) fn print_aside(results: &str) {
     let _ = io::stderr().write_all(results.as_bytes());
 }

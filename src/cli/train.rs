@@ -1,12 +1,11 @@
 //! `train`: tagged items become a model.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::builder::ArgPredicate;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
-use tagomatic::Model;
 use tagomatic::kernels::LossKind;
 use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::metrics::Metric;
@@ -23,6 +22,7 @@ use super::course::Course;
 use super::failure::{Failure, Result};
 use super::folds::Folds;
 use super::load::{Items, Reading};
+use super::target::Target;
 use super::training::Plan;
 use super::{Session, load, output, search, tune};
 
@@ -342,15 +342,12 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
                        see `tune`";
         return Err(Failure::Usage(message.to_owned()));
     }
-    let to_stdout = out == Path::new("-");
+    let target = Target::new("--out", out);
     if let Some(curve) = arguments.course.curve() {
         let read = data.iter().chain(valid).chain(rules).chain(&arguments.init).chain(&arguments.config);
         load::check_apart("--curve", curve, read.chain([out]))?;
     }
-    if !to_stdout {
-        load::check_apart("--out", out, data.iter().chain(valid).chain(rules).chain(&arguments.config))?;
-        Model::check_save(out).map_err(Failure::saving)?;
-    }
+    target.check_model(data.iter().chain(valid).chain(rules).chain(&arguments.config))?;
 
     let rules = rules.as_deref().map(load::rules).transpose()?;
     let mut items = Items::new(data, *reading)?;
@@ -406,15 +403,11 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         let found = document.search.as_ref().map(search::Search::text).unwrap_or_default();
         format!("{found}{}\nsaved {}: {}\n", document.text(), out.display(), document.file())
     };
-    if to_stdout {
-        output::print(training.model().bytes())?;
-        output::print_aside(&results);
-        return training.check_whole(out.display());
+    match target.write_model(training.model(), &results) {
+        // That nobody reads the results is no error, but tags that are missing are.
+        done @ (Ok(()) | Err(Failure::ClosedPipe)) => training.check_whole(out.display()).and(done),
+        failed => failed,
     }
-    training.model().save(out).map_err(Failure::saving)?;
-    let printed = output::print(results);
-    // That nobody reads the results is no error, but this is.
-    training.check_whole(out.display()).and(printed)
 }
 
 /// The indices of the tags called `only`, or of all.

@@ -1,15 +1,16 @@
 //! `tune`: scores are calibrated and thresholds chosen on validation data, and stored.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
+use tagomatic::Tags;
 use tagomatic::calibrate::Method;
 use tagomatic::tune::{ThresholdRule, Tuned, Wishes, tune};
-use tagomatic::{Model, Tags};
 
 use super::eval::Skipped;
-use super::failure::{Failure, Result};
+use super::failure::Result;
 use super::load::{self, Reading};
+use super::target::Target;
 use super::{Session, output};
 
 #[derive(clap::Args)]
@@ -77,11 +78,8 @@ struct TagDocument {
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let Arguments { model: path, valid, out, threshold, calibrate, tags, rules, reading } = arguments;
-    let to_stdout = out == Path::new("-");
-    if !to_stdout {
-        load::check_apart("--out", out, valid.iter().chain(rules))?;
-        Model::check_save(out).map_err(Failure::saving)?;
-    }
+    let target = Target::new("--out", out);
+    target.check_model(valid.iter().chain(rules))?;
     let model = session.model(path)?;
     let tags = (!tags.is_empty()).then(|| indices(model.tags(), tags)).transpose()?;
     let rules = rules.as_deref().map(load::rules).transpose()?;
@@ -97,13 +95,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     } else {
         format!("{}\nsaved {}: {}\n", document.text(), out.display(), output::size(tuned.model.byte_len()))
     };
-    if to_stdout {
-        output::print(tuned.model.bytes())?;
-        output::print_aside(&results);
-        return Ok(());
-    }
-    tuned.model.save(out).map_err(Failure::saving)?;
-    output::print(results)
+    target.write_model(&tuned.model, &results)
 }
 
 fn indices(tags: &Tags, names: &[String]) -> Result<Vec<usize>> {

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tagomatic::Model;
 
-use super::failure::{Failure, Result};
-use super::{Session, load, output};
+use super::failure::Result;
+use super::target::Target;
+use super::{Session, output};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -61,17 +62,13 @@ struct Output {
 }
 
 impl Output {
-    fn is_stdout(&self) -> bool {
-        self.out == Path::new("-")
+    fn target(&self) -> Target<'_> {
+        Target::new("--out", &self.out)
     }
 
     /// Fails early where the model could not be written.
     fn check(&self, inputs: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<()> {
-        if self.is_stdout() {
-            return Ok(());
-        }
-        load::check_apart("--out", &self.out, inputs)?;
-        Model::check_save(&self.out).map_err(Failure::saving)
+        self.target().check_model(inputs)
     }
 
     /// Writes the model, and tells what became of it.
@@ -81,12 +78,6 @@ impl Output {
         } else {
             format!("{text}saved {}: {}\n", self.out.display(), output::size(model.byte_len()))
         };
-        if self.is_stdout() {
-            output::print(model.bytes())?;
-            output::print_aside(&results);
-            return Ok(());
-        }
-        model.save(&self.out).map_err(Failure::saving)?;
-        output::print(results)
+        self.target().write_model(model, &results)
     }
 }

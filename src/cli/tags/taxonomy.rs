@@ -10,6 +10,7 @@ use tagomatic::{Tagger, Tags};
 
 use crate::cli::failure::Result;
 use crate::cli::load::{self, Reading};
+use crate::cli::target::Target;
 use crate::cli::{Session, output};
 
 #[derive(clap::Args)]
@@ -58,30 +59,24 @@ struct Group {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    if let Some(out) = &arguments.out {
-        load::check_apart("--out", out, arguments.on.iter().chain([&arguments.model]))?;
+    let target = arguments.out.as_deref().map(|out| Target::new("--out", out));
+    if let Some(target) = target {
+        target.check(arguments.on.iter().chain([&arguments.model]), |_| Ok(()))?;
     }
     let tagger = session.tagger(session.model(&arguments.model)?)?;
     let similarities = similarities(session, &tagger, arguments)?;
     let dendrogram = similarities.cluster();
     let groups = dendrogram.groups(arguments.min_similarity);
-    let rules = arguments.out.as_ref().map(|_| propose(&similarities, &groups, tagger.tags())).transpose()?;
+    let rules = target.map(|_| propose(&similarities, &groups, tagger.tags())).transpose()?.map(|rules| rules.to_string());
     let document = Document::new(&similarities, &dendrogram, groups, tagger.tags());
     let results = if session.json { output::json(&document)? } else { document.text(&dendrogram, tagger.tags()) };
-    match (&arguments.out, rules) {
-        (Some(out), Some(rules)) if out == Path::new("-") => {
-            output::print(rules.to_string())?;
-            output::print_aside(&results);
-            return Ok(());
-        }
-        (Some(out), Some(rules)) => {
-            let mut file = NewFile::create(out, "write the rules")?;
-            write!(file, "{rules}").map_err(|error| file.error(error))?;
-            file.publish()?;
-        }
-        _ => {}
-    }
-    output::print(results)
+    let (Some(target), Some(rules)) = (target, rules) else { return output::print(results) };
+    let save = |path: &Path| {
+        let mut file = NewFile::create(path, "write the rules")?;
+        file.write_all(rules.as_bytes()).map_err(|error| file.error(error))?;
+        file.publish()
+    };
+    target.write(rules.as_bytes(), save, &results)
 }
 
 impl Document {
