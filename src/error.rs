@@ -369,8 +369,7 @@ impl fmt::Display for Error {
                 }
                 write!(
                     f,
-                    " in epoch {epoch}, step {step}, at learning rate {lr}; the last good weights are kept (lower the learning \
-                     rate, or check the initial weights)"
+                    " in epoch {epoch}, step {step}, at learning rate {lr} (lower the learning rate, or check the initial weights)"
                 )
             }
         }

@@ -111,7 +111,7 @@ struct FailedTag {
 impl From<TagFailure> for FailedTag {
     fn from(TagFailure { tag, error }: TagFailure) -> Self {
         let error = match error {
-            // Not its cure, which is the same for all, nor its comfort: no weights of this tag are kept.
+            // Not its cure, which is the same for all.
             Error::NonFinite { what, epoch, step, lr, .. } => {
                 format!("{what} is not finite in epoch {epoch}, step {step}, at learning rate {lr}")
             }
