@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `time S` trains epochs for S seconds and answers with samples/s, everything counted: the order of an epoch, mini-batches, steps.
-//! `train N` starts afresh, from the next seed, trains N epochs and answers with the log-loss of the test items, the peak of resident memory, and how
+//! `train N` starts afresh, each time from another seed, trains N epochs and answers with the log-loss of the test items, the peak of resident memory, and how
 //! much of it is beyond the weights, AdaGrad's sums and what the process held before there was a trainer: the data.
 //! The file is one of `peers/train_data.py`.
 

@@ -9,21 +9,22 @@
 //! its own, straight from its logits: isotonic regression overfits below that (Niculescu-Mizil & Caruana 2005). Pools have 10
 //! positives and 10 negatives at least. Interpolation instead of the usual steps (*centered isotonic regression*) keeps the
 //! order of items that a step would tie. A tag with fewer than 10 positives or negatives gets the slope and shift that are
-//! fitted to the pairs of all tags together.
+//! fitted to the pairs of all tags together. Tags that are excluded for an item, as near-synonyms, are no negatives of it here either.
 //!
 //! ```
 //! # fn main() -> tagomatic::Result<()> {
 //! use tagomatic::calibrate::{Method, fit};
-//! use tagomatic::csr::Csr;
+//! use tagomatic::data::Dataset;
 //!
 //! // A network that is too sure: of four items with logit 4 one lacks the tag, of four with logit -4 one has it.
-//! let (mut truth, mut logits) = (Csr::new(), Vec::new());
+//! let (mut items, mut logits) = (Dataset::new(), Vec::new());
 //! for item in 0..48 {
 //!     let high = item % 2 == 0;
-//!     truth.push((high != (item % 8 < 2)).then_some(0))?;
+//!     let tags: &[u32] = if high != (item % 8 < 2) { &[0] } else { &[] };
+//!     items.push(&[], tags, 1.0)?;
 //!     logits.push(if high { 4.0 } else { -4.0 });
 //! }
-//! let fitted = fit(Method::Platt, &logits, 1, &truth)?;
+//! let fitted = fit(Method::Platt, &logits, 1, &items)?;
 //! assert!(fitted.curves[0].map(4.0) < 2.0);
 //! # Ok(())
 //! # }
@@ -31,6 +32,7 @@
 
 use crate::calibration::{Curve, Knot, LARGEST};
 use crate::csr::Csr;
+use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::ln::{exp, ln};
 use crate::metrics::for_each_column;
@@ -68,35 +70,35 @@ const NEEDS_FOR_SHAPE: usize = 1000;
 /// Positives, and negatives, of a pool at least.
 const POOL: usize = 10;
 
-/// Fits maps to `logits`, samples x tags, row-major: those that the network computes, before any calibration. Row i of `truth` holds
-/// the tags of sample i. The maps depend on nothing but these.
+/// Fits maps to `logits`, samples of `items` x tags, row-major: those that the network computes, before any calibration. The maps depend
+/// on these and the tags of the samples alone.
 ///
 /// # Errors
 /// [`Error::Length`] unless there are as many logits; [`Error::Sample`] for one that is not finite.
-pub fn fit(method: Method, logits: &[f32], tags: usize, truth: &Csr) -> Result<Fitted> {
-    Error::check_length("logits (samples x tags)", truth.len().saturating_mul(tags), logits.len())?;
+pub fn fit(method: Method, logits: &[f32], tags: usize, items: &Dataset) -> Result<Fitted> {
+    Error::check_length("logits (samples x tags)", items.len().saturating_mul(tags), logits.len())?;
     if let Some(place) = logits.iter().position(|logit| !logit.is_finite()) {
         let expected = format!("a finite logit for tag {}", place % tags);
         return Err(Error::Sample { sample: place / tags, expected, found: logits[place].to_string() });
     }
-    let positives = truth.transposed(tags);
-    let needs = |tag: usize, count: usize| positives.row(tag).len().min(truth.len() - positives.row(tag).len()) >= count;
+    let known = KnownPairs::of(items, tags);
+    let needs = |tag: usize, count: usize| known.counts(tag).into_iter().min() >= Some(count);
     let every = logits.len().div_ceil(POOLED).max(1);
     let mut pairs = Pairs::default();
 
     let pooled: Vec<usize> = (0..tags).filter(|&tag| !needs(tag, NEEDS)).collect();
     let mut lines = vec![Line { slope: 1.0, shift: 0.0 }; tags];
     if !pooled.is_empty() {
-        for_each_column(logits, tags, |tag, column| pairs.extend(column, positives.row(tag), every));
+        known.for_each_tag(logits, |_, column, positives| pairs.extend(column, positives, every));
         // Without a positive, or without a negative, there is nothing to learn about either.
         if pairs.positives > 0 && pairs.positives < pairs.all.len() {
             lines.fill(platt(&pairs));
         }
     }
-    for_each_column(logits, tags, |tag, column| {
+    known.for_each_tag(logits, |tag, column, positives| {
         if needs(tag, NEEDS) {
             pairs.clear();
-            pairs.extend(column, positives.row(tag), 1);
+            pairs.extend(column, positives, 1);
             lines[tag] = platt(&pairs);
         }
     });
@@ -105,20 +107,58 @@ pub fn fit(method: Method, logits: &[f32], tags: usize, truth: &Csr) -> Result<F
     }
 
     pairs.clear();
-    for_each_column(logits, tags, |tag, column| {
+    known.for_each_tag(logits, |tag, column, positives| {
         let mapped: Vec<f64> = column.iter().map(|z| lines[tag].slope * z + lines[tag].shift).collect();
-        pairs.extend(&mapped, positives.row(tag), every);
+        pairs.extend(&mapped, positives, every);
     });
     let shape = isotonic(&mut pairs, POOL);
     let mut curves: Vec<Curve> = lines.iter().map(|line| shape.after(*line)).collect();
-    for_each_column(logits, tags, |tag, column| {
+    known.for_each_tag(logits, |tag, column, positives| {
         if needs(tag, NEEDS_FOR_SHAPE) {
             pairs.clear();
-            pairs.extend(column, positives.row(tag), 1);
+            pairs.extend(column, positives, 1);
             curves[tag] = isotonic(&mut pairs, POOL).after(Line { slope: 1.0, shift: 0.0 });
         }
     });
     Ok(Fitted { curves, pooled })
+}
+
+/// The pairs of samples and tags of which it is known whether the sample has the tag: all but those that are excluded.
+pub(crate) struct KnownPairs {
+    samples: usize,
+    /// For each tag, the samples that have it.
+    positives: Csr,
+    /// Those that are no negatives of it.
+    excluded: Csr,
+}
+
+impl KnownPairs {
+    pub(crate) fn of(items: &Dataset, tags: usize) -> Self {
+        let [positives, excluded] = [items.tag_sets(), items.exclusions()].map(|sets| sets.transposed(tags));
+        KnownPairs { samples: items.len(), positives, excluded }
+    }
+
+    /// Positives and negatives of a tag.
+    fn counts(&self, tag: usize) -> [usize; 2] {
+        let [positives, excluded] = [&self.positives, &self.excluded].map(|sets| sets.row(tag).len());
+        [positives, self.samples - positives - excluded]
+    }
+
+    /// Calls `see(tag, its values in the order of the samples, the places in them of those that have it)` for each tag in order, where
+    /// `values` is a table of samples x tags.
+    pub(crate) fn for_each_tag(&self, values: &[f32], mut see: impl FnMut(usize, &[f64], &[u32])) {
+        for_each_column(values, self.positives.len(), |tag, column| {
+            let (positives, excluded) = (self.positives.row(tag), self.excluded.row(tag));
+            if excluded.is_empty() {
+                return see(tag, column, positives);
+            }
+            let is_excluded = |sample: u32| excluded.binary_search(&sample).is_ok();
+            let known = (0..).zip(column).filter(|(sample, _)| !is_excluded(*sample)).map(|(_, value)| *value);
+            // A place is as far from its sample as there are excluded ones before that.
+            let place = |sample: &u32| sample - excluded.partition_point(|excluded| excluded < sample) as u32;
+            see(tag, &known.collect::<Vec<f64>>(), &positives.iter().map(place).collect::<Vec<u32>>());
+        });
+    }
 }
 
 /// About as many pairs as common maps are fitted to: of more, those of every second, third, ... sample are taken.
@@ -320,9 +360,9 @@ mod tests {
     }
 
     /// Logits spread over [-6, 6), and tags that are there as often as `probability` of the logit and the tag says.
-    fn sample(samples: u32, tags: usize, probability: impl Fn(f64, usize) -> f64) -> (Vec<f32>, Csr) {
+    fn sample(samples: u32, tags: usize, probability: impl Fn(f64, usize) -> f64) -> (Vec<f32>, Dataset) {
         let rng = Philox::new(5);
-        let (mut logits, mut truth) = (Vec::new(), Csr::new());
+        let (mut logits, mut items) = (Vec::new(), Dataset::new());
         for i in 0..samples {
             let mut row = Vec::new();
             for tag in 0..tags {
@@ -331,15 +371,15 @@ mod tests {
                 logits.push(logit);
                 row.extend((f64::from(unit(b)) < probability(f64::from(logit), tag)).then_some(tag as u32));
             }
-            truth.push(row).unwrap();
+            items.push(&[], &row, 1.0).unwrap();
         }
-        (logits, truth)
+        (logits, items)
     }
 
     #[test]
     fn platt_finds_the_slope_and_the_shift() {
-        let (logits, truth) = sample(40_000, 2, |z, tag| if tag == 0 { sigma(0.5 * z - 1.0) } else { sigma(2.0 * z + 0.5) });
-        let Fitted { curves, pooled } = fit(Method::Platt, &logits, 2, &truth).unwrap();
+        let (logits, items) = sample(40_000, 2, |z, tag| if tag == 0 { sigma(0.5 * z - 1.0) } else { sigma(2.0 * z + 0.5) });
+        let Fitted { curves, pooled } = fit(Method::Platt, &logits, 2, &items).unwrap();
         assert!(pooled.is_empty());
         for (curve, (a, b)) in curves.iter().zip([(0.5, -1.0), (2.0, 0.5)]) {
             assert!((curve.slope - a).abs() < 0.05 && (curve.knots[0].to - b).abs() < 0.06, "{curve:?}");
@@ -351,8 +391,8 @@ mod tests {
     fn isotonic_finds_any_rising_map() {
         // No sigmoid: it rises like a square.
         let truth_of = |z: f64| 0.05 + 0.9 * ((z + 6.0) / 12.0) * ((z + 6.0) / 12.0);
-        let (logits, truth) = sample(40_000, 1, |z, _| truth_of(z));
-        let Fitted { curves, pooled } = fit(Method::Isotonic, &logits, 1, &truth).unwrap();
+        let (logits, items) = sample(40_000, 1, |z, _| truth_of(z));
+        let Fitted { curves, pooled } = fit(Method::Isotonic, &logits, 1, &items).unwrap();
         assert!(pooled.is_empty());
         for z in [-5.0, -3.0, -1.0, 0.0, 2.0, 4.0, 5.0] {
             let found = sigma(f64::from(curves[0].map(z)));
@@ -388,13 +428,34 @@ mod tests {
     #[test]
     fn rare_tags_share_a_map() {
         // Tag 1 has nearly no positives, tag 2 nearly no negatives.
-        let (logits, truth) = sample(3000, 3, |z, tag| [sigma(0.5 * z), 0.001, 0.999][tag]);
+        let (logits, items) = sample(3000, 3, |z, tag| [sigma(0.5 * z), 0.001, 0.999][tag]);
         for method in [Method::Platt, Method::Isotonic] {
-            let Fitted { curves, pooled } = fit(method, &logits, 3, &truth).unwrap();
+            let Fitted { curves, pooled } = fit(method, &logits, 3, &items).unwrap();
             assert_eq!(pooled, [1, 2]);
             assert_eq!(curves[1], curves[2]);
             assert_ne!(curves[0], curves[1]);
         }
+    }
+
+    #[test]
+    fn what_is_excluded_counts_for_nothing() {
+        let (logits, items) = sample(3000, 2, |z, tag| sigma(0.5 * z - tag as f64));
+        // Beside each sample one that lacks the tags without being a negative of them, at a logit where that would tell.
+        let (mut with, mut more) = (Dataset::new(), Vec::new());
+        for (i, row) in logits.chunks(2).enumerate() {
+            with.push_excluding(&[], &[], &[0, 1], 1.0).unwrap();
+            with.push(&[], items.tags(i), 1.0).unwrap();
+            more.extend([5.0, 5.0, row[0], row[1]]);
+        }
+        for method in [Method::Platt, Method::Isotonic] {
+            assert_eq!(fit(method, &more, 2, &with).unwrap(), fit(method, &logits, 2, &items).unwrap());
+        }
+        // Where half of a tag is excluded, the other half alone decides whether it has a map of its own.
+        let mut few = Dataset::new();
+        (0..40).for_each(|i| {
+            few.push_excluding(&[], if i < 15 { &[0] } else { &[] }, if i < 35 { &[0] } else { &[] }, 1.0).unwrap();
+        });
+        assert_eq!(fit(Method::Platt, &[0.5; 40], 1, &few).unwrap().pooled, [0]);
     }
 
     /// All that validation data can be, short of something that is no data.
@@ -405,25 +466,27 @@ mod tests {
             let samples = [0, 1, 30, 200][case as usize % 4];
             let word = |i: u32| rng.block([i, case, 0, 0]);
             let scale = [0.0, 1.0, 1e-30, 1e20, f32::MAX][case as usize / 4 % 5];
-            let (mut logits, mut truth) = (Vec::new(), Csr::new());
+            let (mut logits, mut items) = (Vec::new(), Dataset::new());
             for i in 0..samples {
                 let [a, b, c, _] = word(i);
                 logits.extend([scale * (2.0 * unit(a) - 1.0), scale * (2.0 * unit(b) - 1.0).round()]);
                 // Also tags that the logits have the wrong way round, and tags that all have.
                 let wrong = unit(a) < 0.5;
-                truth
-                    .push([(wrong, 0), (c % 3 > 0 || case % 7 == 0, 1)].into_iter().filter_map(|(has, tag)| has.then_some(tag)))
-                    .unwrap();
+                let tags =
+                    [(wrong, 0), (c % 3 > 0 || case % 7 == 0, 1)].into_iter().filter_map(|(has, tag)| has.then_some(tag));
+                // One case in three has near-synonyms.
+                let excluded: &[u32] = if case % 3 == 0 && c % 5 == 0 { &[0, 1] } else { &[] };
+                items.push_excluding(&[], &tags.collect::<Vec<u32>>(), excluded, 1.0).unwrap();
             }
             for method in [Method::Platt, Method::Isotonic] {
-                let fitted = fit(method, &logits, 2, &truth).unwrap();
+                let fitted = fit(method, &logits, 2, &items).unwrap();
                 Calibration::new(&fitted.curves).unwrap_or_else(|error| panic!("{method} {case}: {error}"));
-                assert_eq!(fit(method, &logits, 2, &truth).unwrap(), fitted);
+                assert_eq!(fit(method, &logits, 2, &items).unwrap(), fitted);
             }
         }
-        assert!(matches!(fit(Method::Platt, &[0.0], 2, &Csr::new()), Err(Error::Length { .. })));
-        let mut truth = Csr::new();
-        truth.push([0]).unwrap();
-        assert!(matches!(fit(Method::Platt, &[0.0, f32::NAN], 2, &truth), Err(Error::Sample { sample: 0, .. })));
+        assert!(matches!(fit(Method::Platt, &[0.0], 2, &Dataset::new()), Err(Error::Length { .. })));
+        let mut items = Dataset::new();
+        items.push(&[], &[0], 1.0).unwrap();
+        assert!(matches!(fit(Method::Platt, &[0.0, f32::NAN], 2, &items), Err(Error::Sample { sample: 0, .. })));
     }
 }

@@ -15,7 +15,7 @@
 //! | `tune.data` | hash of the validation data in the model's ids, [`Dataset::fingerprint`] |
 //! | `tune.samples` | samples in it |
 //! | `tune.tags` | ids of the tags whose thresholds were set |
-//! | `tune.folds`, `calibrate.folds` | networks that scored these data, each its share; the keys are not there if the model did |
+//! | `tune.folds`, `calibrate.folds` | folds of these data, each scored by a model of its own; the keys are not there if this one did |
 //!
 //! They tell of the last tuning; another one of other tags keeps the thresholds of the first, but not its keys.
 //!
@@ -38,7 +38,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::calibrate::{Method, fit};
+use crate::calibrate::{KnownPairs, Method, fit};
 use crate::calibration::{Calibration, Curve};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -153,7 +153,8 @@ pub struct Tuned {
 /// Calibrates scores and chooses thresholds on `valid`, as `wishes` say, and stores them. `valid` must be neither training nor test
 /// data. The work is divided between the threads of `pool` if there is one; results do not depend on it.
 ///
-/// A tag without positives in `valid` keeps its threshold, unless the rule is a fixed number.
+/// A tag without positives in `valid` keeps its threshold, unless the rule is a fixed number. Tags that are excluded for an item are no
+/// negatives of it, but for the measures before and after, which count them as [`evaluate`](crate::evaluate::evaluate()) does.
 ///
 /// # Errors
 /// [`Error::Config`] for a rule out of its range; [`Error::Length`] for a tag that the model does not have; [`Error::NoData`] without
@@ -220,7 +221,7 @@ fn choose(tagger: &Tagger, scored: Scored<'_>, wishes: Wishes<'_>) -> Result<Tun
     let mut extensions = model.extensions().clone();
     let mut pooled = Vec::new();
     if let Some(method) = calibrate {
-        let fitted = fit(method, logits, wanted.len(), items.tag_sets())?;
+        let fitted = fit(method, logits, wanted.len(), items)?;
         let old_curve = |tag| old.calibration.map_or_else(Curve::identity, |calibration| calibration.curve(tag));
         let new = fitted.curves.into_iter().enumerate();
         let curves: Vec<Curve> = new.map(|(tag, curve)| if wanted[tag] { curve } else { old_curve(tag) }).collect();
@@ -237,7 +238,7 @@ fn choose(tagger: &Tagger, scored: Scored<'_>, wishes: Wishes<'_>) -> Result<Tun
     new.scores(&mut scores);
     let predictions = Predictions::new(&scores, tuned.len(), items.tag_sets())?;
     let mut chosen = vec![None; tuned.len()];
-    predictions.for_each_tag(|tag, scores, positives| {
+    KnownPairs::of(items, wanted.len()).for_each_tag(&scores, |tag, scores, positives| {
         if wanted[tag] {
             chosen[tag] = rule.choose(scores, positives);
         }

@@ -162,7 +162,7 @@ def measure(args, name):
             line |= {"log_loss": fasttext_quality(args.fasttext, args.folder, name, model, test, tags)}
         elif args.quality:
             # Every training has another seed.
-            trained = [ask(peer, f"train {EPOCHS[name]}") for _ in range(args.quality)]
+            trained = [ask(peer, f"train {EPOCHS[name]}") for _ in range(args.trainings)]
             losses = np.array([training["log_loss"] for training in trained])
             line |= trained[0] | {"log_loss": round(losses.mean(), 5)}
             if len(losses) > 1:
@@ -184,7 +184,8 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--quality", type=int, nargs="?", const=1, default=0, metavar="N", help="also train some epochs, N times, and score the test items")
+    parser.add_argument("--quality", action="store_true", help="also train some epochs and score the test items")
+    parser.add_argument("--trainings", type=int, default=1, help="for --quality, of all but fastText: the log-loss is their mean")
     parser.add_argument("--worker")
     args = parser.parse_intermixed_args()
     for name in args.names:

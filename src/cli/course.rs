@@ -1,5 +1,6 @@
 //! How a training is run: checkpoints, what ends it early, and the record of its course. What is learnt does not depend on it.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
@@ -49,6 +50,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// Whether the user has asked to stop.
 static STOP: AtomicBool = AtomicBool::new(false);
 
+/// Whether the user has asked to stop, which ends trainings without checkpoints too.
+pub(super) fn is_stopped() -> bool {
+    STOP.load(Ordering::Relaxed)
+}
+
 impl Course {
     /// Whether it is to be kept: in checkpoints, or as a curve.
     pub(super) fn is_kept(&self) -> bool {
@@ -58,6 +64,13 @@ impl Course {
     /// The file of the learning curve.
     pub(super) fn curve(&self) -> Option<&Path> {
         self.curve.as_deref()
+    }
+
+    /// The failure of a training that the user has ended, `what` being where it was, and how to go on, where that can be done.
+    pub(super) fn interrupted(&self, what: impl Display) -> Failure {
+        let folder = self.checkpoint.as_ref().or(self.resume.as_ref());
+        let hint = folder.map_or_else(String::new, |folder| format!(" (go on with --resume {})", folder.display()));
+        Failure::Work(format!("interrupted {what}{hint}"))
     }
 
     /// Begins a training of so many networks, or goes on with it. `part` tells of what it is a part, if it is not all.
@@ -107,8 +120,9 @@ impl UnderWay<'_> {
         let number = (self.networks > 1).then_some(Part { name: "network", number: network + 1, of: self.networks });
         let mut progress = Shown::new(self.part, number, self.curve.as_mut(), run)?;
         let Some((folder, checkpoints)) = &mut self.checkpoints else {
-            let _ = run.advance(&mut |phase, event| progress.show(phase, event))?;
-            return progress.finish();
+            let flow = run.advance(&mut |phase, event| progress.show(phase, event))?;
+            progress.finish()?;
+            return if flow.is_continue() { Ok(()) } else { Err(self.course.interrupted("before its end")) };
         };
         let mut observer = |phase: Phase, event: Event<'_>| progress.show(phase, event);
         let observer: &mut PhaseObserver<'_> = &mut observer;
@@ -122,9 +136,8 @@ impl UnderWay<'_> {
         if flow.is_continue() {
             return Ok(());
         }
-        let (steps, resume) = (output::count(run.steps()), folder.display());
         let network = number.map_or_else(String::new, |number| format!(" of {number}"));
-        Err(Failure::Work(format!("interrupted after {steps} steps{network} (go on with --resume {resume})")))
+        Err(self.course.interrupted(format_args!("after {} steps{network}", output::count(run.steps()))))
     }
 }
 
@@ -162,7 +175,7 @@ impl<'c> Shown<'c> {
         if let (Event::Epoch(epoch), Some(curve)) = (event, &mut self.curve) {
             self.failure = curve.write(self.network, phase, epoch).err();
         }
-        let stop = self.failure.is_some() || STOP.load(Ordering::Relaxed);
+        let stop = self.failure.is_some() || is_stopped();
         if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 

@@ -1,5 +1,6 @@
 //! Why a command ends early.
 
+use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
 
@@ -23,6 +24,14 @@ impl Failure {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
             _ => Failure::Work(format!("cannot write to standard output: {error}")),
+        }
+    }
+
+    /// The same, of a part of the work.
+    pub(super) fn of(self, part: impl Display) -> Self {
+        match self {
+            Failure::Work(message) => Failure::Work(format!("{part}: {message}")),
+            failure => failure,
         }
     }
 

@@ -30,8 +30,10 @@ const FOLDS: u32 = 5;
 /// A rule that looks at scores.
 fn chosen(text: &str) -> Result<ThresholdRule, String> {
     match text.parse() {
-        Ok(ThresholdRule::Fixed(_)) => Err("expected f1, precision:P or recall:R; numbers are set by `tune`".to_owned()),
-        rule => rule.map_err(|error: tagomatic::Error| error.to_string()),
+        Err(_) | Ok(ThresholdRule::Fixed(_)) => {
+            Err("expected f1, precision:P or recall:R with a number in (0, 1]; numbers alone are set by `tune`".to_owned())
+        }
+        Ok(rule) => Ok(rule),
     }
 }
 
@@ -46,23 +48,25 @@ impl Folds {
         Ok(Some(Wishes { threshold: threshold.unwrap_or(ThresholdRule::F1), calibrate, tags: None }))
     }
 
+    fn folds(&self) -> u32 {
+        self.folds.unwrap_or(FOLDS)
+    }
+
     /// Fails if there are fewer items than folds.
     pub(super) fn check(&self, items: usize) -> Result<()> {
-        match self.folds {
-            Some(folds) if folds as usize > items => {
-                Err(Failure::Usage(format!("--folds: expected at most one an item, found {folds} for {items} items")))
-            }
-            _ => Ok(()),
+        if self.folds() as usize <= items {
+            return Ok(());
         }
+        Err(Failure::Usage(format!("--folds: expected at most one an item, found {} for {items} items", self.folds())))
     }
 
     /// Tunes the model that `plan` has made of `set`.
     pub(super) fn tune(&self, wishes: Wishes<'_>, plan: &Plan<'_>, set: &TrainingSet, training: &Training) -> Result<Tuned> {
         let Plan { session, config, .. } = plan;
-        let (of, pool) = (self.folds.unwrap_or(FOLDS), session.pool.as_deref());
+        let (of, pool) = (self.folds(), session.pool.as_deref());
         let unseen = set.cross_fit(of, config.seed, session.level, pool, |fold, others| {
             let part = Part { name: "fold", number: fold + 1, of };
-            let training = plan.train(others, &Course::default(), Some(part))?;
+            let training = plan.train(others, &Course::default(), Some(part)).map_err(|failure| failure.of(part))?;
             training.check_whole(part)?;
             Ok::<_, Failure>(training.into_model())
         })?;

@@ -129,9 +129,9 @@ impl Progress {
                 }
                 if hidden.units > 0 && hidden.dead_units == hidden.units {
                     let warning = format!(
-                        "warning: all {} hidden units are zero for every item looked at, so nothing is learnt; lower the threshold \
+                        "warning: {}all {} hidden units are zero for every item looked at, so nothing is learnt; lower the threshold \
                          of the units or the weight of the penalty, or raise --initial-scale",
-                        hidden.units
+                        self.what, hidden.units
                     );
                     match &self.bar {
                         Some(bar) => bar.bar.println(warning),

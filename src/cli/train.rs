@@ -18,7 +18,7 @@ use tagomatic::train::{
 };
 use tagomatic::weights::WeightType;
 
-use super::course::Course;
+use super::course::{self, Course};
 use super::failure::{Failure, Result};
 use super::folds::Folds;
 use super::load::{Items, Reading};
@@ -64,7 +64,7 @@ pub(super) struct Arguments {
     weights: WeightType,
     #[command(flatten)]
     reading: Reading,
-    /// Options in TOML, by their names below, as in: lr = 0.1; what is typed wins
+    /// What is learnt, --objective to --seed below, in TOML by the options' names, as in: lr = 0.1; what is typed wins
     #[arg(long, value_name = "C.toml")]
     config: Option<PathBuf>,
     /// Go on from this model: its weights, keywords and tags are kept, new ones are added. It must not be changed in place meanwhile
@@ -361,7 +361,9 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         (None, Some(model)) => TrainingSet::extending(Arc::new(model), corpus, arguments.min_count),
     };
     let set = set.map_err(|error| Failure::in_files(error, data))?;
-    arguments.folds.check(set.dataset().len())?;
+    if wishes.is_some() {
+        arguments.folds.check(set.dataset().len())?;
+    }
     let mut config = arguments.options.config(network.as_ref(), set.dataset().mean_keywords());
     let keyword = |keyword: &str| set.vocabulary().get(keyword);
     let encode = |file| load::encode(std::slice::from_ref(file), *reading, rules.as_ref(), keyword, set.tags());
@@ -380,17 +382,18 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let bank = is_bank.then(|| wanted(&set, &arguments.only)).transpose()?;
     let plan = Plan { session, config, validation, bank };
     let mut training = plan.train(&set, &arguments.course, None)?;
-    let mut tuned = None;
-    match wishes {
-        Some(_) if training.is_partial() => {
-            output::message(format_args!("warning: nothing is calibrated or chosen, as some tags are missing"));
+    let (mut tuned, mut untuned) = (None, None);
+    // Of a bank without some tags there is enough to be said.
+    if let Some(wishes) = wishes.filter(|_| !training.is_partial()) {
+        match arguments.folds.tune(wishes, &plan, &set, &training) {
+            Ok(found) => {
+                tuned = Some(tune::Document::new(&found, training.model().tags(), None));
+                training = training.with_model(session, found.model)?;
+            }
+            Err(_) if course::is_stopped() => return Err(arguments.course.interrupted("in the folds")),
+            // What has been trained is not to be lost.
+            Err(failure) => untuned = Some(failure.of("saved, but not calibrated and without new thresholds")),
         }
-        Some(wishes) => {
-            let found = arguments.folds.tune(wishes, &plan, &set, &training)?;
-            tuned = Some(tune::Document::new(&found, training.model().tags(), None));
-            training = training.with_model(session, found.model)?;
-        }
-        None => {}
     }
     let training = training.with_weights(session, &set, arguments.weights)?;
     let mut document = training.document(&set, read, valid.as_ref());
@@ -404,8 +407,11 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         format!("{found}{}\nsaved {}: {}\n", document.text(), out.display(), document.file())
     };
     match target.write_model(training.model(), &results) {
-        // That nobody reads the results is no error, but tags that are missing are.
-        done @ (Ok(()) | Err(Failure::ClosedPipe)) => training.check_whole(out.display()).and(done),
+        // That nobody reads the results is no error, but what is missing in the model is.
+        done @ (Ok(()) | Err(Failure::ClosedPipe)) => {
+            training.check_whole(out.display())?;
+            untuned.map_or(done, |failure| Err(failure.of(out.display())))
+        }
         failed => failed,
     }
 }

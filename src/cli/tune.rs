@@ -151,6 +151,7 @@ impl Document {
         for (what, names) in [
             ("no positives, threshold kept", names(|tag| tag.kept)),
             ("too few items, calibrated together", names(|tag| tag.pooled)),
+            ("no threshold serves, never given", names(|tag| tag.threshold.is_none())),
         ] {
             if !names.is_empty() {
                 rows.push((what, names));

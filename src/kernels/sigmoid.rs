@@ -156,7 +156,9 @@ pub(super) fn log_loss<S: Simd>(s: S, loss: &LogLoss, x: LossInputs<'_>, gradien
         let (y, positive_weight) = (s.load(&x.targets[i]), s.load(&x.positive_weights[i]));
         let weight = s.load(&x.weights[i]);
         let is_positive = s.equal(y, one);
-        let is_hard = s.bits(is_positive) | s.bits(s.equal(y, zero)) == 0xFFFF;
+        // Weights that are infinite or NaN make NaN even of what they do not count for.
+        let is_finite = s.less_or_equal(s.abs(positive_weight), s.splat(f32::MAX));
+        let is_hard = (s.bits(is_positive) | s.bits(s.equal(y, zero))) & s.bits(is_finite) == 0xFFFF;
         let (value, g) = if is_hard && loss.kind != LossKind::ClampTorch {
             hard_pairs(s, loss, u, is_positive, positive_weight)
         } else {
@@ -194,7 +196,7 @@ fn soft_pairs<S: Simd>(s: S, loss: &LogLoss, u: S::F, y: S::F, positive_weight: 
     (s.add(of_one, of_zero), s.sub(s.mul(negative, sigma), s.mul(positive, sigma_of_minus)))
 }
 
-/// The same bits as [`soft_pairs`] where each target is 0 or 1: of the two terms only the one that counts is computed.
+/// The same bits as [`soft_pairs`] where each target is 0 or 1 and weights are finite: of the two terms only the one that counts is computed.
 #[inline(always)]
 fn hard_pairs<S: Simd>(s: S, loss: &LogLoss, u: S::F, is_positive: S::M, positive_weight: S::F) -> (S::F, S::F) {
     let (zero, one) = (s.splat(0.0), s.splat(1.0));

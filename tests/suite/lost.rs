@@ -121,6 +121,34 @@ fn signals_leave_a_checkpoint() {
     assert_eq!(place.names(), ["checkpoints", "items.jsonl"]);
 }
 
+/// What is calibrated on would be scores of networks that were ended with the training.
+#[cfg(unix)]
+#[test]
+fn signals_in_the_folds_leave_no_model() {
+    let place = Place::new();
+    let train = "train items.jsonl --out m.tagm --epochs 2 --hidden 4 --threads 1 --calibrate platt --folds 400";
+    let mut child = place.command(&format!("{train} --checkpoint checkpoints")).stderr(Stdio::piped()).spawn().unwrap();
+    let checkpoint = place.path("checkpoints/last.tagc");
+    let mut before = None;
+    // The folds take longer than a checkpoint that is followed by others can last.
+    while before.is_none() || saved_at(&checkpoint) != before {
+        before = saved_at(&checkpoint);
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(is_running(&mut child), "the folds end too early for this test");
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("interrupted in the folds (go on with --resume checkpoints)"), "{stderr}");
+    assert_eq!(place.names(), ["checkpoints", "items.jsonl"]);
+    // The network is there, the folds begin anew.
+    let options = "--epochs 2 --hidden 4 --threads 1 --calibrate platt";
+    place.text(&format!("train items.jsonl --out whole.tagm {options}"));
+    place.text(&format!("train items.jsonl --out m.tagm {options} --resume checkpoints"));
+    assert!(fs::read(place.path("m.tagm")).unwrap() == fs::read(place.path("whole.tagm")).unwrap());
+}
+
 /// Items with many keywords have two networks by default.
 #[test]
 fn what_is_kept_of_a_training_does_not_change_it() {

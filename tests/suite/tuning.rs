@@ -118,7 +118,8 @@ fn targets_are_reached_or_the_tag_is_never_given() {
     let report = place.json("tune m.tagm twins.jsonl --out n.tagm --threshold precision:0.6");
     assert!(of_tag(&report, "low")["threshold"].is_null());
     assert_eq!(threshold(&place, "n.tagm", "low"), f32::INFINITY);
-    assert!(place.text("tune m.tagm twins.jsonl --out n.tagm --threshold precision:0.6").contains("never"));
+    let text = place.text("tune m.tagm twins.jsonl --out n.tagm --threshold precision:0.6");
+    assert!(text.contains("never given") && text.contains("low"), "{text}");
 }
 
 #[test]
@@ -204,6 +205,55 @@ fn training_calibrates_on_items_that_folds_did_without() {
     assert_eq!(Model::open(place.path("i8.tagm")).unwrap().extensions().calibration, net.extensions().calibration);
 }
 
+/// Near-synonyms are no counterexamples of a tag, in training and where it is calibrated.
+#[test]
+fn what_rules_exclude_is_not_calibrated_on() {
+    let place = Place::new();
+    let item = |n: usize| {
+        let tag = ["sea", "water", "dry", "dry"][n % 4];
+        format!("{{\"keywords\":[\"{}\",\"k{}\"],\"tags\":[\"{tag}\"]}}\n", if n % 4 < 2 { "wet" } else { "sand" }, n % 3)
+    };
+    place.write("near.jsonl", (0..400).map(item).collect::<String>());
+    place.write("rules.toml", "[tags.sea]\nnear = [\"water\"]\n");
+    place.write("one.jsonl", "{\"keywords\":[\"wet\",\"k1\"]}\n");
+    let score = |model: &str| {
+        let tagged = place.json(&format!("tag {model} one.jsonl --all"));
+        let tags = tagged["tags"].as_array().unwrap();
+        tags.iter().find(|tag| tag["tag"] == "sea").unwrap()["score"].as_f64().unwrap()
+    };
+    let train = "train near.jsonl --tags rules.toml --epochs 5 --hidden 8 --lr 0.2";
+    place.text(&format!("{train} --calibrate platt --out folds.tagm"));
+    place.text(&format!("{train} --out m.tagm"));
+    place.text("tune m.tagm near.jsonl --tags rules.toml --calibrate platt --out tuned.tagm");
+    for model in ["m.tagm", "folds.tagm", "tuned.tagm"] {
+        assert!(score(model) > 0.8, "{model}: {}", score(model));
+    }
+    // Without the rules half of them are counterexamples.
+    place.text("tune m.tagm near.jsonl --calibrate platt --out other.tagm");
+    assert!(score("other.tagm") < 0.6, "{}", score("other.tagm"));
+}
+
+#[test]
+fn a_fold_that_fails_costs_the_calibration_alone() {
+    let place = Place::new();
+    let options = "--epochs 2 --hidden 4 --valid-fraction 0 --optimizer sgd --loss logit --lr 1e9 --threads 1";
+    // At such a rate it is chance which training runs away.
+    let whole = (1..60).find_map(|seed| {
+        let train = format!("train items.jsonl --out m.tagm {options} --seed {seed}");
+        let plain = place.run(&train);
+        let bytes = plain.status.success().then(|| fs::read(place.path("m.tagm")).unwrap())?;
+        let output = place.run(&format!("{train} --calibrate platt --folds 7"));
+        (!output.status.success()).then_some((bytes, output))
+    });
+    let (bytes, output) = whole.expect("a seed with which a fold alone fails");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    for words in ["error: m.tagm: saved, but not calibrated and without new thresholds: fold ", "is not finite in epoch"] {
+        assert!(stderr.contains(words), "{stderr}");
+    }
+    assert!(fs::read(place.path("m.tagm")).unwrap() == bytes);
+}
+
 #[test]
 fn folds_that_cannot_be_are_refused() {
     let place = Place::with_model();
@@ -212,8 +262,11 @@ fn folds_that_cannot_be_are_refused() {
     fails("--calibrate platt --init m.tagm", &["--calibrate", "--init"]);
     fails("--threshold f1 --objective per-tag --only low", &["--threshold", "--only"]);
     fails("--threshold 0.3", &["precision:P", "tune"]);
+    fails("--threshold precision:1.5", &["(0, 1]"]);
     fails("--calibrate platt --folds 1", &["--folds"]);
     fails("--calibrate platt --folds 401", &["--folds", "401 for 400 items"]);
+    place.write("few.jsonl", "{\"keywords\":[\"a\"],\"tags\":[\"t\"]}\n{\"keywords\":[\"b\"],\"tags\":[]}\n".repeat(2));
+    place.fails(2, "train few.jsonl --out n.tagm --min-count 1 --calibrate platt", &["--folds", "5 for 4 items"]);
 }
 
 #[test]
