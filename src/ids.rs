@@ -86,16 +86,17 @@ impl<'a> Sets<'a> {
 /// Whether `ids` ascend without repeats.
 #[inline(always)]
 pub(crate) fn ascends(ids: &[u32]) -> bool {
-    let mut faults = 0;
+    // A count for each lane: they become a vector, which is looked at once.
+    let mut faults = [0_u32; 8];
     // Vectors of neighbours; the last one reaches back.
     let last = ids.len().saturating_sub(9);
     let mut start = 0;
     while let Some(nine) = ids[start..].first_chunk::<9>() {
-        for i in 0..8 {
-            faults |= u32::from(nine[i] >= nine[i + 1]);
+        for (i, faults) in faults.iter_mut().enumerate() {
+            *faults |= u32::from(nine[i] >= nine[i + 1]);
         }
         if start == last {
-            return faults == 0;
+            return faults == [0; 8];
         }
         start = last.min(start + 8);
     }
