@@ -86,7 +86,7 @@ impl<'a> Sets<'a> {
 /// Whether `ids` ascend without repeats.
 #[inline(always)]
 pub(crate) fn ascends(ids: &[u32]) -> bool {
-    // A count for each lane: they become a vector, which is looked at once.
+    // One for each lane: they become a vector, which is looked at once.
     let mut faults = [0_u32; 8];
     // Vectors of neighbours; the last one reaches back.
     let last = ids.len().saturating_sub(9);
