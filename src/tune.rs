@@ -12,7 +12,7 @@
 //! | `calibrate.data`, `calibrate.samples`, `calibrate.tags` | as those of `tune`, for the tags that were calibrated |
 //! | `calibrate.pooled` | ids of those among them that got the common map, for want of items |
 //! | `tune.threshold` | the rule, [`ThresholdRule`] |
-//! | `tune.data` | hash of the validation data in the model's ids, [`Dataset::fingerprint`] |
+//! | `tune.data` | hash of the items chosen on in the model's ids, [`Dataset::fingerprint`]; of folds in their order |
 //! | `tune.samples` | samples in it |
 //! | `tune.tags` | ids of the tags whose thresholds were set |
 //! | `tune.folds`, `calibrate.folds` | folds of these data, each scored by a model of its own; the keys are not there if this one did |
@@ -148,13 +148,16 @@ pub struct Tuned {
     pub kept: Vec<usize>,
     /// Indices of the tags that have the common map, for want of items. Empty if nothing was calibrated.
     pub pooled: Vec<usize>,
+    /// Pairs of items and tags that are excluded ([`Dataset::excluded`]): nothing was chosen on them, but the measures count them as
+    /// negatives, as [`evaluate`](crate::evaluate::evaluate()) does.
+    pub excluded_pairs: usize,
 }
 
 /// Calibrates scores and chooses thresholds on `valid`, as `wishes` say, and stores them. `valid` must be neither training nor test
 /// data. The work is divided between the threads of `pool` if there is one; results do not depend on it.
 ///
 /// A tag without positives in `valid` keeps its threshold, unless the rule is a fixed number. Tags that are excluded for an item are no
-/// negatives of it, but for the measures before and after, which count them as [`evaluate`](crate::evaluate::evaluate()) does.
+/// negatives of it.
 ///
 /// # Errors
 /// [`Error::Config`] for a rule out of its range; [`Error::Length`] for a tag that the model does not have; [`Error::NoData`] without
@@ -231,7 +234,7 @@ fn choose(tagger: &Tagger, scored: Scored<'_>, wishes: Wishes<'_>) -> Result<Tun
         provenance.insert("calibrate.pooled", ids_of(&tuned, |tag| pooled.contains(&tag)))?;
         scored.describe(&mut provenance, "calibrate", ids_of(&tuned, |tag| wanted[tag]))?;
     }
-    // On items that were not learnt from, and more of them than before: a better reference.
+    // On items that were not learnt from, by this network or others like it.
     extensions.scores = Some(distribution(logits, wanted.len())?);
     let new = Net { calibration: extensions.calibration.as_ref(), ..old };
     scores.copy_from_slice(logits);
@@ -257,6 +260,7 @@ fn choose(tagger: &Tagger, scored: Scored<'_>, wishes: Wishes<'_>) -> Result<Tun
         after: measure(&predictions, &tuned)?,
         kept: (0..tuned.len()).filter(|&tag| wanted[tag] && chosen[tag].is_none()).collect(),
         pooled,
+        excluded_pairs: items.exclusions().ids().len(),
     })
 }
 

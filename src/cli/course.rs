@@ -50,11 +50,6 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// Whether the user has asked to stop.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Whether the user has asked to stop, which ends trainings without checkpoints too.
-pub(super) fn is_stopped() -> bool {
-    STOP.load(Ordering::Relaxed)
-}
-
 impl Course {
     /// Whether it is to be kept: in checkpoints, or as a curve.
     pub(super) fn is_kept(&self) -> bool {
@@ -122,7 +117,7 @@ impl UnderWay<'_> {
         let Some((folder, checkpoints)) = &mut self.checkpoints else {
             let flow = run.advance(&mut |phase, event| progress.show(phase, event))?;
             progress.finish()?;
-            return if flow.is_continue() { Ok(()) } else { Err(self.course.interrupted("before its end")) };
+            return if flow.is_continue() { Ok(()) } else { Err(Failure::Interrupted) };
         };
         let mut observer = |phase: Phase, event: Event<'_>| progress.show(phase, event);
         let observer: &mut PhaseObserver<'_> = &mut observer;
@@ -175,7 +170,7 @@ impl<'c> Shown<'c> {
         if let (Event::Epoch(epoch), Some(curve)) = (event, &mut self.curve) {
             self.failure = curve.write(self.network, phase, epoch).err();
         }
-        let stop = self.failure.is_some() || is_stopped();
+        let stop = self.failure.is_some() || STOP.load(Ordering::Relaxed);
         if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 

@@ -14,6 +14,8 @@ pub(super) enum Failure {
     Work(String),
     /// The command line asks for what cannot be.
     Usage(String),
+    /// The user has ended a training that has no checkpoints.
+    Interrupted,
     /// Nobody reads on; that is no error.
     ClosedPipe,
 }
@@ -27,11 +29,11 @@ impl Failure {
         }
     }
 
-    /// The same, of a part of the work.
-    pub(super) fn of(self, part: impl Display) -> Self {
+    /// With words before its message. It is then a failure of the work: what asked for too much was not the command line.
+    pub(super) fn prefixed(self, words: impl Display) -> Self {
         match self {
-            Failure::Work(message) => Failure::Work(format!("{part}: {message}")),
-            failure => failure,
+            Failure::Work(message) | Failure::Usage(message) => Failure::Work(format!("{words}: {message}")),
+            failure @ (Failure::Interrupted | Failure::ClosedPipe) => failure,
         }
     }
 

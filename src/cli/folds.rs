@@ -2,6 +2,7 @@
 //! network that has not learnt from it.
 
 use clap::{Args, value_parser};
+use serde::Serialize;
 use tagomatic::calibrate::Method;
 use tagomatic::train::recipe::TrainingSet;
 use tagomatic::tune::{ThresholdRule, Tuned, Wishes, tune_on};
@@ -13,7 +14,7 @@ use super::training::{Plan, Training};
 
 #[derive(Args)]
 #[command(next_help_heading = "Calibration and thresholds")]
-pub(super) struct Folds {
+pub(super) struct Tuning {
     /// Calibrate scores as `tune` does, on DATA: a network is trained without each of --folds parts, and scores it
     #[arg(long, value_name = "platt|isotonic")]
     calibrate: Option<Method>,
@@ -27,6 +28,14 @@ pub(super) struct Folds {
 
 const FOLDS: u32 = 5;
 
+/// What folds were scored, as it stands in a JSON document.
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct Scored {
+    pub(super) folds: u32,
+    /// Items that no model could do without, and so none has scored.
+    pub(super) needed_by_all: usize,
+}
+
 /// A rule that looks at scores.
 fn chosen(text: &str) -> Result<ThresholdRule, String> {
     match text.parse() {
@@ -37,10 +46,10 @@ fn chosen(text: &str) -> Result<ThresholdRule, String> {
     }
 }
 
-impl Folds {
+impl Tuning {
     /// What is to be tuned, if anything.
     pub(super) fn wishes(&self) -> Result<Option<Wishes<'static>>> {
-        let Folds { calibrate, threshold, folds } = *self;
+        let Tuning { calibrate, threshold, folds } = *self;
         if calibrate.is_none() && threshold.is_none() {
             let found = || Failure::Usage("--folds: expected --calibrate or --threshold beside it".to_owned());
             return folds.map_or(Ok(None), |_| Err(found()));
@@ -52,24 +61,28 @@ impl Folds {
         self.folds.unwrap_or(FOLDS)
     }
 
-    /// Fails if there are fewer items than folds.
-    pub(super) fn check(&self, items: usize) -> Result<()> {
-        if self.folds() as usize <= items {
-            return Ok(());
-        }
-        Err(Failure::Usage(format!("--folds: expected at most one an item, found {} for {items} items", self.folds())))
+    /// Fails if the items cannot be divided so.
+    pub(super) fn check(&self, set: &TrainingSet) -> Result<()> {
+        Ok(set.check_folds(self.folds())?)
     }
 
-    /// Tunes the model that `plan` has made of `set`.
-    pub(super) fn tune(&self, wishes: Wishes<'_>, plan: &Plan<'_>, set: &TrainingSet, training: &Training) -> Result<Tuned> {
+    /// Tunes the model that `plan` has made of `set`; tells on what.
+    pub(super) fn tune(
+        &self,
+        wishes: Wishes<'_>,
+        plan: &Plan<'_>,
+        set: &TrainingSet,
+        training: &Training,
+    ) -> Result<(Tuned, Scored)> {
         let Plan { session, config, .. } = plan;
         let (of, pool) = (self.folds(), session.pool.as_deref());
         let unseen = set.cross_fit(of, config.seed, session.level, pool, |fold, others| {
             let part = Part { name: "fold", number: fold + 1, of };
-            let training = plan.train(others, &Course::default(), Some(part)).map_err(|failure| failure.of(part))?;
+            let training = plan.train(others, &Course::default(), Some(part)).map_err(|failure| failure.prefixed(part))?;
             training.check_whole(part)?;
             Ok::<_, Failure>(training.into_model())
         })?;
-        Ok(tune_on(training.tagger(), &unseen, wishes)?)
+        let scored = Scored { folds: unseen.folds, needed_by_all: set.dataset().len() - unseen.items.len() };
+        Ok((tune_on(training.tagger(), &unseen, wishes)?, scored))
     }
 }

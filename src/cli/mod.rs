@@ -163,6 +163,10 @@ pub(crate) fn main() -> ExitCode {
             output::message(format_args!("error: {message}"));
             ExitCode::from(1)
         }
+        Err(Failure::Interrupted) => {
+            output::message("error: interrupted");
+            ExitCode::from(1)
+        }
         Err(Failure::Usage(message)) => {
             output::message(format_args!("error: {message}"));
             ExitCode::from(2)

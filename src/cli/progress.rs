@@ -35,8 +35,8 @@ impl Display for Part {
     }
 }
 
-/// Parts within parts, to be followed by something else.
-fn before(parts: impl IntoIterator<Item = Part>) -> String {
+/// Parts within parts, ahead of something else.
+fn prefix(parts: impl IntoIterator<Item = Part>) -> String {
     parts.into_iter().map(|part| format!("{part}, ")).collect()
 }
 
@@ -54,7 +54,7 @@ impl TagProgress {
         // Without colours, as NO_COLOR asks.
         let style = ProgressStyle::with_template("[{bar:30}] {prefix}{pos}/{len} tags{msg}, at most {eta} left");
         let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
-        TagProgress { metric, bar: bar.with_prefix(before(part)) }
+        TagProgress { metric, bar: bar.with_prefix(prefix(part)) }
     }
 
     /// Shows that a tag is done.
@@ -87,7 +87,7 @@ struct Bar {
 impl Progress {
     /// `parts` tell which part of which it is.
     pub(super) fn new(metric: Metric, parts: impl IntoIterator<Item = Part>) -> Self {
-        Progress { metric, what: before(parts), bar: None }
+        Progress { metric, what: prefix(parts), bar: None }
     }
 
     /// Shows what happened in a phase.

@@ -1,5 +1,6 @@
 //! Where a command writes what it makes, and what it then says.
 
+use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
 use tagomatic::Model;
@@ -13,6 +14,12 @@ pub(super) struct Target<'a> {
     /// The option that names it.
     option: &'static str,
     path: &'a Path,
+}
+
+impl Display for Target<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.is_stdout() { f.write_str("standard output") } else { self.path.display().fmt(f) }
+    }
 }
 
 impl<'a> Target<'a> {

@@ -18,9 +18,9 @@ use tagomatic::train::{
 };
 use tagomatic::weights::WeightType;
 
-use super::course::{self, Course};
+use super::course::Course;
 use super::failure::{Failure, Result};
-use super::folds::Folds;
+use super::folds::Tuning;
 use super::load::{Items, Reading};
 use super::target::Target;
 use super::training::Plan;
@@ -84,7 +84,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     options: Options,
     #[command(flatten)]
-    folds: Folds,
+    tuning: Tuning,
     #[command(flatten)]
     course: Course,
 }
@@ -97,6 +97,9 @@ impl Arguments {
         self.given = Trials::DRAWN.iter().copied().filter(is_given).collect();
     }
 }
+
+/// What a model lacks that could not be tuned.
+const UNTUNED: &str = "a new calibration and thresholds";
 
 /// The command's name.
 pub(super) const NAME: &str = "train";
@@ -336,7 +339,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     if let Some((option, _)) = not_of_banks.iter().find(|(_, is_given)| is_bank && *is_given) {
         return Err(Failure::Usage(format!("{option}: expected one net for all tags, found --objective per-tag")));
     }
-    let wishes = arguments.folds.wishes()?;
+    let wishes = arguments.tuning.wishes()?;
     if wishes.is_some() && (arguments.init.is_some() || !arguments.only.is_empty()) {
         let message = "--calibrate, --threshold: expected a training of all tags from their beginnings, found --init or --only; \
                        see `tune`";
@@ -362,7 +365,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     };
     let set = set.map_err(|error| Failure::in_files(error, data))?;
     if wishes.is_some() {
-        arguments.folds.check(set.dataset().len())?;
+        arguments.tuning.check(&set)?;
     }
     let mut config = arguments.options.config(network.as_ref(), set.dataset().mean_keywords());
     let keyword = |keyword: &str| set.vocabulary().get(keyword);
@@ -383,16 +386,15 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let plan = Plan { session, config, validation, bank };
     let mut training = plan.train(&set, &arguments.course, None)?;
     let (mut tuned, mut untuned) = (None, None);
-    // Of a bank without some tags there is enough to be said.
     if let Some(wishes) = wishes.filter(|_| !training.is_partial()) {
-        match arguments.folds.tune(wishes, &plan, &set, &training) {
-            Ok(found) => {
-                tuned = Some(tune::Document::new(&found, training.model().tags(), None));
+        match arguments.tuning.tune(wishes, &plan, &set, &training) {
+            Ok((found, scored)) => {
+                tuned = Some(tune::Document::new(&found, training.model().tags(), Some(scored), None));
                 training = training.with_model(session, found.model)?;
             }
-            Err(_) if course::is_stopped() => return Err(arguments.course.interrupted("in the folds")),
+            Err(Failure::Interrupted) => return Err(arguments.course.interrupted("in the folds")),
             // What has been trained is not to be lost.
-            Err(failure) => untuned = Some(failure.of("saved, but not calibrated and without new thresholds")),
+            Err(failure) => untuned = Some(failure.prefixed(format_args!("{target} is written without {UNTUNED}"))),
         }
     }
     let training = training.with_weights(session, &set, arguments.weights)?;
@@ -409,8 +411,9 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     match target.write_model(training.model(), &results) {
         // That nobody reads the results is no error, but what is missing in the model is.
         done @ (Ok(()) | Err(Failure::ClosedPipe)) => {
-            training.check_whole(out.display())?;
-            untuned.map_or(done, |failure| Err(failure.of(out.display())))
+            let without = if wishes.is_some() { format!(", and without {UNTUNED}") } else { String::new() };
+            training.check_whole(format_args!("{target}{without}"))?;
+            untuned.map_or(done, Err)
         }
         failed => failed,
     }

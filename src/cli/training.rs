@@ -11,7 +11,7 @@ use tagomatic::metrics::Metric;
 use tagomatic::train::recipe::{TrainingReport, TrainingSet, Validation};
 use tagomatic::train::{BankReport, FitReport, TagFailure, TrainConfig};
 use tagomatic::weights::WeightType;
-use tagomatic::{Error, Model, Tagger};
+use tagomatic::{Error, Model, Tagger, Tags};
 
 use super::course::Course;
 use super::eval::{Measures, Skipped};
@@ -34,6 +34,8 @@ pub(super) struct Plan<'a> {
 pub(super) struct Training {
     done: Done,
     tagger: Tagger,
+    /// As they were when it was measured.
+    measured_tags: Tags,
     signature: String,
     metric: Metric,
 }
@@ -96,7 +98,7 @@ impl Plan<'_> {
             }
         };
         let tagger = session.tagger(model)?;
-        Ok(Training { done, signature: output::signature(&tagger)?, tagger, metric })
+        Ok(Training { done, measured_tags: tagger.tags().clone(), signature: output::signature(&tagger)?, tagger, metric })
     }
 }
 
@@ -238,7 +240,7 @@ impl Training {
             seconds,
             samples_per_second: if seconds > 0.0 { trained / seconds } else { 0.0 },
             log_loss: losses.map(|losses| losses.iter().sum::<f64>() / losses.len() as f64),
-            valid: (*valid_samples > 0).then(|| Measures::new(measured, self.tagger.tags())),
+            valid: (*valid_samples > 0).then(|| Measures::new(measured, &self.measured_tags)),
             zeros: measured.hidden.zeros,
             dead_units: measured.hidden.dead_units,
             model_bytes: self.model().byte_len(),

@@ -9,6 +9,7 @@ use tagomatic::tune::{ThresholdRule, Tuned, Wishes, tune};
 
 use super::eval::Skipped;
 use super::failure::Result;
+use super::folds::Scored;
 use super::load::{self, Reading};
 use super::target::Target;
 use super::{Session, output};
@@ -45,6 +46,11 @@ pub(super) struct Arguments {
 #[derive(Serialize)]
 pub(super) struct Document {
     samples: usize,
+    /// Of items that were divided for it.
+    #[serde(flatten)]
+    scored: Option<Scored>,
+    /// Pairs on which nothing was chosen, since rules exclude them; measures count them as negatives.
+    excluded_pairs: usize,
     ece_before: f64,
     ece_after: f64,
     brier_before: f64,
@@ -88,7 +94,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let tagger = session.tagger(model)?;
     let wishes = Wishes { threshold: *threshold, calibrate: *calibrate, tags: tags.as_deref() };
     let tuned = tune(&tagger, &encoded.dataset, wishes, session.pool.as_deref())?;
-    let document = Document::new(&tuned, tagger.tags(), Some(Skipped::of(&encoded)));
+    let document = Document::new(&tuned, tagger.tags(), None, Some(Skipped::of(&encoded)));
 
     let results = if session.json {
         output::json(&document)?
@@ -103,12 +109,14 @@ fn indices(tags: &Tags, names: &[String]) -> Result<Vec<usize>> {
 }
 
 impl Document {
-    pub(super) fn new(tuned: &Tuned, old: &Tags, skipped: Option<Skipped>) -> Self {
-        let Tuned { model, before, after, kept, pooled } = tuned;
+    pub(super) fn new(tuned: &Tuned, old: &Tags, scored: Option<Scored>, skipped: Option<Skipped>) -> Self {
+        let Tuned { model, before, after, kept, pooled, excluded_pairs } = tuned;
         let finite = |threshold: f32| threshold.is_finite().then_some(threshold);
         let tags = model.tags().iter().zip(old).zip(&after.tags).enumerate();
         Document {
             samples: after.summary.samples,
+            scored,
+            excluded_pairs: *excluded_pairs,
             ece_before: before.summary.ece,
             ece_after: after.summary.ece,
             brier_before: before.summary.brier,
@@ -151,11 +159,20 @@ impl Document {
         for (what, names) in [
             ("no positives, threshold kept", names(|tag| tag.kept)),
             ("too few items, calibrated together", names(|tag| tag.pooled)),
-            ("no threshold serves, never given", names(|tag| tag.threshold.is_none())),
+            ("no threshold serves, never given now", names(|tag| tag.threshold.is_none() && tag.threshold_before.is_some())),
         ] {
             if !names.is_empty() {
                 rows.push((what, names));
             }
+        }
+        if let Some(Scored { folds, needed_by_all }) = self.scored {
+            rows.push((
+                "folds",
+                format!("{folds}, without {} items that no model could do without", output::count(needed_by_all)),
+            ));
+        }
+        if self.excluded_pairs > 0 {
+            rows.push(("near-synonyms, negatives here only", output::count(self.excluded_pairs)));
         }
         rows.extend(self.skipped.as_ref().map(Skipped::rows).unwrap_or_default());
         output::list(&rows)

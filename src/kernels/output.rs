@@ -470,15 +470,17 @@ fn tag_major_of<S: Simd, B: Stored>(
     hidden: HiddenRows<'_>,
     answers: &mut Answers<'_>,
 ) {
-    // Where an item's answers fill no vector, those of all items are scored together.
-    let together = hidden.items > 1 && answers.tags < LANES && answers.stride == answers.tags;
+    // Answers that lie end to end are scored together: then vectors are full, and several are under way.
+    let together = hidden.items > 1 && answers.stride == answers.tags;
     let answer = if together { Answer::Logit } else { answers.answer };
     let mut item = 0;
     while item < hidden.items {
-        let tile = TagMajorTile { weights, scales, tags, answer, item };
-        // The sums of four vectors cost little more than that of one.
-        item +=
-            if hidden.items - item >= 4 { tile.run::<S, 4>(s, hidden, answers) } else { tile.run::<S, 1>(s, hidden, answers) };
+        let tile = TagMajorTile { weights, scales, tags, item };
+        item += match (answer, hidden.items - item) {
+            // The sums of four vectors cost little more than that of one.
+            (Answer::Logit, 4..) => tile.run::<S, 4>(s, Answer::Logit, hidden, answers),
+            _ => tile.run::<S, 1>(s, answer, hidden, answers),
+        };
     }
     if together && let Answer::Score { eps } = answers.answer {
         sigmoid(s, eps, &mut answers.floats[answers.first..answers.first + hidden.items * answers.tags]);
@@ -491,14 +493,19 @@ struct TagMajorTile<'a, B> {
     weights: &'a [B],
     scales: Option<&'a [f32]>,
     tags: TagMajor<'a>,
-    answer: Answer,
     item: usize,
 }
 
 impl<B: Stored> TagMajorTile<'_, B> {
     /// Makes the answers for `ITEMS` items; returns `ITEMS`.
     #[inline(always)]
-    fn run<S: Simd, const ITEMS: usize>(self, s: S, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) -> usize {
+    fn run<S: Simd, const ITEMS: usize>(
+        self,
+        s: S,
+        answer: Answer,
+        hidden: HiddenRows<'_>,
+        answers: &mut Answers<'_>,
+    ) -> usize {
         let TagMajor { width, groups, bias, .. } = self.tags;
         let lanes = s.load(&LANE_NUMBERS);
         let mut units: [&[Block]; ITEMS] =
@@ -534,7 +541,7 @@ impl<B: Stored> TagMajorTile<'_, B> {
                 }
             }
             for (i, z) in z.into_iter().enumerate() {
-                write(s, self.answer, [z], answers.of_item(self.item + i, block));
+                write(s, answer, [z], answers.of_item(self.item + i, block));
             }
         }
         ITEMS

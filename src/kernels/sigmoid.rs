@@ -205,8 +205,8 @@ fn hard_pairs<S: Simd>(s: S, loss: &LogLoss, u: S::F, is_positive: S::M, positiv
     let v = s.select(is_positive, s.sub(zero, u), u);
     let e = exp_negative(s, s.sub(zero, s.abs(v)));
     let is_negative = s.less(v, zero);
-    let loss_of_one = clamp_loss(s, loss, s.add(s.select(is_negative, zero, v), log1p_unit(s, e)));
-    let value = s.select(s.equal(coefficient, zero), zero, s.mul(coefficient, loss_of_one));
+    let loss_of_true = clamp_loss(s, loss, s.add(s.select(is_negative, zero, v), log1p_unit(s, e)));
+    let value = s.select(s.equal(coefficient, zero), zero, s.mul(coefficient, loss_of_true));
     let g = s.mul(coefficient, s.div(s.select(is_negative, e, one), s.add(one, e)));
     (value, s.select(is_positive, s.sub(zero, g), g))
 }

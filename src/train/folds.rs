@@ -64,8 +64,9 @@ impl TrainingSet {
     /// An item without which the others could not train some tag is in no fold, and nor are those with its keywords.
     ///
     /// # Errors
-    /// [`Error::Config`] unless there are at least two folds and as many items; [`Error::Length`] for a model that has not as many tags
-    /// as the set; [`Error::NoData`] if no item is in a fold; whatever `train` fails with.
+    /// [`Error::Config`] as [`TrainingSet::check_folds`], and for a set that extends a model, which may have learnt from the items;
+    /// [`Error::Length`] for a model that has not as many tags as the set; [`Error::NoData`] if no item is in a fold; whatever `train`
+    /// fails with, as it should where a training is ended early.
     pub fn cross_fit<E: From<Error>>(
         &self,
         folds: u32,
@@ -74,28 +75,20 @@ impl TrainingSet {
         pool: Option<&rayon::ThreadPool>,
         mut train: impl FnMut(u32, &TrainingSet) -> Result<Model, E>,
     ) -> Result<Unseen, E> {
-        let (dataset, tags) = (self.dataset(), self.tags().len());
-        if folds < 2 || folds as usize > dataset.len() {
-            let found = format!("{folds} for {} items", dataset.len());
-            return Err(Error::Config { option: "folds", expected: "at least 2, and at most one an item", found }.into());
+        self.check_folds(folds)?;
+        if self.begins_from_a_model() {
+            let (expected, found) = ("trainings from their beginnings", "a set that extends a model".to_owned());
+            return Err(Error::Config { option: "init", expected, found }.into());
         }
+        let (dataset, tags) = (self.dataset(), self.tags().len());
         let shares = vec![1.0 / f64::from(folds); folds as usize];
         let group = of_same_keywords(dataset);
         let fold_of = stratified(dataset, &group, &shares, Philox::new(seed))?;
         let (mut scored, mut all, mut trained) = (Vec::new(), Vec::new(), 0);
         for fold in 0..folds {
-            let (mut held, mut others): (Vec<usize>, Vec<usize>) =
-                (0..dataset.len()).partition(|&item| fold_of[item] == fold as usize);
-            dataset.keep_trainable(&mut others, &mut held, tags);
-            let moved = others.iter().filter(|&&item| fold_of[item] == fold as usize);
-            let moved: HashSet<u32> = moved.map(|&item| group[item]).collect();
-            let (twins, held): (Vec<usize>, Vec<usize>) = held.into_iter().partition(|&item| moved.contains(&group[item]));
+            let (held, others) = self.divide(&group, |item| fold_of[item] == fold as usize);
             if held.is_empty() {
                 continue;
-            }
-            if !twins.is_empty() {
-                others.extend(twins);
-                others.sort_unstable();
             }
             let model = train(fold, &self.with_items(dataset.subset(others)?))?;
             Error::check_length("tags of a fold's model", tags, model.tags().len())?;
@@ -109,6 +102,31 @@ impl TrainingSet {
             return Err(Error::NoData { what: "no item that the others could do without".to_owned(), cure }.into());
         }
         Ok(Unseen { items: dataset.subset(scored)?, logits: all, folds: trained })
+    }
+
+    /// Fails unless [`TrainingSet::cross_fit`] can divide the items into so many folds.
+    ///
+    /// # Errors
+    /// [`Error::Config`] unless there are at least two folds, and as many items.
+    pub fn check_folds(&self, folds: u32) -> Result<()> {
+        let items = self.dataset().len();
+        if folds >= 2 && folds as usize <= items {
+            return Ok(());
+        }
+        let found = format!("{folds} for {items} items");
+        Err(Error::Config { option: "folds", expected: "at least 2, and at most one an item", found })
+    }
+
+    /// The items of a fold that are scored, and those that are trained on: of the fold those too without which the others could not
+    /// train some tag, and their twins, which would be known.
+    fn divide(&self, group: &[u32], is_in_fold: impl Fn(usize) -> bool) -> (Vec<usize>, Vec<usize>) {
+        let (mut held, mut others): (Vec<usize>, Vec<usize>) = (0..self.dataset().len()).partition(|&item| is_in_fold(item));
+        self.dataset().keep_trainable(&mut others, &mut held, self.tags().len());
+        let known: HashSet<u32> = others.iter().filter(|&&item| is_in_fold(item)).map(|&item| group[item]).collect();
+        let (twins, held): (Vec<usize>, Vec<usize>) = held.into_iter().partition(|&item| known.contains(&group[item]));
+        others.extend(twins);
+        others.sort_unstable();
+        (held, others)
     }
 }
 
@@ -206,6 +224,12 @@ mod tests {
         let twins = TrainingSet::new(corpus, 1).unwrap();
         let error = twins.cross_fit(5, 1, Level::Scalar, None, |_, others| train(others)).unwrap_err();
         assert!(matches!(error, Error::NoData { .. }), "{error}");
+        // A model that may have learnt from them.
+        let mut corpus = Corpus::new();
+        (0..9).for_each(|i| corpus.push(&Item::of("a", if i % 2 == 0 { "t" } else { "" })).unwrap());
+        let extending = TrainingSet::extending(train(&set).unwrap().into(), corpus, 1).unwrap();
+        let error = extending.cross_fit(2, 1, Level::Scalar, None, |_, others| train(others)).unwrap_err();
+        assert!(matches!(error, Error::Config { option: "init", .. }), "{error}");
         // The model of another set.
         let error = set.cross_fit(3, 1, Level::Scalar, None, |_, _| train(&two)).unwrap_err();
         assert!(matches!(error, Error::Length { what: "tags of a fold's model", .. }), "{error}");

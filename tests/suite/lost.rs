@@ -127,10 +127,11 @@ fn signals_leave_a_checkpoint() {
 fn signals_in_the_folds_leave_no_model() {
     let place = Place::new();
     let train = "train items.jsonl --out m.tagm --epochs 2 --hidden 4 --threads 1 --calibrate platt --folds 400";
-    let mut child = place.command(&format!("{train} --checkpoint checkpoints")).stderr(Stdio::piped()).spawn().unwrap();
+    let checkpoints = "--checkpoint checkpoints --checkpoint-steps 1";
+    let mut child = place.command(&format!("{train} {checkpoints}")).stderr(Stdio::piped()).spawn().unwrap();
     let checkpoint = place.path("checkpoints/last.tagc");
     let mut before = None;
-    // The folds take longer than a checkpoint that is followed by others can last.
+    // Where no step is followed by a checkpoint the folds are under way.
     while before.is_none() || saved_at(&checkpoint) != before {
         before = saved_at(&checkpoint);
         std::thread::sleep(Duration::from_millis(100));

@@ -119,7 +119,9 @@ fn targets_are_reached_or_the_tag_is_never_given() {
     assert!(of_tag(&report, "low")["threshold"].is_null());
     assert_eq!(threshold(&place, "n.tagm", "low"), f32::INFINITY);
     let text = place.text("tune m.tagm twins.jsonl --out n.tagm --threshold precision:0.6");
-    assert!(text.contains("never given") && text.contains("low"), "{text}");
+    assert!(text.lines().any(|line| line.contains("never given now") && line.contains("low")), "{text}");
+    // Of tags that were not tuned, or are as they were, there is nothing to be told.
+    assert!(!place.text("tune n.tagm twins.jsonl --out n2.tagm --threshold f1 --tag even").contains("never given now"));
 }
 
 #[test]
@@ -159,11 +161,17 @@ fn training_calibrates_on_items_that_folds_did_without() {
     let train = "train items.jsonl --epochs 2 --hidden 8 --folds 3";
     let plain = place.json("train items.jsonl --epochs 2 --hidden 8 --out plain.tagm");
     assert!(plain.get("tuned").is_none());
+    let of_validation = |report: &Value| report["valid"]["tags"][0]["threshold"].clone();
     for (kind, options) in [("net", ""), ("bank", " --objective per-tag")] {
         let report = place.json(&format!("{train}{options} --calibrate platt --out {kind}.tagm"));
         let tuned = &report["tuned"];
         assert_fields(tuned, &["samples", "ece_before", "ece_after", "brier_before", "brier_after", "macro_f1_after", "tags"]);
-        assert_eq!(tuned["samples"], 400, "{kind}");
+        assert_eq!(
+            (&tuned["samples"], &tuned["folds"], &tuned["needed_by_all"]),
+            (&400.into(), &3.into(), &0.into()),
+            "{kind}"
+        );
+        assert_eq!(of_validation(&report), of_validation(&plain), "measures are those before");
         assert!(tuned["ece_after"].as_f64() < tuned["ece_before"].as_f64(), "{kind}: {tuned}");
         let model = Model::open(place.path(&format!("{kind}.tagm"))).unwrap();
         let provenance = model.provenance().unwrap();
@@ -228,6 +236,8 @@ fn what_rules_exclude_is_not_calibrated_on() {
     for model in ["m.tagm", "folds.tagm", "tuned.tagm"] {
         assert!(score(model) > 0.8, "{model}: {}", score(model));
     }
+    let report = place.json("tune m.tagm near.jsonl --tags rules.toml --calibrate platt --out tuned.tagm");
+    assert_eq!(report["excluded_pairs"], 100);
     // Without the rules half of them are counterexamples.
     place.text("tune m.tagm near.jsonl --calibrate platt --out other.tagm");
     assert!(score("other.tagm") < 0.6, "{}", score("other.tagm"));
@@ -248,10 +258,22 @@ fn a_fold_that_fails_costs_the_calibration_alone() {
     let (bytes, output) = whole.expect("a seed with which a fold alone fails");
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    for words in ["error: m.tagm: saved, but not calibrated and without new thresholds: fold ", "is not finite in epoch"] {
+    for words in ["error: m.tagm is written without a new calibration and thresholds: fold ", "is not finite in epoch"] {
         assert!(stderr.contains(words), "{stderr}");
     }
     assert!(fs::read(place.path("m.tagm")).unwrap() == bytes);
+    // What a fold has too few items for is no wrong usage; without folds there are enough.
+    let item = |n: usize| {
+        let tags = if n.is_multiple_of(80) { "\"rare\"" } else { "" };
+        format!("{{\"keywords\":[\"a{}\",\"b{}\",\"c{n}\"],\"tags\":[{tags}]}}\n", n % 30, n % 17)
+    };
+    place.write("rare.jsonl", (0..400).map(item).collect::<String>());
+    let train = "train rare.jsonl --out - --epochs 2 --hidden 4 --valid-fraction 0 --negatives 0.1 --threads 1";
+    let (plain, output) = (place.run(train), place.run(&format!("{train} --calibrate platt")));
+    assert_eq!((plain.status.code(), output.status.code()), (Some(0), Some(1)));
+    assert!(plain.stdout == output.stdout);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("error: standard output is written without"), "{stderr}");
 }
 
 #[test]
