@@ -456,13 +456,19 @@ const LANE_NUMBERS: [f32; LANES] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0,
 /// See [`super::Kernels::tag_major`]. Lengths fit.
 #[inline(always)]
 pub(super) fn tag_major<S: Simd>(s: S, tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
-    for_each_type!(tags.weights, |weights| tag_major_of(s, weights, None, tags, hidden, answers), |weights, scales| {
-        tag_major_of(s, weights, Some(as_floats(scales)), tags, hidden, answers)
-    });
+    // Fours are for the types that are served most: each is a good part of the program's size.
+    match tags.weights {
+        Matrix::F32(weights) => tag_major_of::<S, _, true>(s, weights, None, tags, hidden, answers),
+        Matrix::F16(weights) => tag_major_of::<S, _, false>(s, weights, None, tags, hidden, answers),
+        Matrix::Bf16(weights) => tag_major_of::<S, _, false>(s, weights, None, tags, hidden, answers),
+        Matrix::I8 { weights, scales } => {
+            tag_major_of::<S, _, true>(s, weights, Some(as_floats(scales)), tags, hidden, answers);
+        }
+    }
 }
 
 #[inline(always)]
-fn tag_major_of<S: Simd, B: Stored>(
+fn tag_major_of<S: Simd, B: Stored, const FOURS: bool>(
     s: S,
     weights: &[B],
     scales: Option<&[f32]>,
@@ -477,8 +483,7 @@ fn tag_major_of<S: Simd, B: Stored>(
     while item < hidden.items {
         let tile = TagMajorTile { weights, scales, tags, item };
         item += match (answer, hidden.items - item) {
-            // The sums of four vectors cost little more than that of one.
-            (Answer::Logit, 4..) => tile.run::<S, 4>(s, Answer::Logit, hidden, answers),
+            (Answer::Logit, 4..) if FOURS && S::SUMS_FOUR => tile.run::<S, 4>(s, Answer::Logit, hidden, answers),
             _ => tile.run::<S, 1>(s, answer, hidden, answers),
         };
     }

@@ -153,62 +153,83 @@ pub(super) fn log_loss<S: Simd>(s: S, loss: &LogLoss, x: LossInputs<'_>, gradien
     let mut sums = [0.0_f64; LANES];
     for (i, gradient) in gradient.iter_mut().enumerate() {
         let u = s.sub(s.load(&x.logits[i]), s.load(&x.offsets[i]));
-        let (y, positive_weight) = (s.load(&x.targets[i]), s.load(&x.positive_weights[i]));
-        let weight = s.load(&x.weights[i]);
+        let e = exp_negative(s, s.sub(zero, s.abs(u)));
+        let (positive_weight, weight) = (s.load(&x.positive_weights[i]), s.load(&x.weights[i]));
+        let pairs: Pairs<S> = Pairs { u, e, log1p: log1p_unit(s, e), positive_weight, weight };
+        let y = s.load(&x.targets[i]);
         let is_positive = s.equal(y, one);
         // Weights that are infinite or NaN make NaN even of what they do not count for.
         let is_finite = s.less_or_equal(s.abs(positive_weight), s.splat(f32::MAX));
         let is_hard = (s.bits(is_positive) | s.bits(s.equal(y, zero))) & s.bits(is_finite) == 0xFFFF;
         let (value, g) = if is_hard && loss.kind != LossKind::ClampTorch {
-            hard_pairs(s, loss, u, is_positive, positive_weight)
+            pairs.hard(s, loss, is_positive)
         } else {
-            soft_pairs(s, loss, u, y, positive_weight)
+            pairs.soft(s, loss, y)
         };
-        let scored = s.less(zero, weight);
-        let mut g = s.select(scored, s.mul(s.mul(g, weight), s.splat(loss.scale)), zero);
-        if loss.kind == LossKind::ClampTorch {
-            // At the end: outside of the clamp it is 0 whatever the weight, infinite ones too.
-            let (sigma, sigma_of_minus) = sigmoid_pair(s, u, exp_negative(s, s.sub(zero, s.abs(u))));
-            g = s.select(s.less(s.splat(loss.eps), sigma), g, zero);
-            g = s.select(s.less(s.splat(loss.eps), sigma_of_minus), g, zero);
-        }
         s.store(g, gradient);
-        s.add_to_f64(s.select(scored, s.mul(weight, value), zero), &mut sums);
+        s.add_to_f64(value, &mut sums);
     }
     tree_sum_f64(sums)
 }
 
-/// Losses and gradients of pairs before their weights, with any targets.
-#[inline(always)]
-fn soft_pairs<S: Simd>(s: S, loss: &LogLoss, u: S::F, y: S::F, positive_weight: S::F) -> (S::F, S::F) {
-    let zero = s.splat(0.0);
-    let (positive, negative) = (s.mul(positive_weight, y), s.sub(s.splat(1.0), y));
-    let e = exp_negative(s, s.sub(zero, s.abs(u)));
-    let (sigma, sigma_of_minus) = sigmoid_pair(s, u, e);
-    let log1p = log1p_unit(s, e);
-    let is_negative = s.less(u, zero);
-    // -ln σ(u) and -ln σ(-u): softplus(-u) and softplus(u).
-    let loss_of_one = clamp_loss(s, loss, s.add(s.select(is_negative, s.sub(zero, u), zero), log1p));
-    let loss_of_zero = clamp_loss(s, loss, s.add(s.select(is_negative, zero, u), log1p));
-    // A term with coefficient 0 is left out, even where its factor is infinite.
-    let of_one = s.select(s.equal(positive, zero), zero, s.mul(positive, loss_of_one));
-    let of_zero = s.select(s.equal(negative, zero), zero, s.mul(negative, loss_of_zero));
-    (s.add(of_one, of_zero), s.sub(s.mul(negative, sigma), s.mul(positive, sigma_of_minus)))
+/// A sample and 16 tags.
+struct Pairs<S: Simd> {
+    /// Logits.
+    u: S::F,
+    /// exp(-|u|), and ln(1 + exp(-|u|)).
+    e: S::F,
+    log1p: S::F,
+    positive_weight: S::F,
+    weight: S::F,
 }
 
-/// The same bits as [`soft_pairs`] where each target is 0 or 1 and weights are finite: of the two terms only the one that counts is computed.
-#[inline(always)]
-fn hard_pairs<S: Simd>(s: S, loss: &LogLoss, u: S::F, is_positive: S::M, positive_weight: S::F) -> (S::F, S::F) {
-    let (zero, one) = (s.splat(0.0), s.splat(1.0));
-    let coefficient = s.select(is_positive, positive_weight, one);
-    // -ln σ(-v) and σ(v), for v = -u of a positive.
-    let v = s.select(is_positive, s.sub(zero, u), u);
-    let e = exp_negative(s, s.sub(zero, s.abs(v)));
-    let is_negative = s.less(v, zero);
-    let loss_of_true = clamp_loss(s, loss, s.add(s.select(is_negative, zero, v), log1p_unit(s, e)));
-    let value = s.select(s.equal(coefficient, zero), zero, s.mul(coefficient, loss_of_true));
-    let g = s.mul(coefficient, s.div(s.select(is_negative, e, one), s.add(one, e)));
-    (value, s.select(is_positive, s.sub(zero, g), g))
+impl<S: Simd> Pairs<S> {
+    /// Their losses and gradients, with any targets.
+    #[inline(always)]
+    fn soft(&self, s: S, loss: &LogLoss, y: S::F) -> (S::F, S::F) {
+        let (u, zero) = (self.u, s.splat(0.0));
+        let (positive, negative) = (s.mul(self.positive_weight, y), s.sub(s.splat(1.0), y));
+        let (sigma, sigma_of_minus) = sigmoid_pair(s, u, self.e);
+        let is_negative = s.less(u, zero);
+        // -ln σ(u) and -ln σ(-u): softplus(-u) and softplus(u).
+        let loss_of_one = clamp_loss(s, loss, s.add(s.select(is_negative, s.sub(zero, u), zero), self.log1p));
+        let loss_of_zero = clamp_loss(s, loss, s.add(s.select(is_negative, zero, u), self.log1p));
+        // A term with coefficient 0 is left out, even where its factor is infinite.
+        let of_one = s.select(s.equal(positive, zero), zero, s.mul(positive, loss_of_one));
+        let of_zero = s.select(s.equal(negative, zero), zero, s.mul(negative, loss_of_zero));
+        let g = s.sub(s.mul(negative, sigma), s.mul(positive, sigma_of_minus));
+        let (value, mut g) = self.weighted(s, loss, s.add(of_one, of_zero), g);
+        if loss.kind == LossKind::ClampTorch {
+            // At the end: outside of the clamp it is 0 whatever the weight, infinite ones too.
+            g = s.select(s.less(s.splat(loss.eps), sigma), g, zero);
+            g = s.select(s.less(s.splat(loss.eps), sigma_of_minus), g, zero);
+        }
+        (value, g)
+    }
+
+    /// The same bits as [`Pairs::soft`] where each target is 0 or 1 and weights are finite: of the two terms only the one that counts is
+    /// computed.
+    #[inline(always)]
+    fn hard(&self, s: S, loss: &LogLoss, is_positive: S::M) -> (S::F, S::F) {
+        let (zero, one) = (s.splat(0.0), s.splat(1.0));
+        let coefficient = s.select(is_positive, self.positive_weight, one);
+        // -ln σ(-v) and σ(v), for v = -u of a positive.
+        let v = s.select(is_positive, s.sub(zero, self.u), self.u);
+        let is_negative = s.less(v, zero);
+        let loss_of_true = clamp_loss(s, loss, s.add(s.select(is_negative, zero, v), self.log1p));
+        let value = s.select(s.equal(coefficient, zero), zero, s.mul(coefficient, loss_of_true));
+        let g = s.mul(coefficient, s.div(s.select(is_negative, self.e, one), s.add(one, self.e)));
+        self.weighted(s, loss, value, s.select(is_positive, s.sub(zero, g), g))
+    }
+
+    /// Losses and gradients times the weights of the pairs; 0 where these are.
+    #[inline(always)]
+    fn weighted(&self, s: S, loss: &LogLoss, value: S::F, g: S::F) -> (S::F, S::F) {
+        let zero = s.splat(0.0);
+        let scored = s.less(zero, self.weight);
+        let g = s.mul(s.mul(g, self.weight), s.splat(loss.scale));
+        (s.select(scored, s.mul(self.weight, value), zero), s.select(scored, g, zero))
+    }
 }
 
 #[inline(always)]

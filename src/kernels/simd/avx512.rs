@@ -61,6 +61,7 @@ impl Simd for Avx512 {
     type Weights = [__m512i; 2];
 
     const WIDE_TILES: bool = true;
+    const SUMS_FOUR: bool = true;
     const DENSE_ITEMS: usize = 6;
     const INTEGER_ITEMS: usize = 6;
     const WIDE_INTEGERS: bool = true;

@@ -37,6 +37,9 @@ pub(super) trait Simd: Copy {
     /// Whether the register file holds a tile of 4 vectors beside what a kernel needs for itself; otherwise tiles are 2 vectors.
     const WIDE_TILES: bool;
 
+    /// Whether [`Simd::sums`] of four vectors cost little more than one.
+    const SUMS_FOUR: bool = false;
+
     /// Items in a tile of the dense output layer: 6 with up to 4 vectors of tags each, or 4 or 2 with one.
     const DENSE_ITEMS: usize;
 
