@@ -411,7 +411,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     match target.write_model(training.model(), &results) {
         // That nobody reads the results is no error, but what is missing in the model is.
         done @ (Ok(()) | Err(Failure::ClosedPipe)) => {
-            let without = if wishes.is_some() { format!(", and without {UNTUNED}") } else { String::new() };
+            let without = if wishes.is_some() { format!(", without {UNTUNED}") } else { String::new() };
             training.check_whole(format_args!("{target}{without}"))?;
             untuned.map_or(done, Err)
         }

@@ -362,6 +362,9 @@ mod program {
         let output = place.run(&format!("{train} --out -"));
         assert!(output.status.code() == Some(1) && output.stdout == rare);
         assert!(String::from_utf8(output.stderr).unwrap().contains("tags that ran away  2\n"));
+        let output = place.run(&format!("{train} --out m.tagm --calibrate platt --folds 2"));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("m.tagm, without a new calibration and thresholds: 2 of 3 tags are not in it"), "{stderr}");
         // Of a bank without tags there is nothing to save.
         place.fails(1, &format!("{train} --only even,low --out x.tagm"), &["not finite for tag \"even\""]);
     }
