@@ -76,12 +76,17 @@ const POOL: usize = 10;
 /// # Errors
 /// [`Error::Length`] unless there are as many logits; [`Error::Sample`] for one that is not finite.
 pub fn fit(method: Method, logits: &[f32], tags: usize, items: &Dataset) -> Result<Fitted> {
-    Error::check_length("logits (samples x tags)", items.len().saturating_mul(tags), logits.len())?;
+    fit_known(method, logits, &KnownPairs::of(items, tags))
+}
+
+/// [`fit`] to pairs that somebody has a use for besides.
+pub(crate) fn fit_known(method: Method, logits: &[f32], known: &KnownPairs) -> Result<Fitted> {
+    let tags = known.positives.len();
+    Error::check_length("logits (samples x tags)", known.samples.saturating_mul(tags), logits.len())?;
     if let Some(place) = logits.iter().position(|logit| !logit.is_finite()) {
         let expected = format!("a finite logit for tag {}", place % tags);
         return Err(Error::Sample { sample: place / tags, expected, found: logits[place].to_string() });
     }
-    let known = KnownPairs::of(items, tags);
     let needs = |tag: usize, count: usize| known.counts(tag).into_iter().min() >= Some(count);
     let every = logits.len().div_ceil(POOLED).max(1);
     let mut pairs = Pairs::default();

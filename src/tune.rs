@@ -38,7 +38,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::calibrate::{KnownPairs, Method, fit};
+use crate::calibrate::{KnownPairs, Method, fit_known};
 use crate::calibration::{Calibration, Curve};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -163,8 +163,10 @@ pub struct Tuned {
 /// [`Error::Config`] for a rule out of its range; [`Error::Length`] for a tag that the model does not have; [`Error::NoData`] without
 /// samples or tags; [`Error::KeywordOutOfRange`] or [`Error::Sample`] if a sample does not fit the model.
 pub fn tune(tagger: &Tagger, valid: &Dataset, wishes: Wishes<'_>, pool: Option<&rayon::ThreadPool>) -> Result<Tuned> {
+    // Before the work.
+    wishes.threshold.check()?;
     let logits = logits(tagger, valid, pool)?;
-    choose(tagger, Scored { items: valid, logits: &logits, folds: None }, wishes)
+    choose(tagger, Basis::new(valid, &logits, None), wishes)
 }
 
 /// As [`tune()`], on the scores that other networks gave to items that they had not learnt from.
@@ -174,23 +176,28 @@ pub fn tune(tagger: &Tagger, valid: &Dataset, wishes: Wishes<'_>, pool: Option<&
 /// # Errors
 /// As [`tune()`]; [`Error::Length`] unless there is a logit for each item and tag of the model.
 pub fn tune_on(tagger: &Tagger, unseen: &Unseen, wishes: Wishes<'_>) -> Result<Tuned> {
-    choose(tagger, Scored { items: &unseen.items, logits: &unseen.logits, folds: Some(unseen.folds) }, wishes)
+    choose(tagger, Basis::new(&unseen.items, &unseen.logits, Some(unseen.folds)), wishes)
 }
 
 /// What is chosen on.
 #[derive(Clone, Copy)]
-struct Scored<'a> {
+struct Basis<'a> {
     items: &'a Dataset,
+    fingerprint: u64,
     /// Items x tags, before any calibration.
     logits: &'a [f32],
     /// The networks that computed them, if not the one that is tuned.
     folds: Option<u32>,
 }
 
-impl Scored<'_> {
+impl<'a> Basis<'a> {
+    fn new(items: &'a Dataset, logits: &'a [f32], folds: Option<u32>) -> Self {
+        Basis { items, fingerprint: items.fingerprint(), logits, folds }
+    }
+
     /// Tells what was chosen on, for the tags with these ids.
     fn describe(self, provenance: &mut Provenance, prefix: &str, ids: String) -> Result<()> {
-        provenance.insert(format!("{prefix}.data"), format!("{:016x}", self.items.fingerprint()))?;
+        provenance.insert(format!("{prefix}.data"), format!("{:016x}", self.fingerprint))?;
         provenance.insert(format!("{prefix}.samples"), self.items.len().to_string())?;
         provenance.insert(format!("{prefix}.tags"), ids)?;
         let key = format!("{prefix}.folds");
@@ -199,9 +206,9 @@ impl Scored<'_> {
     }
 }
 
-fn choose(tagger: &Tagger, scored: Scored<'_>, wishes: Wishes<'_>) -> Result<Tuned> {
+fn choose(tagger: &Tagger, basis: Basis<'_>, wishes: Wishes<'_>) -> Result<Tuned> {
     let Wishes { threshold: rule, calibrate, tags } = wishes;
-    let Scored { items, logits, .. } = scored;
+    let Basis { items, logits, .. } = basis;
     rule.check()?;
     let model = tagger.model();
     let mut wanted = vec![tags.is_none(); model.tags().len()];
@@ -219,12 +226,13 @@ fn choose(tagger: &Tagger, scored: Scored<'_>, wishes: Wishes<'_>) -> Result<Tun
     };
     let before = measure(&Predictions::new(&scores, wanted.len(), items.tag_sets())?, model.tags())?;
 
+    let known = KnownPairs::of(items, wanted.len());
     let mut tuned = model.tags().clone();
     let mut provenance = model.provenance()?;
     let mut extensions = model.extensions().clone();
     let mut pooled = Vec::new();
     if let Some(method) = calibrate {
-        let fitted = fit(method, logits, wanted.len(), items)?;
+        let fitted = fit_known(method, logits, &known)?;
         let old_curve = |tag| old.calibration.map_or_else(Curve::identity, |calibration| calibration.curve(tag));
         let new = fitted.curves.into_iter().enumerate();
         let curves: Vec<Curve> = new.map(|(tag, curve)| if wanted[tag] { curve } else { old_curve(tag) }).collect();
@@ -232,7 +240,7 @@ fn choose(tagger: &Tagger, scored: Scored<'_>, wishes: Wishes<'_>) -> Result<Tun
         extensions.calibration = Some(Calibration::new(&curves)?);
         provenance.insert("calibrate.method", method.name())?;
         provenance.insert("calibrate.pooled", ids_of(&tuned, |tag| pooled.contains(&tag)))?;
-        scored.describe(&mut provenance, "calibrate", ids_of(&tuned, |tag| wanted[tag]))?;
+        basis.describe(&mut provenance, "calibrate", ids_of(&tuned, |tag| wanted[tag]))?;
     }
     // On items that were not learnt from, by this network or others like it.
     extensions.scores = Some(distribution(logits, wanted.len())?);
@@ -241,7 +249,7 @@ fn choose(tagger: &Tagger, scored: Scored<'_>, wishes: Wishes<'_>) -> Result<Tun
     new.scores(&mut scores);
     let predictions = Predictions::new(&scores, tuned.len(), items.tag_sets())?;
     let mut chosen = vec![None; tuned.len()];
-    KnownPairs::of(items, wanted.len()).for_each_tag(&scores, |tag, scores, positives| {
+    known.for_each_tag(&scores, |tag, scores, positives| {
         if wanted[tag] {
             chosen[tag] = rule.choose(scores, positives);
         }
@@ -252,7 +260,7 @@ fn choose(tagger: &Tagger, scored: Scored<'_>, wishes: Wishes<'_>) -> Result<Tun
         tuned.set_threshold(tag, threshold)?;
     }
     provenance.insert("tune.threshold", rule.to_string())?;
-    scored.describe(&mut provenance, "tune", ids_of(&tuned, |tag| chosen[tag].is_some()))?;
+    basis.describe(&mut provenance, "tune", ids_of(&tuned, |tag| chosen[tag].is_some()))?;
     let parts = ModelParts { tags: &tuned, extensions: &extensions, ..model.parts(&provenance) };
     Ok(Tuned {
         model: parts.to_model()?,

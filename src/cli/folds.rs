@@ -30,7 +30,7 @@ const FOLDS: u32 = 5;
 
 /// What folds were scored, as it stands in a JSON document.
 #[derive(Clone, Copy, Serialize)]
-pub(super) struct Scored {
+pub(super) struct FoldCounts {
     pub(super) folds: u32,
     /// Items that no model could do without, and so none has scored.
     pub(super) needed_by_all: usize,
@@ -73,7 +73,7 @@ impl Tuning {
         plan: &Plan<'_>,
         set: &TrainingSet,
         training: &Training,
-    ) -> Result<(Tuned, Scored)> {
+    ) -> Result<(Tuned, FoldCounts)> {
         let Plan { session, config, .. } = plan;
         let (of, pool) = (self.folds(), session.pool.as_deref());
         let unseen = set.cross_fit(of, config.seed, session.level, pool, |fold, others| {
@@ -82,7 +82,7 @@ impl Tuning {
             training.check_whole(part)?;
             Ok::<_, Failure>(training.into_model())
         })?;
-        let scored = Scored { folds: unseen.folds, needed_by_all: set.dataset().len() - unseen.items.len() };
-        Ok((tune_on(training.tagger(), &unseen, wishes)?, scored))
+        let counts = FoldCounts { folds: unseen.folds, needed_by_all: set.dataset().len() - unseen.items.len() };
+        Ok((tune_on(training.tagger(), &unseen, wishes)?, counts))
     }
 }

@@ -388,8 +388,8 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let (mut tuned, mut untuned) = (None, None);
     if let Some(wishes) = wishes.filter(|_| !training.is_partial()) {
         match arguments.tuning.tune(wishes, &plan, &set, &training) {
-            Ok((found, scored)) => {
-                tuned = Some(tune::Document::new(&found, training.model().tags(), Some(scored), None));
+            Ok((found, counts)) => {
+                tuned = Some(tune::Document::new(&found, training.model().tags(), Some(counts), None));
                 training = training.with_model(session, found.model)?;
             }
             Err(Failure::Interrupted) => return Err(arguments.course.interrupted("in the folds")),

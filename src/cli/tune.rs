@@ -9,7 +9,7 @@ use tagomatic::tune::{ThresholdRule, Tuned, Wishes, tune};
 
 use super::eval::Skipped;
 use super::failure::Result;
-use super::folds::Scored;
+use super::folds::FoldCounts;
 use super::load::{self, Reading};
 use super::target::Target;
 use super::{Session, output};
@@ -48,7 +48,7 @@ pub(super) struct Document {
     samples: usize,
     /// Of items that were divided for it.
     #[serde(flatten)]
-    scored: Option<Scored>,
+    folds: Option<FoldCounts>,
     /// Pairs on which nothing was chosen, since rules exclude them; measures count them as negatives.
     excluded_pairs: usize,
     ece_before: f64,
@@ -109,13 +109,13 @@ fn indices(tags: &Tags, names: &[String]) -> Result<Vec<usize>> {
 }
 
 impl Document {
-    pub(super) fn new(tuned: &Tuned, old: &Tags, scored: Option<Scored>, skipped: Option<Skipped>) -> Self {
+    pub(super) fn new(tuned: &Tuned, old: &Tags, folds: Option<FoldCounts>, skipped: Option<Skipped>) -> Self {
         let Tuned { model, before, after, kept, pooled, excluded_pairs } = tuned;
         let finite = |threshold: f32| threshold.is_finite().then_some(threshold);
         let tags = model.tags().iter().zip(old).zip(&after.tags).enumerate();
         Document {
             samples: after.summary.samples,
-            scored,
+            folds,
             excluded_pairs: *excluded_pairs,
             ece_before: before.summary.ece,
             ece_after: after.summary.ece,
@@ -165,7 +165,7 @@ impl Document {
                 rows.push((what, names));
             }
         }
-        if let Some(Scored { folds, needed_by_all }) = self.scored {
+        if let Some(FoldCounts { folds, needed_by_all }) = self.folds {
             rows.push((
                 "folds",
                 format!("{folds}, without {} items that no model could do without", output::count(needed_by_all)),

@@ -18,8 +18,8 @@ use crate::aligned::{Block, I8Block, LANES};
 ///
 /// SAFETY of every block in this file: an `Avx512` is only made by [`Avx512::new`], which can only be called safely from a
 /// function that enables these features itself; such a function runs only after detection. The intrinsics used here touch no
-/// memory, except `loadu` and `storeu`, whose 64 bytes (of 8 and 16 bits 32, of 64 bits one half of 16), or those that a mask leaves of them, lie inside
-/// arrays.
+/// memory, except `loadu` and `storeu`, whose 64 bytes (of 8 and 16 bits 32, of 64 bits one half of 16), or those that a mask leaves of
+/// them, lie inside arrays.
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Avx512(());
 
