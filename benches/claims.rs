@@ -19,10 +19,10 @@ use tagomatic::data::{Corpus, Dataset, Encoder, Format, Item, Reader, input};
 use tagomatic::evaluate::{Evaluated, evaluate};
 use tagomatic::format::Extensions;
 use tagomatic::kernels::LossKind;
-use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::metrics::Predictions;
 use tagomatic::network::{Activation, StoredWeights};
 use tagomatic::rng::{Parameter, Philox};
+use tagomatic::train::Reduction;
 use tagomatic::train::{
     Autoencoder, Correction, Negatives, OptimizerKind, Penalty, PenaltyKind, Pretrain, Statistics, TrainConfig, Trainer,
 };

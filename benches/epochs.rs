@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use tagomatic::aligned::Block;
 use tagomatic::data::Dataset;
-use tagomatic::layers::sigmoid_loss::Reduction;
+use tagomatic::train::Reduction;
 use tagomatic::train::{Event, Statistics, TrainConfig, Trainer, pool};
 use tagomatic::{Level, Tags, Vocabulary};
 

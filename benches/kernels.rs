@@ -228,7 +228,7 @@ fn sigmoid(c: &mut Criterion) {
 
 fn log_loss(c: &mut Criterion) {
     let eps = 1e-4_f32;
-    let loss = LogLoss { kind: LossKind::ClampSte, eps, bounds: [-(1.0 - eps).ln(), -eps.ln()], scale: 1.0 };
+    let loss = LogLoss { kind: LossKind::ClampSte, eps, limit: ((1.0 - eps) / eps).ln(), scale: 1.0 };
     let (logits, ones, zeros) = (noise(1, FLOATS), vec![Block([1.0; LANES]); FLOATS / LANES], zeroed(FLOATS));
     let mut targets = noise(2, FLOATS);
     as_floats_mut(&mut targets).iter_mut().for_each(|y| *y = f32::from(u8::from(*y > 0.8)));

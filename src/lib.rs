@@ -25,7 +25,7 @@
 //! | [`network`] | sizes and layout of the one network |
 //! | [`kernels`] | all arithmetic on slices, at a level chosen once |
 //! | [`calibration`], [`distribution`] | maps from a network's logits to calibrated ones; how scores were distributed |
-//! | [`layers`] | the layers of the network, forward and backward |
+//! | `layers` | the layers of the network, forward and backward |
 //! | [`vocab`], [`tags`], [`selection`] | keywords and their ids; tags; which tags an item is given |
 //! | [`format`](mod@format) | the model file |
 //! | [`average`](mod@average) | several models as one |
@@ -82,9 +82,10 @@ pub mod ids;
 #[cfg(feature = "safetensors")]
 pub mod interchange;
 pub mod kernels;
-pub mod layers;
+mod layers;
 #[cfg(feature = "live")]
 pub mod live;
+#[cfg(any(test, feature = "train"))]
 mod ln;
 #[cfg(feature = "train")]
 pub mod metrics;

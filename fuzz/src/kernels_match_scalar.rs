@@ -282,9 +282,9 @@ fn log_loss(source: &mut Source<'_>) {
     let (weights, positive_weights) = (positive(0), positive(1));
     let offsets = source.blocks(width, Source::float);
     let eps: f32 = source.of(&[0.0, 1e-4, 0.25, 0.499]);
-    let bounds = [-(1.0 - eps).ln(), -eps.ln()];
+    let limit = ((1.0 - eps) / eps).ln();
     let kind = source.of(&[LossKind::ClampSte, LossKind::Logit, LossKind::ClampTorch]);
-    let loss = LogLoss { kind, eps, bounds, scale: source.float().abs() };
+    let loss = LogLoss { kind, eps, limit, scale: source.float().abs() };
     let inputs = LossInputs {
         logits: &logits,
         targets: &targets,

@@ -4,8 +4,8 @@ use super::parts::activation;
 use super::source::{Source, bits};
 use tagomatic::aligned::as_floats;
 use tagomatic::kernels::LossKind;
-use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::network::Weights;
+use tagomatic::train::Reduction;
 use tagomatic::train::{
     Anchor, AnchorKind, Autoencoder, Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, Objective, OptimizerKind,
     PairWeights, Parameters, Penalty, PenaltyKind, Rowwise, Sample, Statistics, Targets, TrainConfig, Trainer,

@@ -7,10 +7,10 @@ use clap::builder::ArgPredicate;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 use tagomatic::kernels::LossKind;
-use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::metrics::Metric;
 use tagomatic::network::{Activation, Network};
 use tagomatic::rules::Withhold;
+use tagomatic::train::Reduction;
 use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::train::{
     Anchor, AnchorKind, Autoencoder, Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, Objective, OptimizerKind,

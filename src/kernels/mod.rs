@@ -12,39 +12,58 @@
 #![allow(unsafe_code, reason = "calls into functions that need a level's instructions, see `Kernels`")]
 
 mod activation;
-mod adagrad;
 mod integers;
 mod level;
 mod magnitude;
 mod network;
 mod output;
-mod product;
 mod rows;
 mod scalar;
 mod select;
 mod sigmoid;
 mod simd;
+
+/// Calls `$make` with the name, level, token and instructions of each level that is compiled from the bodies.
+macro_rules! for_each_level {
+    ($make:ident) => {
+        $make!(PORTABLE, Level::Portable, simd::portable::Portable);
+        #[cfg(target_arch = "x86_64")]
+        $make!(AVX2, Level::Avx2, simd::avx2::Avx2::new(), #[target_feature(enable = "avx2,f16c,popcnt")]);
+        #[cfg(target_arch = "x86_64")]
+        $make!(
+            AVX512,
+            Level::Avx512,
+            simd::avx512::Avx512::new(),
+            #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
+        );
+    };
+}
+
+#[cfg(any(test, feature = "train"))]
 mod training;
 
 pub use activation::ActiveUnits;
 pub(crate) use activation::clear_padding;
-pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, STEPS_AHEAD, Shrink, Squares, SteppedRows};
 pub(crate) use integers::{MAX_INTEGERS, largest_integer};
 pub use level::Level;
 pub(crate) use network::ForwardBuffers;
 #[cfg(feature = "train")]
 pub(crate) use output::DENSE_FROM;
+#[cfg(any(test, feature = "train"))]
 pub(crate) use output::is_dense;
 pub use output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor};
-pub use product::{Product, RowsMut};
 #[cfg(any(test, feature = "train"))]
 pub(crate) use rows::PREFETCH_FROM;
 pub use rows::{Rows, tree_sum};
 pub use select::Bounds;
-pub use sigmoid::{LogLoss, LossInputs, LossKind};
+#[cfg(any(test, feature = "train"))]
+pub use training::{
+    AdaGradStep, Decay, Denominator, LogLoss, LossInputs, LossKind, Product, ProximalSteps, Rates, RowsMut, STEPS_AHEAD,
+    Shrink, Squares, SteppedRows,
+};
 
 use crate::activation::Activation;
-use crate::aligned::{Block, LANES, as_floats, blocks_for};
+use crate::aligned::{Block, LANES, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
 use crate::weights::Matrix;
@@ -56,65 +75,38 @@ pub struct Kernels {
     table: &'static Table,
 }
 
-/// Where a sum starts; 0 if nowhere.
-type Start<'a> = Option<&'a [Block]>;
-
 /// One level's functions. They may use instructions that only that level has, hence `unsafe`.
 #[derive(Debug)]
 struct Table {
     level: Level,
     ascends: unsafe fn(&[u32]) -> bool,
     sum_bags: unsafe fn(Matrix<'_>, &[Block], Activation, Sets<'_>, &mut [Block]),
-    sum_scaled_bags: unsafe fn(Rows<'_>, &[Block], Sets<'_>, f32, &mut [Block]),
-    sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &mut [Block]),
-    weighted_sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &[f32], &mut [Block]),
-    dot_rows: unsafe fn(Rows<'_>, &[u32], &[Block], &mut [Block]),
     panels: unsafe fn(Panels<Matrix<'_>>, HiddenRows<'_>, ListBuffers<'_>, &[Block], &mut Answers<'_>),
     panels_sparse: unsafe fn(Panels<Matrix<'_>>, ActiveLists<'_>, &[Block], &mut Answers<'_>),
     panels_dense: unsafe fn(Panels<Matrix<'_>>, HiddenRows<'_>, &[Block], &mut Answers<'_>),
     tag_major: unsafe fn(TagMajor<'_>, HiddenRows<'_>, &mut Answers<'_>),
-    product: unsafe fn(Product<'_>, &mut RowsMut<'_>),
-    panels_backward: unsafe fn(Panels<&[Block]>, HiddenRows<'_>, &mut RowsMut<'_>),
     activate: unsafe fn(Activation, &[Block], &mut [Block]),
-    activate_backward: unsafe fn(Activation, &[Block], &[Block], &mut [Block]),
     list_active: unsafe fn(&[Block], ActiveUnits<'_>) -> usize,
     list_reaching: unsafe fn(&[f32], Bounds<'_>, f32, ActiveUnits<'_>) -> usize,
     sigmoid: unsafe fn(f32, &mut [f32]),
-    log_loss: unsafe fn(&LogLoss, LossInputs<'_>, &mut [Block]) -> f64,
-    adagrad: unsafe fn(&AdaGradStep, &[Block], &mut [Block], Squares<'_>),
-    adagrad_rows: unsafe fn(&AdaGradStep, SteppedRows<'_>, &[Block], &mut [Block], &mut [Block]),
-    couple: unsafe fn(f32, f32, &[Block], &mut [Block]),
-    shrink: unsafe fn(&Shrink, &mut [Block]),
-    proximal: unsafe fn(&ProximalSteps<'_>, &mut [Block], &Squares<'_>),
-    magnitude: unsafe fn(&[Block]) -> f32,
+    #[cfg(any(test, feature = "train"))]
+    training: &'static training::Table,
 }
 
 static SCALAR: Table = Table {
     level: Level::Scalar,
     ascends: scalar::ascends,
     sum_bags: scalar::sum_bags,
-    sum_scaled_bags: scalar::sum_scaled_bags,
-    sum_rows: scalar::sum_rows,
-    weighted_sum_rows: scalar::weighted_sum_rows,
-    dot_rows: scalar::dot_rows,
     panels: scalar::panels,
     panels_sparse: scalar::panels_sparse,
     panels_dense: scalar::panels_dense,
     tag_major: scalar::tag_major,
-    product: scalar::product,
-    panels_backward: scalar::panels_backward,
     activate: scalar::activate,
-    activate_backward: scalar::activate_backward,
     list_active: scalar::list_active,
     list_reaching: scalar::list_reaching,
     sigmoid: scalar::sigmoid,
-    log_loss: scalar::log_loss,
-    adagrad: scalar::adagrad,
-    adagrad_rows: scalar::adagrad_rows,
-    couple: scalar::couple,
-    shrink: scalar::shrink,
-    proximal: scalar::proximal,
-    magnitude: scalar::magnitude,
+    #[cfg(any(test, feature = "train"))]
+    training: &training::SCALAR,
 };
 
 /// Compiles every body for one level and puts the results in a table.
@@ -126,16 +118,6 @@ macro_rules! level {
                 crate::ids::ascends(ids)
             }
             $(#[$features])?
-            fn sum_scaled_bags(
-                rows: Rows<'_>,
-                init: &[Block],
-                sets: Sets<'_>,
-                factor: f32,
-                out: &mut [Block],
-            ) {
-                rows::sum_bags($token, rows, init, sets, rows::Same(factor), out);
-            }
-            $(#[$features])?
             fn sum_bags(
                 table: Matrix<'_>,
                 init: &[Block],
@@ -145,18 +127,6 @@ macro_rules! level {
             ) {
                 rows::sum_table_bags($token, table, init, sets, out);
                 activation::activate_in_place($token, activation, out);
-            }
-            $(#[$features])?
-            fn sum_rows(rows: Rows<'_>, init: Option<&[Block]>, ids: &[u32], out: &mut [Block]) {
-                rows::sum($token, rows, init, ids, rows::Ones, out);
-            }
-            $(#[$features])?
-            fn weighted_sum_rows(rows: Rows<'_>, init: Option<&[Block]>, ids: &[u32], weights: &[f32], out: &mut [Block]) {
-                rows::sum($token, rows, init, ids, weights, out);
-            }
-            $(#[$features])?
-            fn dot_rows(rows: Rows<'_>, ids: &[u32], x: &[Block], partial_sums: &mut [Block]) {
-                rows::dot($token, rows, ids, x, partial_sums);
             }
             $(#[$features])?
             fn panels(
@@ -190,20 +160,8 @@ macro_rules! level {
                 output::tag_major($token, tags, hidden, answers);
             }
             $(#[$features])?
-            fn product(product: Product<'_>, out: &mut RowsMut<'_>) {
-                product::product($token, product, out);
-            }
-            $(#[$features])?
-            fn panels_backward(panels: Panels<&[Block]>, delta: HiddenRows<'_>, out: &mut RowsMut<'_>) {
-                product::panels_backward($token, panels, delta, out);
-            }
-            $(#[$features])?
             fn activate(activation: Activation, a: &[Block], h: &mut [Block]) {
                 activation::activate($token, activation, a, h);
-            }
-            $(#[$features])?
-            fn activate_backward(activation: Activation, a: &[Block], h: &[Block], d: &mut [Block]) {
-                activation::activate_backward($token, activation, a, h, d);
             }
             $(#[$features])?
             fn list_active(h: &[Block], active: ActiveUnits<'_>) -> usize {
@@ -217,81 +175,26 @@ macro_rules! level {
             fn sigmoid(eps: f32, x: &mut [f32]) {
                 sigmoid::sigmoid($token, eps, x);
             }
-            $(#[$features])?
-            fn log_loss(loss: &LogLoss, inputs: LossInputs<'_>, gradient: &mut [Block]) -> f64 {
-                sigmoid::log_loss($token, loss, inputs, gradient)
-            }
-            $(#[$features])?
-            fn adagrad(step: &AdaGradStep, gradients: &[Block], weights: &mut [Block], squares: Squares<'_>) {
-                adagrad::adagrad($token, step, gradients, weights, squares);
-            }
-            $(#[$features])?
-            fn adagrad_rows(
-                step: &AdaGradStep,
-                rows: SteppedRows<'_>,
-                gradients: &[Block],
-                weights: &mut [Block],
-                squares: &mut [Block],
-            ) {
-                adagrad::adagrad_rows($token, step, rows, gradients, weights, squares);
-            }
-            $(#[$features])?
-            fn couple(l1: f32, l2: f32, weights: &[Block], gradients: &mut [Block]) {
-                adagrad::couple($token, l1, l2, weights, gradients);
-            }
-            $(#[$features])?
-            fn shrink(shrink: &Shrink, weights: &mut [Block]) {
-                adagrad::shrink($token, shrink, weights);
-            }
-            $(#[$features])?
-            fn proximal(steps: &ProximalSteps<'_>, weights: &mut [Block], squares: &Squares<'_>) {
-                adagrad::proximal(steps, weights, squares);
-            }
-            $(#[$features])?
-            fn magnitude(x: &[Block]) -> f32 {
-                magnitude::magnitude($token, as_floats(x))
-            }
             Table {
                 level: $level,
                 ascends,
                 sum_bags,
-                sum_scaled_bags,
-                sum_rows,
-                weighted_sum_rows,
-                dot_rows,
                 panels,
                 panels_sparse,
                 panels_dense,
                 tag_major,
-                product,
-                panels_backward,
                 activate,
-                activate_backward,
                 list_active,
                 list_reaching,
                 sigmoid,
-                log_loss,
-                adagrad,
-                adagrad_rows,
-                couple,
-                shrink,
-                proximal,
-                magnitude,
+                #[cfg(any(test, feature = "train"))]
+                training: &training::$table,
             }
         };
     };
 }
 
-level!(PORTABLE, Level::Portable, simd::portable::Portable);
-#[cfg(target_arch = "x86_64")]
-level!(AVX2, Level::Avx2, simd::avx2::Avx2::new(), #[target_feature(enable = "avx2,f16c,popcnt")]);
-#[cfg(target_arch = "x86_64")]
-level!(
-    AVX512,
-    Level::Avx512,
-    simd::avx512::Avx512::new(),
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
-);
+for_each_level!(level);
 
 impl Kernels {
     /// The fastest kernels of this machine.
@@ -361,55 +264,6 @@ impl Kernels {
         integers::check(table, sets)?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         unsafe { (self.table.sum_bags)(table, init, activation, sets, out) };
-        Ok(())
-    }
-
-    /// The sum `out = init + Σ_n rows[ids[n]]`, added in the order of `ids`; without `init` the sum starts at 0.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if `init` and `out` differ in length; [`Error::KeywordOutOfRange`] if an id has no row.
-    pub fn sum_rows(self, rows: Rows<'_>, init: Option<&[Block]>, ids: &[u32], out: &mut [Block]) -> Result<()> {
-        check_init(init, out)?;
-        check_ids(rows.count(out.len()), ids)?;
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.sum_rows)(rows, init, ids, out) };
-        Ok(())
-    }
-
-    /// `out = init + Σ_n weights[n] · rows[ids[n]]`, added in the order of `ids`. A term with weight 0 changes no bit where rows are
-    /// finite, so it may as well be left out.
-    ///
-    /// # Errors
-    /// As [`Kernels::sum_rows`]; [`Error::Length`] also if `ids` and `weights` differ in length.
-    pub fn weighted_sum_rows(
-        self,
-        rows: Rows<'_>,
-        init: Option<&[Block]>,
-        ids: &[u32],
-        weights: &[f32],
-        out: &mut [Block],
-    ) -> Result<()> {
-        check_init(init, out)?;
-        Error::check_length("row weights", ids.len(), weights.len())?;
-        check_ids(rows.count(out.len()), ids)?;
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.weighted_sum_rows)(rows, init, ids, weights, out) };
-        Ok(())
-    }
-
-    /// Dot products of rows with `x`, left as 16 partial sums each: lane l of `partial_sums[n]` gains the products of the floats
-    /// of `rows[ids[n]]` and `x` whose index is l mod 16, in ascending order. [`tree_sum`] finishes a dot product.
-    ///
-    /// # Errors
-    /// [`Error::Length`] if `ids` and `partial_sums` differ in length; [`Error::KeywordOutOfRange`] if an id has no row.
-    pub fn dot_rows(self, rows: Rows<'_>, ids: &[u32], x: &[Block], partial_sums: &mut [Block]) -> Result<()> {
-        Error::check_length("partial sums", ids.len(), partial_sums.len())?;
-        if x.is_empty() {
-            return Ok(());
-        }
-        check_ids(rows.count(x.len()), ids)?;
-        // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.dot_rows)(rows, ids, x, partial_sums) };
         Ok(())
     }
 
@@ -544,10 +398,6 @@ impl Kernels {
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
         unsafe { (self.table.sigmoid)(eps, x) };
     }
-}
-
-fn check_init(init: Option<&[Block]>, out: &[Block]) -> Result<()> {
-    init.map_or(Ok(()), |init| Error::check_length("start of a sum", out.len(), init.len()))
 }
 
 /// Fails unless `starts` ascends to no more than `ids`.

@@ -1,7 +1,6 @@
-//! Weighted sums of table rows, and dot products with table rows.
+//! Weighted sums of table rows: the embedding bag (weights 1), and every gradient that is summed over samples.
 //!
-//! The sum is the embedding bag (weights 1), the zero-skipping output layer (weights h_j) and every gradient that is summed over
-//! samples. A tile of columns stays in registers while the ids run in the inner loop; each row's tile is read once.
+//! A tile of columns stays in registers while the ids run in the inner loop; each row's tile is read once.
 
 use super::integers;
 use super::simd::{Simd, Stored};
@@ -33,17 +32,6 @@ impl<'a, B> Rows<'a, B> {
     pub(super) fn hint(&self, id: u32, column: usize) -> usize {
         (id as usize).wrapping_mul(self.stride).wrapping_add(self.first + column)
     }
-
-    /// How many rows of `width` blocks there are.
-    pub(super) fn count(&self, width: usize) -> usize {
-        match self.blocks.len().checked_sub(self.first.saturating_add(width)) {
-            // Rows without columns are never read.
-            _ if width == 0 => usize::MAX,
-            None => 0,
-            Some(0) => 1,
-            Some(rest) => rest.checked_div(self.stride).unwrap_or(usize::MAX - 1) + 1,
-        }
-    }
 }
 
 /// The weight of each row of a sum.
@@ -59,24 +47,6 @@ impl RowWeights for Ones {
     #[inline(always)]
     fn apply<S: Simd>(self, _: S, _: usize, row: S::F) -> S::F {
         row
-    }
-}
-
-/// Every weight is this one.
-#[derive(Clone, Copy)]
-pub(super) struct Same(pub(super) f32);
-
-impl RowWeights for Same {
-    #[inline(always)]
-    fn apply<S: Simd>(self, s: S, _: usize, row: S::F) -> S::F {
-        s.mul(s.splat(self.0), row)
-    }
-}
-
-impl RowWeights for &[f32] {
-    #[inline(always)]
-    fn apply<S: Simd>(self, s: S, n: usize, row: S::F) -> S::F {
-        s.mul(s.splat(self[n]), row)
     }
 }
 
@@ -116,7 +86,7 @@ pub(super) struct Ahead<'a> {
 }
 
 impl<'a> Ahead<'a> {
-    const NONE: Self = Ahead { ids: &[], far: false };
+    pub(super) const NONE: Self = Ahead { ids: &[], far: false };
 
     /// The ids that come [`AHEAD`] after the first of `rest`, if a table of so many bytes is worth it.
     #[inline(always)]
@@ -143,22 +113,10 @@ pub(super) fn sum_bags<S: Simd, W: RowWeights, B: Stored>(
     }
 }
 
-/// See [`super::Kernels::sum_rows`]. Every id is below `rows.count(out.len())`, and there is a weight for each.
+/// A weighted sum of rows: row `ids[n]` is below `rows.count(out.len())` and has weight n. Asks for row `ahead.ids[n]`, if there is one,
+/// when it adds row `ids[n]`.
 #[inline(always)]
-pub(super) fn sum<S: Simd, W: RowWeights>(
-    s: S,
-    rows: Rows<'_>,
-    init: Option<&[Block]>,
-    ids: &[u32],
-    weights: W,
-    out: &mut [Block],
-) {
-    sum_tiles(s, rows, init, ids, weights, Ahead::NONE, out);
-}
-
-/// Like [`sum`], and asks for row `ahead.ids[n]`, if there is one, when it adds row `ids[n]`.
-#[inline(always)]
-fn sum_tiles<S: Simd, W: RowWeights, B: Stored>(
+pub(super) fn sum_tiles<S: Simd, W: RowWeights, B: Stored>(
     s: S,
     rows: Rows<'_, B>,
     init: Option<&[Block]>,
@@ -227,19 +185,6 @@ impl<B: Stored> Tile<'_, B> {
         for (sum, block) in sums.iter_mut().zip(row) {
             *sum = s.add(*sum, weights.apply(s, n, block.widen(s)));
         }
-    }
-}
-
-/// See [`super::Kernels::dot_rows`]. Every id is below `rows.count(x.len())`; there is a sum for each.
-#[inline(always)]
-pub(super) fn dot<S: Simd>(s: S, rows: Rows<'_>, ids: &[u32], x: &[Block], partial_sums: &mut [Block]) {
-    for (&id, sums) in ids.iter().zip(partial_sums) {
-        let start = id as usize * rows.stride + rows.first;
-        let mut sum = s.load(sums);
-        for (a, b) in rows.blocks[start..start + x.len()].iter().zip(x) {
-            sum = s.add(sum, s.mul(s.load(a), s.load(b)));
-        }
-        s.store(sum, sums);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every level against the scalar one, bit for bit; and the scalar one against f64.
 
 mod edges;
+mod losses;
 mod stored;
 
 use super::*;
@@ -285,53 +286,6 @@ fn elementwise_kernels_are_the_same_bits_on_every_level() {
     }
 }
 
-#[test]
-fn log_loss_is_the_same_bits_on_every_level() {
-    for (kind, hard) in
-        [LossKind::ClampSte, LossKind::Logit, LossKind::ClampTorch].into_iter().flat_map(|kind| [(kind, false), (kind, true)])
-    {
-        for (seed, width) in WIDTHS.into_iter().enumerate() {
-            let seed = seed as u64;
-            let logits = noise(seed, width, true);
-            let one_of = |seed, choices: &[f32]| {
-                let mut blocks = noise(seed, width, false);
-                for x in as_floats_mut(&mut blocks) {
-                    *x = choices[x.to_bits() as usize % choices.len()];
-                }
-                blocks
-            };
-            let targets = one_of(seed + 1, if hard { &[0.0, 1.0] } else { &[0.0, 1.0, 0.25] });
-            let weights = one_of(seed + 2, &[0.0, 1.0, 0.25]);
-            let finite = seed % 3 != 2;
-            let positive_weights =
-                one_of(seed + 3, if finite { &[0.0, 1.0, 2.5] } else { &[0.0, 1.0, 2.5, f32::INFINITY, f32::NAN] });
-            let offsets = noise(seed + 4, width, false);
-            let inputs = LossInputs {
-                logits: &logits,
-                targets: &targets,
-                weights: &weights,
-                positive_weights: &positive_weights,
-                offsets: &offsets,
-            };
-            let loss = LogLoss { kind, eps: 0.01, bounds: [0.010_050_336, 4.605_17], scale: 0.125 };
-            let mut expected = logits.clone();
-            let expected_value = scalar().log_loss(&loss, inputs, &mut expected).unwrap();
-            for kernels in others() {
-                let mut gradient = logits.clone();
-                let value = kernels.log_loss(&loss, inputs, &mut gradient).unwrap();
-                // Which NaN it is that infinite weights make is left open.
-                let same = |a: u64, b: u64, is_nan: bool| a == b || !finite && is_nan;
-                let is_nan = value.is_nan() && expected_value.is_nan();
-                assert!(same(value.to_bits(), expected_value.to_bits(), is_nan), "{kind:?}, {hard}, at {}", kernels.level());
-                for (a, b) in as_floats(&gradient).iter().zip(as_floats(&expected)) {
-                    let [bits, expected] = [a, b].map(|x| u64::from(x.to_bits()));
-                    assert!(same(bits, expected, a.is_nan() && b.is_nan()), "{kind:?}, {hard}, at {}", kernels.level());
-                }
-            }
-        }
-    }
-}
-
 /// Steps of every kind, some with constants at the ends of their range.
 fn steps() -> impl Iterator<Item = AdaGradStep> {
     let denominators = [(0.0, 1e-10), (1e-6, 0.0), (0.0, f32::MIN_POSITIVE), (0.0, 0.0)];
@@ -560,39 +514,4 @@ fn nan_is_never_swallowed() {
         kernels.sigmoid(1e-4, as_floats_mut(&mut block));
         assert!(block[0].0.iter().all(|x| x.is_nan()), "{}", kernels.level());
     }
-}
-
-/// Distance from `exact` in units of the last place of its f32 rounding.
-fn ulps(value: f32, exact: f64) -> f64 {
-    let rounded = exact as f32;
-    let spacing = f64::from(f32::from_bits(rounded.abs().to_bits() + 1)) - f64::from(rounded.abs());
-    (f64::from(value) - exact).abs() / spacing
-}
-
-#[test]
-fn sigmoid_and_loss_are_within_their_stated_error() {
-    let kernels = Kernels::best();
-    let ones = [Block([1.0; LANES])];
-    let zeros = [Block::ZERO];
-    let loss = LogLoss { kind: LossKind::Logit, eps: 0.0, bounds: [0.0, 0.0], scale: 1.0 };
-    let (mut worst_sigmoid, mut worst_loss) = (0.0_f64, 0.0_f64);
-    for step in -870_000..=870_000_i32 {
-        let x = step as f32 * 1e-4;
-        let z = f64::from(x);
-        let mut p = [Block([x; LANES])];
-        if step % 16 == 0 {
-            kernels.sigmoid(0.0, as_floats_mut(&mut p));
-            worst_sigmoid = worst_sigmoid.max(ulps(p[0].0[0], 1.0 / (1.0 + (-z).exp())));
-        }
-        if step % 64 == 0 {
-            let logits = [Block([x; LANES])];
-            let inputs =
-                LossInputs { logits: &logits, targets: &zeros, weights: &ones, positive_weights: &ones, offsets: &zeros };
-            let mut gradient = [Block::ZERO];
-            let value = kernels.log_loss(&loss, inputs, &mut gradient).unwrap() / 16.0;
-            worst_loss = worst_loss.max(ulps(value as f32, z.max(0.0) + (-z.abs()).exp().ln_1p()));
-        }
-    }
-    assert!(worst_sigmoid <= 2.6, "sigmoid is {worst_sigmoid} ulp off");
-    assert!(worst_loss <= 4.0, "softplus is {worst_loss} ulp off");
 }

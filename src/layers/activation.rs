@@ -12,7 +12,7 @@ use crate::network::Network;
 ///
 /// # Errors
 /// If `a` and `h` differ in length.
-pub fn forward(kernels: Kernels, network: &Network, a: &[Block], h: &mut [Block]) -> Result<()> {
+pub(crate) fn forward(kernels: Kernels, network: &Network, a: &[Block], h: &mut [Block]) -> Result<()> {
     kernels.activate(network.activation, a, h)?;
     clear_padding(network.activation, network.shape.hidden(), h);
     Ok(())

@@ -1,7 +1,8 @@
 //! First layer: `a = b1 + Σ_{k∈S} x_k·W1[k]`, only additions of rows, in ascending order of keywords. Where keywords are pooled by
 //! their mean, the sum is divided by |S| before b1 is added.
 
-use crate::aligned::{Block, as_floats, as_floats_mut};
+use super::forward::mean;
+use crate::aligned::{Block, as_floats_mut};
 use crate::error::Result;
 use crate::ids::Sets;
 use crate::kernels::{Kernels, Rows};
@@ -10,18 +11,18 @@ use crate::weights::Matrix;
 
 /// The keywords of some samples.
 #[derive(Clone, Copy, Debug)]
-pub struct Bags<'a> {
+pub(crate) struct Bags<'a> {
     /// A set of keyword ids for each sample.
-    pub sets: Sets<'a>,
+    pub(crate) sets: Sets<'a>,
     /// The factor x on every keyword.
-    pub factor: f32,
+    pub(crate) factor: f32,
 }
 
 /// Writes the pre-activations of some samples to `out`, a row of [`crate::network::Shape::row_blocks`] blocks for each.
 ///
 /// # Errors
 /// If a keyword has no row in W1, or a length is wrong.
-pub fn forward(kernels: Kernels, weights: Weights<'_>, bags: Bags<'_>, out: &mut [Block]) -> Result<()> {
+pub(crate) fn forward(kernels: Kernels, weights: Weights<'_>, bags: Bags<'_>, out: &mut [Block]) -> Result<()> {
     if bags.factor == 1.0 {
         return kernels.sum_bags(Matrix::F32(weights.w1), weights.b1, Activation::Identity, bags.sets, out);
     }
@@ -33,7 +34,7 @@ pub fn forward(kernels: Kernels, weights: Weights<'_>, bags: Bags<'_>, out: &mut
 ///
 /// # Errors
 /// As [`forward`].
-pub fn forward_mean(
+pub(crate) fn forward_mean(
     kernels: Kernels,
     weights: Weights<'_>,
     bags: Bags<'_>,
@@ -50,18 +51,9 @@ pub fn forward_mean(
 
 /// Turns the gradient by the pre-activations of a sample of `keywords` keywords that are pooled by their mean into the gradient by the
 /// sum of their rows.
-pub fn backward_mean(keywords: usize, d_pre_activations: &mut [Block]) {
+pub(crate) fn backward_mean(keywords: usize, d_pre_activations: &mut [Block]) {
     let divisor = keywords.max(1) as f32;
     as_floats_mut(d_pre_activations).iter_mut().for_each(|d| *d /= divisor);
-}
-
-/// Turns the sum of a sample's rows, without the bias, into its pre-activations where keywords are pooled by their mean:
-/// `sum / keywords + b1`. Without keywords that is `b1`.
-pub fn mean(b1: &[Block], keywords: usize, sum: &mut [Block]) {
-    let divisor = keywords.max(1) as f32;
-    for (a, b) in as_floats_mut(sum).iter_mut().zip(as_floats(b1)) {
-        *a = *a / divisor + b;
-    }
 }
 
 /// Writes the gradients of some rows of W1 to `out`, row after row: `Σ_i da_i` over the samples that hold a row's keyword, a set of
@@ -69,7 +61,7 @@ pub fn mean(b1: &[Block], keywords: usize, sum: &mut [Block]) {
 ///
 /// # Errors
 /// If a sample has no row, or a length is wrong.
-pub fn backward_rows(
+pub(crate) fn backward_rows(
     kernels: Kernels,
     d_pre_activations: &[Block],
     samples: Sets<'_>,
@@ -82,7 +74,7 @@ pub fn backward_rows(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aligned::zeroed;
+    use crate::aligned::{as_floats, zeroed};
     use crate::layers::tests::random_blocks;
 
     /// The layer is linear, so a finite difference is its derivative but for rounding.

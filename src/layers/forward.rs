@@ -1,7 +1,7 @@
 //! Items on their way from keywords to scores, some at a time.
 
-use super::{Net, embedding_bag};
-use crate::aligned::{Block, LANES, as_floats, blocks_for};
+use super::Net;
+use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::error::{Error, Result};
 use crate::ids::Sets;
 use crate::kernels::{Answer, ForwardBuffers, Kernels, ListBuffers, clear_padding};
@@ -91,7 +91,7 @@ impl Forward {
         Error::check_length("sum of rows", self.row, sum.len())?;
         self.pooled.copy_from_slice(sum);
         if network.pooling == Pooling::Mean {
-            embedding_bag::mean(weights.b1, keywords, &mut self.pooled);
+            mean(weights.b1, keywords, &mut self.pooled);
         }
         let hidden = &mut self.hidden[..self.row];
         kernels.activate(network.activation, &self.pooled, hidden)?;
@@ -146,7 +146,7 @@ impl Forward {
                 kernels.sum_bags(table, pooled, Activation::Identity, keywords, hidden)?;
                 for ((ids, _), h) in keywords.iter().zip(hidden.chunks_exact_mut(self.row.max(1))) {
                     pooled.copy_from_slice(h);
-                    embedding_bag::mean(weights.b1, ids.len(), pooled);
+                    mean(weights.b1, ids.len(), pooled);
                     kernels.activate(network.activation, pooled, h)?;
                 }
             }
@@ -189,6 +189,15 @@ impl Forward {
         let list = crate::kernels::ActiveUnits { units: &mut self.units[..units], values: &mut self.values[..units] };
         let active = kernels.list_active(&self.hidden[item * self.row..(item + 1) * self.row], list)?;
         Ok(super::Active { units: &self.units[..active], values: &self.values[..active] })
+    }
+}
+
+/// Turns the sum of a sample's rows, without the bias, into its pre-activations where keywords are pooled by their mean:
+/// `sum / keywords + b1`. Without keywords that is `b1`.
+pub(super) fn mean(b1: &[Block], keywords: usize, sum: &mut [Block]) {
+    let divisor = keywords.max(1) as f32;
+    for (a, b) in as_floats_mut(sum).iter_mut().zip(as_floats(b1)) {
+        *a = *a / divisor + b;
     }
 }
 

@@ -6,23 +6,26 @@
 //! asks `Forward::run` (buffers, so many items at a time), which asks `Kernels::forward` (one check for all), which calls the level's
 //! `sum_bags` and then `tag_major` or, group by group, `panels`: the same functions of the level that the layers here call.
 
-pub mod activation;
-pub mod embedding_bag;
+#[cfg(any(test, feature = "train"))]
+pub(crate) mod activation;
+#[cfg(any(test, feature = "train"))]
+pub(crate) mod embedding_bag;
 mod forward;
 mod net;
-pub mod output;
-pub mod sigmoid_loss;
+#[cfg(any(test, feature = "train"))]
+pub(crate) mod output;
 
 pub(crate) use forward::Forward;
 pub(crate) use net::{Net, Wanted};
 
 /// The hidden units of one sample that are not zero, ascending, and their values.
+#[cfg(feature = "train")]
 #[derive(Clone, Copy, Debug)]
-pub struct Active<'a> {
+pub(crate) struct Active<'a> {
     /// Unit numbers: positions in the hidden vector, padding included.
-    pub units: &'a [u32],
+    pub(crate) units: &'a [u32],
     /// The values of these units.
-    pub values: &'a [f32],
+    pub(crate) values: &'a [f32],
 }
 
 #[cfg(test)]

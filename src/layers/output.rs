@@ -3,24 +3,24 @@
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::error::{Error, Result};
 use crate::kernels::{
-    ActiveUnits, Answer, Answers, HiddenRows, Kernels, ListBuffers, Panels, Product, Rows, RowsMut, TagMajor, is_dense,
-    tree_sum,
+    ActiveLists, ActiveUnits, Answer, Answers, HiddenRows, Kernels, ListBuffers, Panels, Product, Rows, RowsMut, TagMajor,
+    is_dense,
 };
 use crate::network::{Group, OutputLayout, Shape, Weights};
 use crate::weights::Matrix;
 
 /// Some items' hidden vectors, end to end.
 #[derive(Clone, Copy, Debug)]
-pub struct HiddenItems<'a> {
+pub(crate) struct HiddenItems<'a> {
     /// How many items; there may be no hidden units.
-    pub items: usize,
+    pub(crate) items: usize,
     /// A row each.
-    pub blocks: &'a [Block],
+    pub(crate) blocks: &'a [Block],
 }
 
 /// Scratch of the products with output weights.
 #[derive(Clone, Debug, Default)]
-pub struct OutputScratch {
+pub(crate) struct OutputScratch {
     /// Non-zero units of one group, item after item.
     starts: Vec<usize>,
     units: Vec<u32>,
@@ -57,14 +57,14 @@ impl OutputScratch {
     }
 }
 
-/// As [`crate::kernels::DENSE_FROM`], for [`backward_hidden`], where the sparse form reads all weights of a unit again for each item.
-const DENSE_BACKWARD_FROM: f64 = 0.25;
+/// As [`crate::kernels::DENSE_FROM`], for [`backward_hidden`].
+const DENSE_BACKWARD_FROM: f64 = 0.7;
 
 /// Writes the logits of some items to `logits`, a row of tag slots each.
 ///
 /// # Errors
 /// If a length does not fit `shape`.
-pub fn forward(
+pub(crate) fn forward(
     kernels: Kernels,
     shape: &Shape,
     weights: Weights<'_>,
@@ -105,7 +105,7 @@ pub fn forward(
 /// # Errors
 /// If a length does not fit `shape`.
 #[expect(clippy::too_many_arguments, reason = "two layers' worth of rows")]
-pub fn backward_hidden(
+pub(crate) fn backward_hidden(
     kernels: Kernels,
     shape: &Shape,
     w2: &[Block],
@@ -144,25 +144,17 @@ pub fn backward_hidden(
                     kernels.panels_backward(panels, rows, &mut out)?;
                     continue;
                 }
-                let active = scratch.list(kernels, group, hidden)?;
-                let OutputScratch { starts, units, sums, .. } = &mut *scratch;
-                if is_dense(active, items, shape.hidden(), DENSE_BACKWARD_FROM) {
+                let listed = scratch.list(kernels, group, hidden)?;
+                if is_dense(listed, items, shape.hidden(), DENSE_BACKWARD_FROM) {
                     kernels.panels_backward(panels, rows, &mut out)?;
                     continue;
                 }
-                for (item, bounds) in starts[..=items].windows(2).enumerate() {
-                    let units = &units[bounds[0]..bounds[1]];
-                    sums.clear();
-                    sums.resize(units.len(), Block::ZERO);
-                    for panel in shape.panels(group) {
-                        let rows = Rows::new(&w2[panel.w2.start - group.w2.start..], panel.slots.len());
-                        kernels.dot_rows(rows, units, &delta[item * slots..][panel.slots], sums)?;
-                    }
-                    let d = &mut as_floats_mut(out.blocks)[(item * row + group.hidden.start) * LANES..];
-                    for (unit, sum) in units.iter().zip(&*sums) {
-                        d[*unit as usize] = tree_sum(sum);
-                    }
+                let OutputScratch { starts, units, values, sums } = &mut *scratch;
+                if sums.len() < listed {
+                    sums.resize(listed, Block::ZERO);
                 }
+                let active = ActiveLists { starts: &starts[..=items], units: &units[..listed], values: &values[..listed] };
+                kernels.panels_backward_sparse(panels, rows, active, &mut sums[..listed], &mut out)?;
             }
         }
     }

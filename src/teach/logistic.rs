@@ -11,8 +11,7 @@ use std::collections::VecDeque;
 
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::error::Result;
-use crate::kernels::{Answer, Answers, HiddenRows, Kernels, LossInputs, LossKind, Rows, TagMajor};
-use crate::layers::sigmoid_loss;
+use crate::kernels::{Answer, Answers, HiddenRows, Kernels, LogLoss, LossInputs, LossKind, Rows, TagMajor};
 
 /// Pairs of steps and gradients that L-BFGS remembers.
 const MEMORY: usize = 8;
@@ -106,7 +105,7 @@ impl Problem {
     /// The mean loss, and the gradients by the logits.
     fn losses(&self, point: &Point, mask: &[Block], deltas: &mut [Block]) -> Result<f64> {
         let total: f64 = as_floats(mask).iter().map(|m| f64::from(*m)).sum();
-        let constants = sigmoid_loss::constants(LossKind::Logit, 0.0, 1.0 / total.max(1.0))?;
+        let constants = LogLoss::new(LossKind::Logit, 0.0, 1.0 / total.max(1.0))?;
         let logits = self.logits(point)?;
         let inputs = LossInputs {
             logits: &logits,

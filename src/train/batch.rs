@@ -190,13 +190,14 @@ impl Sample<'_> {
         let (y, m) = (as_floats_mut(targets), as_floats_mut(weights));
         y.fill(0.0);
         m.fill(0.0);
-        if let Targets::Tags(positives) = self.targets {
-            for &tag in positives {
-                y[shape.slot(tag as usize)] = 1.0;
-            }
-        }
+        let mut positives = if let Targets::Tags(positives) = self.targets { positives } else { &[] };
         for group in shape.groups() {
             let (y, m) = (&mut y[group.slots.clone()], &mut m[group.slots.clone()]);
+            let of_group;
+            (of_group, positives) = positives.split_at(positives.partition_point(|tag| (*tag as usize) < group.tags.end));
+            for &tag in of_group {
+                y[tag as usize - group.tags.start] = 1.0;
+            }
             if let Targets::Soft(targets) = self.targets {
                 y.copy_from_slice(&targets[group.tags.clone()]);
             }

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use super::objective::{Objective, Pretrain};
 use super::penalty::Penalty;
+use super::reduction::Reduction;
 use crate::error::{Error, Result};
 use crate::format::Provenance;
 use crate::kernels::LossKind;
-use crate::layers::sigmoid_loss::Reduction;
 use crate::metrics::Metric;
 use crate::named::named;
 use crate::network::{Activation, check_eps};

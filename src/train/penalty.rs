@@ -210,7 +210,7 @@ fn divergence(kernels: Kernels, shape: &Shape, p: f64, a: &[Block], scale: f32, 
     }
     let inputs =
         LossInputs { logits: a, targets: &same(p as f32), weights: &units, positive_weights: &same(1.0), offsets: &same(0.0) };
-    kernels.log_loss(&LogLoss { kind: LossKind::Logit, eps: 0.0, bounds: [0.0, 0.0], scale }, inputs, gradient)
+    kernels.log_loss(&LogLoss { kind: LossKind::Logit, eps: 0.0, limit: f32::INFINITY, scale }, inputs, gradient)
 }
 
 /// NaN stays NaN.

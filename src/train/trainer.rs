@@ -17,8 +17,7 @@ use super::update::{Update, UpdateScratch};
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::{Error, Result};
 use crate::format::{Extensions, Model, ModelParts, Provenance, check_weights};
-use crate::kernels::{Kernels, Level};
-use crate::layers::sigmoid_loss;
+use crate::kernels::{Kernels, Level, LogLoss};
 use crate::ln::ln;
 use crate::network::{Activation, Network, OutputLayout, Shape, Weights};
 use crate::rng::{Philox, dropout_threshold};
@@ -352,7 +351,7 @@ impl Trainer {
             keywords: &self.keywords,
             samples,
             outputs,
-            loss: sigmoid_loss::constants(config.loss, config.eps, factor)?,
+            loss: LogLoss::new(config.loss, config.eps, factor)?,
             positive_weights: &self.positive_weights,
             offsets: &self.offsets,
             penalty: config.penalty,

@@ -7,10 +7,10 @@ use tagomatic::aligned::{Block, I8Block, as_floats};
 use tagomatic::data::{Corpus, Item};
 use tagomatic::ids::Sets;
 use tagomatic::kernels::{Kernels, LossKind};
-use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::metrics::Metric;
 use tagomatic::network::{Activation, Weights};
 use tagomatic::rng::Philox;
+use tagomatic::train::Reduction;
 use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::train::{
     Anchor, AnchorKind, Autoencoder, Correction, DecayMode, DecayWhen, EpsilonPlace, Negatives, Objective, OptimizerKind,

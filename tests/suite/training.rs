@@ -6,10 +6,10 @@ use tagomatic::aligned::{Block, as_floats, as_floats_mut};
 use tagomatic::data::Dataset;
 use tagomatic::evaluate::KeyMeasures;
 use tagomatic::kernels::LossKind;
-use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::metrics::Metric;
 use tagomatic::network::Weights;
 use tagomatic::rng::{Philox, unit};
+use tagomatic::train::Reduction;
 use tagomatic::train::{
     Anchor, AnchorKind, Correction, DecayMode, DecayWhen, EpsilonPlace, Event, Negatives, Objective, OptimizerKind,
     PairWeights, Penalty, Rowwise, Sample, Statistics, Targets, TrainConfig, Trainer, pool,

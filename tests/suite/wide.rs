@@ -1,8 +1,8 @@
 //! Nets so wide, and samples so long, that a step works on the rows of a matrix in parts.
 
 use tagomatic::aligned::{LANES, as_floats, as_floats_mut};
-use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::network::Weights;
+use tagomatic::train::Reduction;
 use tagomatic::train::{OptimizerKind, PairWeights, Sample, Statistics, Targets, TrainConfig, Trainer};
 use tagomatic::{Tags, Vocabulary};
 

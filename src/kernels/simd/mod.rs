@@ -22,6 +22,7 @@ use crate::weights::{f32_of_bf16, f32_of_f16};
 ///
 /// Closures that hold vectors are not given to functions of the standard library, such as `map` of arrays: where the compiler does not
 /// inline one it is compiled without the level's instructions, and each intrinsic becomes a call. `benches/instructions.sh` looks for such.
+#[cfg_attr(not(any(test, feature = "train")), allow(dead_code, reason = "training says more"))]
 pub(super) trait Simd: Copy {
     /// 16 floats.
     type F: Copy;

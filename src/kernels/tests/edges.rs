@@ -19,7 +19,7 @@ fn operands_of_other_lengths_are_errors_at_every_level() {
             let mut out = fit.to_vec();
             assert!(kernels.activate_backward(Activation::Relu, fit, other, &mut out).is_err());
             assert!(kernels.activate_backward(Activation::Relu, fit, fit, &mut other.to_vec()).is_err());
-            let loss = LogLoss { kind: LossKind::Logit, eps: 0.0, bounds: [0.0; 2], scale: 1.0 };
+            let loss = LogLoss { kind: LossKind::Logit, eps: 0.0, limit: f32::INFINITY, scale: 1.0 };
             let inputs = LossInputs { logits: fit, targets: fit, weights: fit, positive_weights: fit, offsets: fit };
             assert!(kernels.log_loss(&loss, inputs, &mut out).is_ok());
             for inputs in [
@@ -59,7 +59,7 @@ fn a_probability_at_the_clamp_has_no_gradient() {
         kernels.sigmoid(0.0, &mut p);
         let ones = [Block([1.0; LANES])];
         for (eps, moves) in [(p[0], false), (p[0].next_down(), true)] {
-            let loss = LogLoss { kind: LossKind::ClampTorch, eps, bounds: [0.0, f32::INFINITY], scale: 1.0 };
+            let loss = LogLoss { kind: LossKind::ClampTorch, eps, limit: 2.5, scale: 1.0 };
             for (z, targets) in [(-2.5, ones), (2.5, [Block::ZERO])] {
                 let logits = [Block([z; LANES])];
                 let inputs = LossInputs {
@@ -156,7 +156,7 @@ fn units_in_the_padding_are_not_there() {
 #[test]
 fn losses_near_zero_are_the_same_bits_on_every_level() {
     let ones = [Block([1.0; LANES])];
-    let loss = LogLoss { kind: LossKind::Logit, eps: 0.0, bounds: [0.0; 2], scale: 1.0 };
+    let loss = LogLoss { kind: LossKind::Logit, eps: 0.0, limit: f32::INFINITY, scale: 1.0 };
     for block in -1024_i16..1024 {
         let logits = [Block(std::array::from_fn(|lane| (f32::from(block) + lane as f32 / 16.0) / 1024.0))];
         let zero = &[Block::ZERO];

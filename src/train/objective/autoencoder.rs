@@ -14,10 +14,10 @@ use super::{DrawCount, EpochPairs, Objective, SampleDraws};
 use crate::csr::Csr;
 use crate::data::{Dataset, WeightedDraws};
 use crate::error::{Error, Result};
-use crate::layers::sigmoid_loss::Reduction;
 use crate::network::Activation;
 use crate::rng::{Drawn, Philox};
 use crate::tags::Tags;
+use crate::train::Reduction;
 
 /// An autoencoder.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -326,7 +326,7 @@ impl Trainer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layers::sigmoid_loss::Reduction;
+    use crate::train::Reduction;
 
     fn objective(objective: Objective) -> TrainConfig {
         TrainConfig { objective, ..TrainConfig::default() }

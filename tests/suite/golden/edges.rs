@@ -7,11 +7,10 @@ use tagomatic::data::logit_correction;
 use tagomatic::kernels::{
     AdaGradStep, Decay, Denominator, Kernels, LogLoss, LossInputs, LossKind, ProximalSteps, Rates, Squares,
 };
-use tagomatic::layers::sigmoid_loss::{self, Reduction};
 use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape};
 use tagomatic::train::{
-    DecayMode, PairWeights, Penalty, PenaltyKind, Sample, Statistics, Targets, TrainConfig, Trainer, glorot_radius, he_radius,
-    prior_logit,
+    DecayMode, PairWeights, Penalty, PenaltyKind, Reduction, Sample, Statistics, Targets, TrainConfig, Trainer, glorot_radius,
+    he_radius, prior_logit,
 };
 use tagomatic::weights::{Matrix, WeightType};
 use tagomatic::{Level, Model, Tags, Vocabulary};
@@ -196,7 +195,7 @@ fn scalar_edge(case: &Value, kernels: Kernels) {
     for &kind in LossKind::ALL {
         for (label, y) in [("y0", 0.0), ("y1", 1.0)] {
             let Some(expected) = case.get(format!("{kind}_{label}")) else { continue };
-            let loss = sigmoid_loss::constants(kind, eps, 1.0).unwrap();
+            let loss = LogLoss::new(kind, eps, 1.0).unwrap();
             let (value, gradient) = pair(kernels, &loss, z, y, &ones);
             close(&format!("{case}: {kind} {label}"), &[value as f32], &[f64_of(&expected["loss"])], 1e-5);
             close(&format!("{case}: {kind} {label} gradient"), &[gradient], &[f64_of(&expected["dz"])], 1e-5);
@@ -329,7 +328,7 @@ fn loss_block(case: &Value) {
     let weights: Vec<Vec<f32>> = (0..rows).map(|i| row(&case["weight"], i)).collect();
     let scored = weights.concat().iter().filter(|m| **m > 0.0).count();
     let factor = reduction.factor(rows, tags, scored);
-    let loss = sigmoid_loss::constants(kind, f64_of(&case["eps"]), factor).unwrap();
+    let loss = LogLoss::new(kind, f64_of(&case["eps"]), factor).unwrap();
     let mut value = 0.0;
     for (i, weights) in weights.iter().enumerate() {
         let blocks = |floats: Vec<f32>| padded(&floats);

@@ -8,12 +8,12 @@ use tagomatic::aligned::{Block, LANES, as_floats, as_floats_mut};
 use tagomatic::format::Extensions;
 use tagomatic::ids::Sets;
 use tagomatic::kernels::Kernels;
-use tagomatic::layers::embedding_bag::{self, Bags};
 use tagomatic::network::{Activation, Network, Pooling, Shape, Weights};
 use tagomatic::train::{
     Anchor, Autoencoder, DecayMode, DecayWhen, Objective, OptimizerKind, PairWeights, Penalty, Rowwise, Sample, Statistics,
     Targets, TrainConfig, Trainer,
 };
+use tagomatic::weights::Matrix;
 use tagomatic::{Level, ModelParts, Provenance, Tagger, Tags, Vocabulary};
 
 use super::data::ids_of;
@@ -264,13 +264,14 @@ fn check_forward(name: &str, tagger: &Tagger, batch: &[OwnedSample], expected: &
             let mut blocks = vec![Block::ZERO; shape.row_blocks()];
             let kernels = Kernels::at(tagger.level()).unwrap();
             let starts = [0, sample.keywords.len()];
-            let bags = Bags { sets: Sets::new(&sample.keywords, &starts).unwrap(), factor: 1.0 };
+            let set = Sets::new(&sample.keywords, &starts).unwrap();
             let weights = tagger.model().weights().as_f32().unwrap();
-            match tagger.model().network().pooling {
-                Pooling::Mean => {
-                    embedding_bag::forward_mean(kernels, weights, bags, [sample.keywords.len()], &mut blocks).unwrap();
-                }
-                _ => embedding_bag::forward(kernels, weights, bags, &mut blocks).unwrap(),
+            let is_mean = tagger.model().network().pooling == Pooling::Mean;
+            let start = if is_mean { vec![Block::ZERO; shape.row_blocks()] } else { weights.b1.to_vec() };
+            kernels.sum_bags(Matrix::F32(weights.w1), &start, Activation::Identity, set, &mut blocks).unwrap();
+            if is_mean {
+                let count = sample.keywords.len().max(1) as f32;
+                as_floats_mut(&mut blocks).iter_mut().zip(as_floats(weights.b1)).for_each(|(a, b)| *a = *a / count + b);
             }
             close(&format!("{name}: a"), &as_floats(&blocks)[..shape.hidden()], &flat(&a[i]), 1e-5);
         }

@@ -9,9 +9,9 @@ use tagomatic::aligned::{LANES, as_floats};
 use tagomatic::data::Dataset;
 use tagomatic::evaluate::evaluate;
 use tagomatic::kernels::LossKind;
-use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::network::{Activation, Weights};
 use tagomatic::rng::{Philox, unit};
+use tagomatic::train::Reduction;
 use tagomatic::train::{
     Anchor, AnchorKind, Autoencoder, DecayMode, DecayWhen, EpsilonPlace, Event, Negatives, Objective, OptimizerKind, Penalty,
     PenaltyKind, Pretrain, Rowwise, Statistics, TrainConfig, Trainer, pool,

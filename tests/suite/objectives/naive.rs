@@ -1,9 +1,9 @@
 //! A naive implementation of the objectives: dense, in f64 and plain loops.
 
 use tagomatic::kernels::LossKind;
-use tagomatic::layers::sigmoid_loss::Reduction;
 use tagomatic::network::Activation;
 use tagomatic::rng::{DropoutLayer, Philox, dropout_threshold};
+use tagomatic::train::Reduction;
 use tagomatic::train::{
     Anchor, AnchorKind, DecayMode, DecayWhen, EpsilonPlace, Objective, OptimizerKind, PairWeights, Penalty, PenaltyKind,
     Sample, Targets, TrainConfig,

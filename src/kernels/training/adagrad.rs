@@ -1,10 +1,11 @@
 //! The optimiser's kernels: AdaGrad (Duchi, Hazan, Singer, JMLR 12, 2011) with three kinds of decay, one pass over weights,
 //! gradients and squared-gradient sums; and decay alone.
 
-use super::simd::Simd;
 use crate::aligned::{Block, LANES};
+use crate::kernels::rows::FAR_FROM;
+use crate::kernels::simd::Simd;
 
-/// Constants of one AdaGrad step, see [`super::Kernels::adagrad`].
+/// Constants of one AdaGrad step, see [`crate::kernels::Kernels::adagrad`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaGradStep {
     /// Learning rate γ of this step.
@@ -68,7 +69,7 @@ pub enum Squares<'a> {
     Same(f32),
 }
 
-/// Rows of a table that take a step, see [`super::Kernels::adagrad_rows`].
+/// Rows of a table that take a step, see [`crate::kernels::Kernels::adagrad_rows`].
 #[derive(Clone, Copy, Debug)]
 pub struct SteppedRows<'a> {
     /// Their numbers. More than there are gradients are asked for ahead of their own step.
@@ -79,10 +80,10 @@ pub struct SteppedRows<'a> {
     pub width: usize,
 }
 
-/// Rows ahead at which [`super::Kernels::adagrad_rows`] asks for a row.
-pub const STEPS_AHEAD: usize = 8;
+/// Rows ahead at which [`crate::kernels::Kernels::adagrad_rows`] asks for a row.
+pub const STEPS_AHEAD: usize = 16;
 
-/// Proximal steps without a gradient, see [`super::Kernels::proximal`].
+/// Proximal steps without a gradient, see [`crate::kernels::Kernels::proximal`].
 #[derive(Clone, Copy, Debug)]
 pub struct ProximalSteps<'a> {
     /// λ1.
@@ -104,7 +105,7 @@ pub enum Rates<'a> {
     Varying(&'a [f64]),
 }
 
-/// See [`super::Kernels::adagrad`]. All slices are equally long.
+/// See [`crate::kernels::Kernels::adagrad`]. All slices are equally long.
 #[inline(always)]
 pub(super) fn adagrad<S: Simd>(s: S, step: &AdaGradStep, gradients: &[Block], weights: &mut [Block], squares: Squares<'_>) {
     let pairs = gradients.iter().zip(weights);
@@ -130,7 +131,7 @@ pub(super) fn adagrad<S: Simd>(s: S, step: &AdaGradStep, gradients: &[Block], we
     }
 }
 
-/// See [`super::Kernels::adagrad_rows`]. Rows with a gradient lie in the table.
+/// See [`crate::kernels::Kernels::adagrad_rows`]. Rows with a gradient lie in the table.
 #[inline(always)]
 pub(super) fn adagrad_rows<S: Simd>(
     s: S,
@@ -141,11 +142,12 @@ pub(super) fn adagrad_rows<S: Simd>(
     squares: &mut [Block],
 ) {
     let SteppedRows { ids, width, .. } = rows;
+    let far = size_of_val(weights) > FAR_FROM;
     for (n, gradient) in gradients.chunks_exact(width.max(1)).enumerate() {
         if let Some(range) = ids.get(n + STEPS_AHEAD).map(|id| rows.range(*id)) {
             for block in range {
-                s.prefetch(weights, block, false);
-                s.prefetch(squares, block, false);
+                s.prefetch(weights, block, far);
+                s.prefetch(squares, block, far);
             }
         }
         let range = rows.range(ids[n]);
@@ -186,7 +188,7 @@ fn stepped<S: Simd>(s: S, step: &AdaGradStep, g: S::F, w: S::F, sum: S::F) -> S:
     }
 }
 
-/// See [`super::Kernels::couple`].
+/// See [`crate::kernels::Kernels::couple`].
 #[inline(always)]
 pub(super) fn couple<S: Simd>(s: S, l1: f32, l2: f32, weights: &[Block], gradients: &mut [Block]) {
     let (largest, zero) = (s.splat(f32::MAX), s.splat(0.0));
@@ -198,7 +200,7 @@ pub(super) fn couple<S: Simd>(s: S, l1: f32, l2: f32, weights: &[Block], gradien
     }
 }
 
-/// See [`super::Kernels::shrink`].
+/// See [`crate::kernels::Kernels::shrink`].
 #[inline(always)]
 pub(super) fn shrink<S: Simd>(s: S, shrink: &Shrink, weights: &mut [Block]) {
     let (factor, offset) = (s.splat(shrink.factor), s.splat(shrink.offset));
@@ -220,7 +222,7 @@ fn or_zero<S: Simd>(s: S, magnitude: S::F, w: S::F) -> S::F {
     s.select(vanishes, s.splat(0.0), s.copysign(magnitude, w))
 }
 
-/// See [`super::Kernels::proximal`]. In f64, of which [`Simd`] knows nothing: each lane is a plain loop, which the compiler turns
+/// See [`crate::kernels::Kernels::proximal`]. In f64, of which [`Simd`] knows nothing: each lane is a plain loop, which the compiler turns
 /// into the level's instructions and may not fuse.
 ///
 /// A step is the map `u → a·u − b` of a magnitude, with `a = 1 / (1 + γλ2/D)` and `b = a·γλ1/D`, cut off at 0. Maps that rise can

@@ -1,13 +1,15 @@
 //! Products of small dense matrices, in tiles that stay in registers: what a mini-batch makes of the output layer.
 //!
 //! In both forms the sums run in ascending order of what is summed over, so they are the same bits as sums that leave out zeros (see
-//! [`super::Kernels::weighted_sum_rows`]) or take one item at a time.
+//! [`crate::kernels::Kernels::weighted_sum_rows`]) or take one item at a time.
 
-use super::output::{HiddenRows, Panels, check_rows};
-use super::rows::Rows;
-use super::simd::Simd;
 use crate::aligned::{Block, LANES, as_floats_mut};
 use crate::error::{Error, Result};
+use crate::kernels::output::{ActiveLists, HiddenRows, Panels, check_rows};
+use crate::kernels::rows::Rows;
+use crate::kernels::simd::Simd;
+
+use super::rows::dot;
 
 /// Where rows of results go: row r is `blocks[r * stride + first ..]`.
 #[derive(Debug)]
@@ -27,7 +29,7 @@ impl RowsMut<'_> {
     }
 }
 
-/// A matrix of factors times a matrix of rows, see [`super::Kernels::product`].
+/// A matrix of factors times a matrix of rows, see [`crate::kernels::Kernels::product`].
 #[derive(Clone, Copy, Debug)]
 pub struct Product<'a> {
     /// Rows of the result.
@@ -59,7 +61,7 @@ impl Product<'_> {
     }
 }
 
-/// See [`super::Kernels::product`]. Lengths fit.
+/// See [`crate::kernels::Kernels::product`]. Lengths fit.
 #[inline(always)]
 pub(super) fn product<S: Simd>(s: S, product: Product<'_>, out: &mut RowsMut<'_>) {
     let mut item = 0;
@@ -122,7 +124,7 @@ impl Tile<'_> {
     }
 }
 
-/// See [`super::Kernels::panels_backward`]. Lengths fit.
+/// See [`crate::kernels::Kernels::panels_backward`]. Lengths fit.
 #[inline(always)]
 pub(super) fn panels_backward<S: Simd>(s: S, panels: Panels<&[Block]>, delta: HiddenRows<'_>, out: &mut RowsMut<'_>) {
     let mut item = 0;
@@ -141,6 +143,42 @@ pub(super) fn panels_backward<S: Simd>(s: S, panels: Panels<&[Block]>, delta: Hi
             };
         }
         item += items;
+    }
+}
+
+/// See [`crate::kernels::Kernels::panels_backward_sparse`]. Lengths fit, and every unit is below `panels.units`.
+#[inline(always)]
+pub(super) fn panels_backward_sparse<S: Simd>(
+    s: S,
+    panels: Panels<&[Block]>,
+    delta: HiddenRows<'_>,
+    active: ActiveLists<'_>,
+    partial_sums: &mut [Block],
+    out: &mut RowsMut<'_>,
+) {
+    let ActiveLists { starts, units, .. } = active;
+    partial_sums.fill(Block::ZERO);
+    // Panel by panel, so that weights stay near while each item reads those of its units.
+    for (first, blocks, weights) in panels.iter() {
+        for (item, bounds) in starts.windows(2).enumerate() {
+            let start = item * delta.stride + delta.first + first;
+            let (listed, delta) = (bounds[0]..bounds[1], &delta.blocks[start..start + blocks]);
+            dot(s, Rows::new(weights, blocks), &units[listed.clone()], delta, &mut partial_sums[listed]);
+        }
+    }
+    for (item, bounds) in starts.windows(2).enumerate() {
+        let row = &mut as_floats_mut(out.blocks)[(item * out.stride + out.first) * LANES..];
+        let (fours, rest) = partial_sums[bounds[0]..bounds[1]].as_chunks::<4>();
+        let (units, last) = units[bounds[0]..bounds[1]].as_chunks::<4>();
+        for (sums, units) in fours.iter().zip(units) {
+            let sums = s.sums([s.load(&sums[0]), s.load(&sums[1]), s.load(&sums[2]), s.load(&sums[3])]);
+            for (unit, sum) in units.iter().zip(sums) {
+                row[*unit as usize] = sum;
+            }
+        }
+        for (unit, sums) in last.iter().zip(rest) {
+            row[*unit as usize] = s.sum(s.load(sums));
+        }
     }
 }
 
@@ -255,6 +293,40 @@ mod tests {
         }
     }
 
+    /// Each item with some of the units, one with none, and numbers of units that are no multiple of four.
+    #[test]
+    fn gradients_of_listed_units_are_those_of_all() {
+        let units = 37;
+        for (items, width) in [(0, 5), (1, 4), (5, 7), (13, 9)] {
+            let table = noise(1, units * width, false);
+            let panels = Panels { weights: &table[..], units, width };
+            let rows = noise(2, items * (width + 1), false);
+            let delta = HiddenRows { blocks: &rows, stride: width + 1, first: 1, items };
+            let (mut starts, mut listed) = (vec![0], Vec::new());
+            for item in 0..items {
+                listed.extend((0..units as u32).filter(|unit| item != 2 && (unit + item as u32) % 3 != 1));
+                starts.push(listed.len());
+            }
+            let active = ActiveLists { starts: &starts, units: &listed, values: &vec![1.0; listed.len()] };
+            let stride = blocks_for(units) + 1;
+            for kernels in levels() {
+                let (mut all, mut found) = (noise(3, items * stride, false), noise(3, items * stride, false));
+                kernels.panels_backward(panels, delta, &mut RowsMut { blocks: &mut all, stride, first: 1 }).unwrap();
+                let mut out = RowsMut { blocks: &mut found, stride, first: 1 };
+                let mut sums = noise(4, listed.len(), false);
+                kernels.panels_backward_sparse(panels, delta, active, &mut sums, &mut out).unwrap();
+                let mut expected = noise(3, items * stride, false);
+                for item in 0..items {
+                    for unit in &listed[starts[item]..starts[item + 1]] {
+                        let at = (item * stride + 1) * LANES + *unit as usize;
+                        as_floats_mut(&mut expected)[at] = as_floats(&all)[at];
+                    }
+                }
+                assert_eq!(bits(&found), bits(&expected), "{}: {items} {width}", kernels.level());
+            }
+        }
+    }
+
     #[test]
     fn scaled_bags_are_weighted_sums_of_rows() {
         let (table, init) = (noise(1, 12 * 5, false), noise(2, 5, false));
@@ -302,6 +374,24 @@ mod tests {
             };
             assert!(back(panels, delta, 3) && !back(panels, delta, 2));
             assert!(!back(Panels { units: 2, ..panels }, delta, 3) && !back(panels, HiddenRows { first: 1, ..delta }, 3));
+            let listed = |starts: &[usize], units: &[u32], sums: usize| {
+                let (mut out, mut sums) = (noise(2, 3, false), noise(3, sums, false));
+                let active = ActiveLists { starts, units, values: &[] };
+                kernels
+                    .panels_backward_sparse(
+                        panels,
+                        delta,
+                        active,
+                        &mut sums,
+                        &mut RowsMut { blocks: &mut out, stride: 1, first: 0 },
+                    )
+                    .is_ok()
+            };
+            assert!(listed(&[0, 1, 1, 2], &[2, 0], 2));
+            assert!(!listed(&[0, 1, 2], &[2, 0], 2) && !listed(&[0, 1, 1, 2], &[2, 0], 1), "an item or a sum too few");
+            assert!(
+                !listed(&[0, 1, 1, 3], &[2, 0], 2) && !listed(&[0, 2, 1, 2], &[2, 0], 2) && !listed(&[0, 1, 1, 2], &[3, 0], 2)
+            );
         }
     }
 }

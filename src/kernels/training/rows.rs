@@ -1,0 +1,83 @@
+//! Weighted sums of table rows, and dot products with table rows.
+
+use crate::aligned::Block;
+use crate::kernels::output::PANEL_BLOCKS;
+use crate::kernels::rows::{Ahead, RowWeights, Rows, sum_tiles};
+use crate::kernels::simd::Simd;
+
+impl<B> Rows<'_, B> {
+    /// How many rows of `width` blocks there are.
+    pub(in crate::kernels) fn count(&self, width: usize) -> usize {
+        match self.blocks.len().checked_sub(self.first.saturating_add(width)) {
+            // Rows without columns are never read.
+            _ if width == 0 => usize::MAX,
+            None => 0,
+            Some(0) => 1,
+            Some(rest) => rest.checked_div(self.stride).unwrap_or(usize::MAX - 1) + 1,
+        }
+    }
+}
+
+/// Every weight is this one.
+#[derive(Clone, Copy)]
+pub(super) struct Same(pub(super) f32);
+
+impl RowWeights for Same {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, _: usize, row: S::F) -> S::F {
+        s.mul(s.splat(self.0), row)
+    }
+}
+
+impl RowWeights for &[f32] {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, n: usize, row: S::F) -> S::F {
+        s.mul(s.splat(self[n]), row)
+    }
+}
+
+/// See [`crate::kernels::Kernels::sum_rows`]. Every id is below `rows.count(out.len())`, and there is a weight for each.
+#[inline(always)]
+pub(super) fn sum<S: Simd, W: RowWeights>(
+    s: S,
+    rows: Rows<'_>,
+    init: Option<&[Block]>,
+    ids: &[u32],
+    weights: W,
+    out: &mut [Block],
+) {
+    sum_tiles(s, rows, init, ids, weights, Ahead::NONE, out);
+}
+
+/// See [`crate::kernels::Kernels::dot_rows`]. Every id is below `rows.count(x.len())`; there is a sum for each.
+#[inline(always)]
+pub(super) fn dot<S: Simd>(s: S, rows: Rows<'_>, ids: &[u32], x: &[Block], partial_sums: &mut [Block]) {
+    if let Ok(x) = <&[Block; PANEL_BLOCKS]>::try_from(x) {
+        // Of a panel `x` stays in registers.
+        let mut row = [s.splat(0.0); PANEL_BLOCKS];
+        for (x, block) in row.iter_mut().zip(x) {
+            *x = s.load(block);
+        }
+        return dot_with(s, rows, ids, row, partial_sums);
+    }
+    for (&id, sums) in ids.iter().zip(partial_sums) {
+        let start = id as usize * rows.stride + rows.first;
+        let mut sum = s.load(sums);
+        for (a, b) in rows.blocks[start..start + x.len()].iter().zip(x) {
+            sum = s.add(sum, s.mul(s.load(a), s.load(b)));
+        }
+        s.store(sum, sums);
+    }
+}
+
+#[inline(always)]
+fn dot_with<S: Simd, const N: usize>(s: S, rows: Rows<'_>, ids: &[u32], x: [S::F; N], partial_sums: &mut [Block]) {
+    for (&id, sums) in ids.iter().zip(partial_sums) {
+        let start = id as usize * rows.stride + rows.first;
+        let mut sum = s.load(sums);
+        for (a, x) in rows.blocks[start..start + N].iter().zip(x) {
+            sum = s.add(sum, s.mul(s.load(a), x));
+        }
+        s.store(sum, sums);
+    }
+}
