@@ -9,6 +9,7 @@ use tagomatic::report::{self, About, Report};
 use tagomatic::{Tagger, Tags};
 
 use super::failure::Result;
+use super::labels::Labelling;
 use super::load::{Encoded, ReadCounts, Reading};
 use super::target::Target;
 use super::{Session, load, output};
@@ -20,9 +21,8 @@ pub(super) struct Arguments {
     /// Tagged items
     #[arg(required = true)]
     file: Vec<PathBuf>,
-    /// Rules that make tags out of the tags and keywords of the items, those that the model was trained with
-    #[arg(long = "tags", value_name = "RULES.toml")]
-    rules: Option<PathBuf>,
+    #[command(flatten)]
+    labelling: Labelling,
     /// A page of HTML with curves, mistakes and a table of the tags, in one file
     #[arg(long, value_name = "R.html")]
     report: Option<PathBuf>,
@@ -68,6 +68,8 @@ struct TagMeasures<'a> {
 /// What was read, and what of it was left out.
 #[derive(Serialize)]
 pub(super) struct Skipped {
+    /// What made tags out of those of the items; null if nothing did.
+    tagged_by: Option<&'static str>,
     #[serde(flatten)]
     read: ReadCounts,
     unknown_keywords: u64,
@@ -86,16 +88,16 @@ struct Document<'a> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { model, file, rules, report: page, reading } = arguments;
+    let Arguments { model, file, labelling, report: page, reading } = arguments;
     let page = page.as_deref().map(|page| Target::new("--report", page));
     if let Some(page) = page {
-        page.check(file.iter().chain(rules).chain([model]), |path| report::check_save(path))?;
+        page.check(file.iter().chain(&labelling.rules).chain([model]), |path| report::check_save(path))?;
     }
     let model = session.model(model)?;
-    let rules = rules.as_deref().map(load::rules).transpose()?;
+    let labels = labelling.of(&model)?;
     let keyword = |keyword: &str| model.vocabulary().get(keyword);
-    let encoded = load::encode(file, *reading, rules.as_ref(), keyword, model.tags())?;
-    let skipped = Skipped::of(&encoded);
+    let encoded = load::encode(file, *reading, labels.rules(), keyword, model.tags())?;
+    let skipped = Skipped::of(&encoded, labels.name());
     let tagger = session.tagger(model)?;
     let (evaluated, html) = match page {
         Some(_) => examine(session, &tagger, &encoded, arguments).map(|(evaluated, html)| (evaluated, Some(html)))?,
@@ -228,9 +230,10 @@ fn percent(share: Option<f64>) -> String {
 }
 
 impl Skipped {
-    pub(super) fn of(encoded: &Encoded) -> Self {
+    pub(super) fn of(encoded: &Encoded, tagged_by: Option<&'static str>) -> Self {
         let stats = encoded.stats;
         Skipped {
+            tagged_by,
             read: encoded.read,
             unknown_keywords: stats.unknown_keywords,
             unknown_tags: stats.unknown_tags,
@@ -240,10 +243,11 @@ impl Skipped {
         }
     }
 
-    /// The counts that are not zero, for people.
+    /// What is worth telling, for people.
     pub(super) fn rows(&self) -> Vec<(&'static str, String)> {
         let [skipped, binarized] = self.read.rows();
-        output::counts(&[
+        let mut rows: Vec<_> = self.tagged_by.map(|by| ("tagged by", by.to_owned())).into_iter().collect();
+        rows.extend(output::counts(&[
             skipped,
             binarized,
             ("unknown keywords", self.unknown_keywords),
@@ -251,6 +255,7 @@ impl Skipped {
             ("items without known keywords", self.without_keywords),
             ("repeated keywords", self.repeated_keywords),
             ("repeated tags", self.repeated_tags),
-        ])
+        ]));
+        rows
     }
 }

@@ -12,6 +12,7 @@ mod failure;
 mod features;
 mod folds;
 mod info;
+mod labels;
 mod load;
 mod output;
 mod progress;

@@ -209,6 +209,8 @@ pub(super) struct Document<'a> {
     without_keywords: u64,
     repeated_keywords: u64,
     repeated_tags: u64,
+    /// The model that training began from was calibrated; this one is not, and its thresholds begin anew.
+    calibration_left: bool,
     #[serde(flatten)]
     read: ReadCounts,
     /// What of a validation file was left out.
@@ -256,8 +258,9 @@ impl Training {
             without_keywords: stats.without_keywords,
             repeated_keywords: stats.repeated_keywords,
             repeated_tags: stats.repeated_tags,
+            calibration_left: set.begins_from().is_some_and(|model| model.extensions().calibration.is_some()),
             read,
-            valid_left: valid.map(Skipped::of),
+            valid_left: valid.map(|valid| Skipped::of(valid, None)),
             search: None,
             tuned: None,
             curve: if let [fit] = &fits[..] { curve(fit, self.metric) } else { Vec::new() },
@@ -314,6 +317,13 @@ impl Document<'_> {
         if self.refit_samples > 0 {
             let items = output::count(self.refit_samples);
             rows.push(("final model", format!("trained anew on all {items} items for {} epochs", self.best_epoch)));
+        }
+        if self.calibration_left {
+            let anew = format!(
+                "that of the model before is left behind, thresholds are {} again (see `tune`)",
+                Tags::DEFAULT_THRESHOLD
+            );
+            rows.push(("calibration", anew));
         }
         let mut text = output::list(&rows);
         if !self.curve.is_empty() {

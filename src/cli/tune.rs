@@ -10,6 +10,7 @@ use tagomatic::tune::{ThresholdRule, Tuned, Wishes, tune};
 use super::eval::Skipped;
 use super::failure::Result;
 use super::folds::FoldCounts;
+use super::labels::Labelling;
 use super::load::{self, Reading};
 use super::target::Target;
 use super::{Session, output};
@@ -35,9 +36,8 @@ pub(super) struct Arguments {
     /// Only this tag; may be repeated
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
-    /// Rules that make tags out of the tags and keywords of the items, those that the model was trained with
-    #[arg(long = "tags", value_name = "RULES.toml")]
-    rules: Option<PathBuf>,
+    #[command(flatten)]
+    labelling: Labelling,
     #[command(flatten)]
     reading: Reading,
 }
@@ -83,18 +83,18 @@ struct TagDocument {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
-    let Arguments { model: path, valid, out, threshold, calibrate, tags, rules, reading } = arguments;
+    let Arguments { model: path, valid, out, threshold, calibrate, tags, labelling, reading } = arguments;
     let target = Target::new("--out", out);
-    target.check_model(valid.iter().chain(rules))?;
+    target.check_model(valid.iter().chain(&labelling.rules))?;
     let model = session.model(path)?;
     let tags = (!tags.is_empty()).then(|| indices(model.tags(), tags)).transpose()?;
-    let rules = rules.as_deref().map(load::rules).transpose()?;
+    let labels = labelling.of(&model)?;
     let keyword = |keyword: &str| model.vocabulary().get(keyword);
-    let encoded = load::encode(valid, *reading, rules.as_ref(), keyword, model.tags())?;
+    let encoded = load::encode(valid, *reading, labels.rules(), keyword, model.tags())?;
     let tagger = session.tagger(model)?;
     let wishes = Wishes { threshold: *threshold, calibrate: *calibrate, tags: tags.as_deref() };
     let tuned = tune(&tagger, &encoded.dataset, wishes, session.pool.as_deref())?;
-    let document = Document::new(&tuned, tagger.tags(), None, Some(Skipped::of(&encoded)));
+    let document = Document::new(&tuned, tagger.tags(), None, Some(Skipped::of(&encoded, labels.name())));
 
     let results = if session.json {
         output::json(&document)?

@@ -103,7 +103,7 @@ impl TrainingSet {
         pool: Option<&rayon::ThreadPool>,
         observer: &BankObserver<'_>,
     ) -> Result<(Model, BankReport)> {
-        if self.begins_from_a_model() {
+        if self.begins_from().is_some() {
             let found = "a bank to train".to_owned();
             return Err(Error::Config { option: "init", expected: "one net that all tags share", found });
         }

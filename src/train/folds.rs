@@ -76,7 +76,7 @@ impl TrainingSet {
         mut train: impl FnMut(u32, &TrainingSet) -> Result<Model, E>,
     ) -> Result<Unseen, E> {
         self.check_folds(folds)?;
-        if self.begins_from_a_model() {
+        if self.begins_from().is_some() {
             let (expected, found) = ("trainings from their beginnings", "a set that extends a model".to_owned());
             return Err(Error::Config { option: "init", expected, found }.into());
         }

@@ -194,7 +194,8 @@ impl TrainingSet {
     }
 
     /// All items of `corpus`, to go on from `model`: its keywords and tags come first and stay, new ones follow. See
-    /// [`Trainer::warm`].
+    /// [`Trainer::warm`]. A calibration of the model is left behind, being one of its scores alone, and with it the thresholds that were
+    /// chosen on calibrated scores: they begin anew.
     ///
     /// # Errors
     /// As [`TrainingSet::new`].
@@ -206,6 +207,9 @@ impl TrainingSet {
         };
         let all = |names: Vec<String>| {
             let mut tags = model.tags().clone();
+            if model.extensions().calibration.is_some() {
+                (0..tags.len()).try_for_each(|tag| tags.set_threshold(tag, Tags::DEFAULT_THRESHOLD))?;
+            }
             names.into_iter().skip(tags.len()).try_for_each(|name| tags.push(name).map(drop))?;
             Ok(tags)
         };
@@ -246,9 +250,10 @@ impl TrainingSet {
         Ok(trainer)
     }
 
-    /// Whether training begins from a model.
-    pub(super) fn begins_from_a_model(&self) -> bool {
-        self.init.is_some()
+    /// The model that training begins from, if it does.
+    #[must_use]
+    pub fn begins_from(&self) -> Option<&Model> {
+        self.init.as_deref()
     }
 
     /// What the model that training begins from is told by: the hash of its file.

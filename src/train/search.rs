@@ -151,7 +151,7 @@ pub fn search(
                 choice += 1;
                 bounded(rng.search_key(number, choice), values as u64) as usize
             });
-            if set.begins_from_a_model() {
+            if set.begins_from().is_some() {
                 config.hidden = given.hidden;
             }
         }

@@ -67,9 +67,9 @@ impl Trainer {
         for (model, here) in keywords {
             same("init", "its keywords before all others", model == here, format!("{here:?} for {model:?}"))?;
         }
-        let first: Vec<&Tag> = self.tags.iter().take(model.tags().len()).collect();
-        let tags: Vec<&Tag> = model.tags().iter().collect();
-        same("init", "its tags before all others", first == tags, format!("{} tags, or others", self.tags.len()))?;
+        let names = |tag: &'_ Tag| (tag.id, tag.name.clone());
+        let is_same = model.tags().iter().map(names).eq(self.tags.iter().take(model.tags().len()).map(names));
+        same("init", "its tags before all others", is_same, format!("{} tags, or others", self.tags.len()))?;
 
         // Sums of integers are not those of the floats that they stand for.
         let integers = [model.weights().w1, model.weights().w2].iter().any(|w| w.weight_type() == WeightType::I8);

@@ -105,8 +105,24 @@ fn the_program_applies_rules_and_tells_where_they_fail() {
     let eval: Value = serde_json::from_slice(&eval.stdout).unwrap();
     let positives: Vec<_> = eval["tags"].as_array().unwrap().iter().map(|tag| tag["positives"].clone()).collect();
     assert_eq!(positives, [36, 24]);
-    let tuned = place.run("tune r.tagm ruled.jsonl --tags r.toml --out t.tagm");
-    assert!(tuned.status.success());
+    // The model tells its rules, so they need not be given; what is given is compared with them.
+    place.write("other.toml", RULES.replace("\"sea\"", "\"town\""));
+    for (labelling, tagged_by, sea) in [
+        ("", "rules of the model", 24),
+        ("--tags r.toml", "rules given", 24),
+        ("--tags other.toml", "rules given, other than those of the model", 24),
+        ("--raw-tags", "null", 0),
+    ] {
+        let eval = place.json(&format!("eval r.tagm ruled.jsonl {labelling}"));
+        assert_eq!(eval["tagged_by"].as_str().unwrap_or("null"), tagged_by, "{labelling}");
+        assert_eq!(eval["tags"][1]["positives"], sea, "{labelling}");
+        let text = place.text(&format!("eval r.tagm ruled.jsonl {labelling}"));
+        assert_eq!(text.contains(tagged_by), tagged_by != "null", "{text}");
+    }
+    let tuned =
+        [place.json("tune r.tagm ruled.jsonl --out t.tagm"), place.json("tune r.tagm ruled.jsonl --tags r.toml --out u.tagm")];
+    assert_eq!((&tuned[0]["tags"], &tuned[0]["tagged_by"]), (&tuned[1]["tags"], &Value::from("rules of the model")));
+    place.fails(2, "eval r.tagm ruled.jsonl --raw-tags --tags r.toml", &["--raw-tags"]);
 
     for (from, to, line) in [("\"sea\"", "\"see\"", 5), ("id = 4", "id = four", 4), ("[\"nature\"]", "[\"water\"]", 8)] {
         place.write("bad.toml", RULES.replace(from, to));

@@ -330,3 +330,20 @@ fn explain_refuses_what_it_cannot_tell() {
     place.text("train items.jsonl --out s.tagm --epochs 1 --hidden 4 --activation sigmoid");
     place.fails(1, "explain s.tagm --keywords a1", &["piecewise linear", "sigmoid"]);
 }
+
+/// The thresholds were chosen on calibrated scores, and the calibration was one of the scores before.
+#[test]
+fn training_that_goes_on_leaves_a_calibration_and_its_thresholds_behind() {
+    let place = Place::with_model();
+    place.text("tune m.tagm items.jsonl --out plain.tagm");
+    place.text("tune m.tagm items.jsonl --out calibrated.tagm --calibrate platt");
+    for (init, left) in [("plain", false), ("calibrated", true)] {
+        assert_ne!(threshold(&place, &format!("{init}.tagm"), "rare"), 0.5);
+        let document = place.json(&format!("train items.jsonl --init {init}.tagm --epochs 1 --out n.tagm"));
+        assert_eq!(document["calibration_left"], left);
+        let kept = threshold(&place, "n.tagm", "rare") == threshold(&place, &format!("{init}.tagm"), "rare");
+        assert!(if left { threshold(&place, "n.tagm", "rare") == 0.5 } else { kept });
+        let told = place.text(&format!("train items.jsonl --init {init}.tagm --epochs 1 --out n.tagm"));
+        assert_eq!(told.contains("left behind, thresholds are 0.5 again"), left, "{told}");
+    }
+}

@@ -1,0 +1,71 @@
+//! How the items that a model is measured on are tagged: as they are, or by rules.
+
+use std::path::PathBuf;
+
+use tagomatic::Model;
+use tagomatic::rules::Rules;
+
+use super::failure::Result;
+use super::load;
+
+#[derive(clap::Args)]
+pub(super) struct Labelling {
+    /// Rules that make tags out of the tags and keywords of the items; unless told, those that the model was trained with, if it was
+    #[arg(long = "tags", value_name = "RULES.toml")]
+    pub(super) rules: Option<PathBuf>,
+    /// Take the tags of the items as they are, whatever rules the model was trained with
+    #[arg(long, conflicts_with = "rules")]
+    raw_tags: bool,
+}
+
+/// What tags the items.
+pub(super) enum Labels {
+    /// Nothing: their tags are those of the file.
+    Raw,
+    /// The rules that the model tells of itself.
+    OfModel(Rules),
+    /// Rules that were given.
+    Given {
+        rules: Rules,
+        /// Whether the model tells of others.
+        are_others: bool,
+    },
+}
+
+impl Labelling {
+    /// What tags the items that `model` is measured on.
+    pub(super) fn of(&self, model: &Model) -> Result<Labels> {
+        let provenance = model.provenance()?;
+        let stored = provenance.get("data.rules");
+        Ok(match &self.rules {
+            Some(path) => {
+                let rules = load::rules(path)?;
+                let are_others = stored.is_some_and(|stored| stored != rules.to_string());
+                Labels::Given { rules, are_others }
+            }
+            None => match stored.filter(|_| !self.raw_tags) {
+                Some(stored) => Labels::OfModel(Rules::parse(stored, "the rules in the model")?),
+                None => Labels::Raw,
+            },
+        })
+    }
+}
+
+impl Labels {
+    pub(super) fn rules(&self) -> Option<&Rules> {
+        match self {
+            Labels::Raw => None,
+            Labels::OfModel(rules) | Labels::Given { rules, .. } => Some(rules),
+        }
+    }
+
+    /// What they are, for people and documents.
+    pub(super) fn name(&self) -> Option<&'static str> {
+        match self {
+            Labels::Raw => None,
+            Labels::OfModel(_) => Some("rules of the model"),
+            Labels::Given { are_others: false, .. } => Some("rules given"),
+            Labels::Given { are_others: true, .. } => Some("rules given, other than those of the model"),
+        }
+    }
+}
