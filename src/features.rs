@@ -149,7 +149,7 @@ impl<'a> DecidedTags<'a> {
         let keywords = item.keywords.iter().map(String::as_str);
         let counts = self.tagger.score_keywords(keywords, &mut self.scratch, &mut self.scores)?;
         let tags = self.tagger.tags();
-        Selection::default().select(tags, &self.scores, counts.known, &mut self.selected);
+        Selection::default().select(tags, &self.scores, counts.known, &mut self.selected)?;
         self.selected.sort_unstable();
         item.keywords.clear();
         item.keywords.extend(self.selected.iter().map(|&tag| tags[tag].name.clone()));

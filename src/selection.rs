@@ -1,5 +1,6 @@
 //! Which tags an item is given, from its scores.
 
+use crate::error::{Error, Result};
 use crate::kernels::{ActiveUnits, Bounds, Kernels};
 use crate::tags::Tags;
 
@@ -14,13 +15,13 @@ use crate::tags::Tags;
 /// tags.set_threshold(2, 0.2)?;
 /// let (scores, known, mut selected) = ([0.6, 0.7, 0.3], 4, Vec::new());
 /// // By each tag's own threshold, the best first.
-/// Selection::default().select(&tags, &scores, known, &mut selected);
+/// Selection::default().select(&tags, &scores, known, &mut selected)?;
 /// assert_eq!(selected, [1, 0, 2]);
 /// // The best one, whatever its score; nothing for an item of which too little is known.
 /// let best = Selection { min_score: MinScore::Fixed(0.0), top_k: Some(1), min_known: 2 };
-/// best.select(&tags, &scores, known, &mut selected);
+/// best.select(&tags, &scores, known, &mut selected)?;
 /// assert_eq!(selected, [1]);
-/// best.select(&tags, &scores, 1, &mut selected);
+/// best.select(&tags, &scores, 1, &mut selected)?;
 /// assert!(selected.is_empty());
 /// # Ok(())
 /// # }
@@ -63,27 +64,40 @@ impl Selection {
     /// `selected` keeps its room, so calls after the first allocate nothing.
     ///
     /// Scores are compared with thresholds, and with the worst of the best so far, some at a time; only those that pass are sorted.
-    pub fn select(&self, tags: &Tags, scores: &[f32], known: usize, selected: &mut Vec<usize>) {
-        self.select_at(Kernels::best(), tags, scores, known, selected);
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there is one score a tag; [`Error::Config`] if [`MinScore::Fixed`] is NaN.
+    pub fn select(&self, tags: &Tags, scores: &[f32], known: usize, selected: &mut Vec<usize>) -> Result<()> {
+        self.select_at(Kernels::best(), tags, scores, known, selected)
     }
 
     /// [`Selection::select`] with kernels that are at hand; the answer is the same.
-    pub fn select_at(&self, kernels: Kernels, tags: &Tags, scores: &[f32], known: usize, selected: &mut Vec<usize>) {
+    ///
+    /// # Errors
+    /// As [`Selection::select`].
+    pub fn select_at(
+        &self,
+        kernels: Kernels,
+        tags: &Tags,
+        scores: &[f32],
+        known: usize,
+        selected: &mut Vec<usize>,
+    ) -> Result<()> {
         selected.clear();
-        if self.abstains(known) {
-            return;
-        }
-        let thresholds = tags.thresholds();
-        let count = scores.len().min(thresholds.len());
+        let (thresholds, count) = (tags.thresholds(), scores.len());
+        Error::check_length("scores", thresholds.len(), count)?;
         let bounds = match self.min_score {
-            MinScore::PerTag => Bounds::Each(&thresholds[..count]),
+            MinScore::PerTag => Bounds::Each(thresholds),
+            MinScore::Fixed(min_score) if min_score.is_nan() => {
+                return Err(Error::Config { option: "min_score", expected: "a number", found: min_score.to_string() });
+            }
             MinScore::Fixed(min_score) => Bounds::Same(min_score),
         };
-        selected.reserve(count);
         let k = self.top_k.unwrap_or(count);
-        if k == 0 {
-            return;
+        if self.abstains(known) || k == 0 {
+            return Ok(());
         }
+        selected.reserve(count);
         let order = |a: &usize, b: &usize| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b));
         let (mut units, mut values) = ([0; PORTION], [0.0; PORTION]);
         // Once there are k candidates a later tag needs more than the worst of them: of equal ones the first goes before.
@@ -93,8 +107,7 @@ impl Selection {
         while first < count {
             let end = count.min(first + portion);
             let list = ActiveUnits { units: &mut units, values: &mut values };
-            // Lengths fit, so there is no error.
-            let Ok(found) = kernels.list_reaching(&scores[first..end], bounds.slice(first..end), above, list) else { return };
+            let found = kernels.list_reaching(&scores[first..end], bounds.slice(first..end), above, list)?;
             selected.extend(units[..found].iter().map(|index| first + *index as usize));
             if k < count && selected.len() >= k {
                 let (_, worst, _) = selected.select_nth_unstable_by(k - 1, order);
@@ -105,6 +118,7 @@ impl Selection {
             portion = PORTION.min(portion * 2);
         }
         selected.sort_unstable_by(order);
+        Ok(())
     }
 }
 
@@ -123,7 +137,7 @@ mod tests {
         let scores = [0.8, 0.5, 0.8, 1.0];
         let selected = |min_score, top_k| {
             let mut selected = vec![7];
-            Selection { min_score, top_k, min_known: 0 }.select(&tags, &scores, 0, &mut selected);
+            Selection { min_score, top_k, min_known: 0 }.select(&tags, &scores, 0, &mut selected).unwrap();
             selected
         };
         assert_eq!(selected(MinScore::PerTag, None), [2, 1]);
@@ -136,10 +150,18 @@ mod tests {
         assert_eq!(selected(Selection::default().min_score, Selection::default().top_k), [2, 1]);
         let mut few = vec![7];
         let careful = Selection { min_known: 3, ..Selection::default() };
-        careful.select(&tags, &scores, 2, &mut few);
+        careful.select(&tags, &scores, 2, &mut few).unwrap();
         assert!(few.is_empty() && careful.abstains(2) && !careful.abstains(3));
-        careful.select(&tags, &scores, 3, &mut few);
+        careful.select(&tags, &scores, 3, &mut few).unwrap();
         assert_eq!(few, [2, 1]);
+        // The scores of another model, or of a batch; and a bound that no score could reach.
+        for scores in [&scores[..3], &[0.9; 8]] {
+            assert!(
+                matches!(careful.select(&tags, scores, 3, &mut few), Err(Error::Length { expected: 4, .. })) && few.is_empty()
+            );
+        }
+        let bad = Selection { min_score: MinScore::Fixed(f32::NAN), ..careful };
+        assert!(matches!(bad.select(&tags, &scores, 3, &mut few), Err(Error::Config { option: "min_score", .. })));
     }
 
     #[test]
@@ -161,11 +183,13 @@ mod tests {
                 sorted.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
                 for k in [1, 3, 40, 600, 5000] {
                     let mut selected = Vec::new();
-                    Selection { min_score, top_k: Some(k), ..Selection::default() }.select(&tags, &scores, 1, &mut selected);
+                    Selection { min_score, top_k: Some(k), ..Selection::default() }
+                        .select(&tags, &scores, 1, &mut selected)
+                        .unwrap();
                     assert_eq!(selected, sorted[..k.min(sorted.len())], "{k} of {count}");
                 }
                 let mut selected = Vec::new();
-                Selection { min_score, ..Selection::default() }.select(&tags, &scores, 1, &mut selected);
+                Selection { min_score, ..Selection::default() }.select(&tags, &scores, 1, &mut selected).unwrap();
                 assert_eq!(selected, sorted);
             }
         }

@@ -55,7 +55,7 @@ fn tag(model: Model) {
     let (tags, keywords) = (tagger.tags().len(), tagger.model().network().shape.keywords());
     let (mut scratch, mut scores, mut selected) = (tagger.scratch(), vec![0.0; tags], Vec::new());
     tagger.score(&[], &mut scratch, &mut scores).expect("no id");
-    Selection::default().select(tagger.tags(), &scores, 0, &mut selected);
+    Selection::default().select(tagger.tags(), &scores, 0, &mut selected).unwrap();
     assert!(selected.iter().all(|tag| scores[*tag] >= tagger.tags()[*tag].threshold));
     let ids: Vec<u32> = (0..keywords.min(3) as u32).collect();
     if tags > 0 {

@@ -2,8 +2,8 @@
 
 use std::mem::MaybeUninit;
 
-use super::border::tagm_status::{TAGM_BAD_LENGTH, TAGM_OK};
-use super::border::{Place, call, copy_out, failure, given, hand_over, many, places, tagm_status};
+use super::border::tagm_status::TAGM_OK;
+use super::border::{Place, call, copy_out, given, hand_over, many, places, tagm_status};
 use super::model::{tagger_of, tagm_tagger};
 use crate::selection::{MinScore, Selection};
 use crate::tagger::Scratch;
@@ -88,13 +88,10 @@ pub unsafe extern "C" fn tagm_select(
         // SAFETY: the header's contract: room for `room` indices, of this call alone.
         let places = unsafe { places(tags, room, "tags")? };
         let (tags, selected) = (tagger_of(tagger)?.tags(), &mut given(scratch, "scratch")?.selected);
-        if score_count != tags.len() {
-            return failure(TAGM_BAD_LENGTH, format!("scores: expected length {}, found {score_count}", tags.len()));
-        }
         let min_score = if min_score.is_nan() { MinScore::PerTag } else { MinScore::Fixed(min_score) };
         let selection = Selection { min_score, top_k: (top_k > 0).then_some(top_k), ..Selection::default() };
         // How many keywords are known plays no part by default.
-        selection.select(tags, scores, usize::MAX, selected);
+        selection.select(tags, scores, usize::MAX, selected)?;
         *tag_count = selected.len();
         copy_out(places, selected, "tags")
     })

@@ -240,6 +240,7 @@ impl Options {
     fn read(text: &str, mean_keywords: f64) -> Result<Self> {
         let config = TrainConfig::for_items(mean_keywords);
         let mut options = Options { config, valid_fraction: 0.1, refit: true, min_count: 2, threads: 1 };
+        let mut of_config = Vec::new();
         for word in text.split_ascii_whitespace() {
             let Some((name, value)) = word.split_once('=') else {
                 return failure(TAGM_BAD_ARGUMENT, format!("options: expected name=value, found {word:?}"));
@@ -253,9 +254,10 @@ impl Options {
                     let threads = value.parse().ok().filter(|threads| (1..=1024).contains(threads));
                     options.threads = threads.ok_or_else(|| bad("a number from 1 to 1024"))?;
                 }
-                _ => options.config.set(name, value)?,
+                _ => of_config.push((name, value)),
             }
         }
+        options.config.set_all(of_config)?;
         Ok(options)
     }
 }

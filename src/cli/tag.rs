@@ -125,7 +125,7 @@ impl<'a> Worker<'a> {
             hierarchy.raise(&mut self.scores);
         }
         let tags = self.tagger.tags();
-        self.selection.select(tags, &self.scores, counts.known, &mut self.selected);
+        self.selection.select(tags, &self.scores, counts.known, &mut self.selected)?;
         let given = |&tag: &usize| Given { tag: &tags[tag].name, score: self.scores[tag] };
         Ok(Tagged {
             id: item.id.as_deref(),

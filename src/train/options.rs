@@ -1,5 +1,6 @@
 //! Choices of a training as text, for callers that have no Rust.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use super::config::{Negatives, TrainConfig};
@@ -68,6 +69,27 @@ impl TrainConfig {
         }
         Ok(())
     }
+
+    /// [`TrainConfig::set`] of all that somebody asked for. Who says how many hidden units there are gets as many: networks are averaged
+    /// only if that was asked for too.
+    ///
+    /// # Errors
+    /// As [`TrainConfig::set`]; [`Error::Config`] if a penalty has no weight, or a weight no penalty.
+    pub fn set_all<'o>(&mut self, options: impl IntoIterator<Item = (&'o str, &'o str)>) -> Result<()> {
+        let mut names = BTreeSet::new();
+        for (name, value) in options {
+            self.set(name, value)?;
+            names.insert(name);
+        }
+        if names.contains("hidden") && !names.contains("average") {
+            self.average = 1;
+        }
+        if names.contains("penalty") != names.contains("penalty_weight") {
+            let found = "one of them".to_owned();
+            return Err(Error::Config { option: "penalty", expected: "penalty and penalty_weight", found });
+        }
+        Ok(())
+    }
 }
 
 fn read<T: FromStr>(option: &'static str, expected: &'static str, value: &str) -> Result<T> {
@@ -80,6 +102,23 @@ mod tests {
     use crate::format::Provenance;
     use crate::network::Activation;
     use crate::train::{Correction, DecayMode, DecayWhen, EpsilonPlace, OptimizerKind, PenaltyKind, Rowwise};
+
+    #[test]
+    fn who_asks_for_hidden_units_gets_as_many_and_a_penalty_wants_a_weight() {
+        let set = |options: &[(&str, &str)]| {
+            let mut config = TrainConfig { average: 2, ..TrainConfig::default() };
+            config.set_all(options.iter().copied()).map(|()| config)
+        };
+        let averages = |options| set(options).unwrap().average;
+        assert_eq!(averages(&[("lr", "0.5")]), 2);
+        assert_eq!(averages(&[("hidden", "64")]), 1);
+        assert_eq!(averages(&[("average", "3"), ("hidden", "64")]), 3);
+        let penalty = set(&[("penalty_weight", "0.5"), ("penalty", "student_t")]).unwrap().penalty;
+        assert_eq!(penalty, Some(Penalty { kind: PenaltyKind::StudentT, weight: 0.5 }));
+        for alone in [("penalty", "l1"), ("penalty_weight", "0.5")] {
+            assert!(matches!(set(&[alone]), Err(Error::Config { option: "penalty", .. })), "{alone:?}");
+        }
+    }
 
     #[test]
     fn what_provenance_tells_is_read_back() {

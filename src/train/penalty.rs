@@ -84,7 +84,7 @@ impl Penalty {
     pub(super) fn check(&self, activation: Activation) -> Result<()> {
         let error = |option, expected, found: String| Err(Error::Config { option, expected, found });
         if !(self.weight >= 0.0 && self.weight < f64::from(f32::MAX)) {
-            return error("penalty weight", "a finite number, at least 0", self.weight.to_string());
+            return error("penalty_weight", "a finite number, at least 0", self.weight.to_string());
         }
         let target_fits = match self.kind {
             PenaltyKind::L1 | PenaltyKind::StudentT => true,

@@ -63,7 +63,7 @@ static void train_badly(void) {
     assert(tagm_train(&keywords, &keyword_names, &tags, NULL, NULL, NULL, NULL, &none) == TAGM_BAD_ARGUMENT);
     assert(tagm_train(&keywords, &keyword_names, &tags, &tag_names, NULL, NULL, NULL, NULL) == TAGM_BAD_ARGUMENT);
     struct { const char *options, *says; } wrong[] = {
-        {"hidden", "name=value"}, {"hiden=8", "hiden"}, {"hidden=x", "hidden"}, {"lr=-1", "lr"}, {"threads=0", "threads"},
+        {"hidden", "name=value"}, {"penalty=l1", "penalty_weight"}, {"hiden=8", "hiden"}, {"hidden=x", "hidden"}, {"lr=-1", "lr"}, {"threads=0", "threads"},
         {"min_count=-1", "min_count"}, {"valid_fraction=2", "validation fraction"}, {"refit=maybe", "refit"}, {"\xff", "UTF-8"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {

@@ -350,7 +350,7 @@ fn scoring_allocates_nothing() {
         for tagger in Level::available().flat_map(at) {
             let (mut scratch, mut scores, mut selected) = (tagger.scratch(), vec![0.0; tagger.tags().len()], Vec::new());
             let best = Selection { min_score: MinScore::Fixed(0.0), top_k: Some(3), min_known: 2 };
-            best.select(tagger.tags(), &scores, 3, &mut selected);
+            best.select(tagger.tags(), &scores, 3, &mut selected).unwrap();
             let ((), allocated) = allocations::of(|| {
                 for first in 0..100 {
                     tagger.score(&[first, first + 1, first + 90], &mut scratch, &mut scores).unwrap();
@@ -361,8 +361,8 @@ fn scoring_allocates_nothing() {
                         .score_keywords_with(["k3", "unknown"], &mut scratch, &mut scores, |keyword| unknown = keyword)
                         .unwrap();
                     assert_eq!(unknown, "unknown");
-                    best.select(tagger.tags(), &scores, 3, &mut selected);
-                    Selection::default().select(tagger.tags(), &scores, 3, &mut selected);
+                    best.select(tagger.tags(), &scores, 3, &mut selected).unwrap();
+                    Selection::default().select(tagger.tags(), &scores, 3, &mut selected).unwrap();
                 }
             });
             assert_eq!(allocated, Allocations::default());

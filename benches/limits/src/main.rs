@@ -473,9 +473,9 @@ fn select(rounds: usize) {
         let mut selected = [const { Vec::new() }; 3];
         let [to_best, to_reaching, to_sorted] = &mut selected;
         let best = Selection { min_score: MinScore::Fixed(0.0), top_k: Some(5), ..Selection::default() };
-        let mut best = || rows.iter().for_each(|scores| best.select_at(kernels, &tags, scores, 1, to_best));
+        let mut best = || rows.iter().for_each(|scores| best.select_at(kernels, &tags, scores, 1, to_best).unwrap());
         let reaching = Selection { top_k: Some(20), ..Selection::default() };
-        let mut reaching = || rows.iter().for_each(|scores| reaching.select_at(kernels, &tags, scores, 1, to_reaching));
+        let mut reaching = || rows.iter().for_each(|scores| reaching.select_at(kernels, &tags, scores, 1, to_reaching).unwrap());
         let mut sorted = || {
             for scores in &rows {
                 to_sorted.clear();

@@ -85,11 +85,14 @@ impl Desk {
         let (tagger, tags) = (version.tagger(), version.tagger().tags());
         self.scores.resize(tags.len(), 0.0);
         let keywords = question.keywords.iter().map(String::as_str);
-        let counts = match tagger.score_keywords(keywords, scratch, &mut self.scores) {
+        let counts = tagger.score_keywords(keywords, scratch, &mut self.scores).and_then(|counts| {
+            Selection::default().select(tags, &self.scores, counts.known, &mut self.selected)?;
+            Ok(counts)
+        });
+        let counts = match counts {
             Ok(counts) => counts,
             Err(error) => return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
         };
-        Selection::default().select(tags, &self.scores, counts.known, &mut self.selected);
         let took = format!("tag;dur={:.6}", begun.elapsed().as_secs_f64() * 1e3);
 
         let given = |&tag: &usize| Given { tag: tags[tag].name.as_str().into(), score: self.scores[tag] };

@@ -198,12 +198,13 @@ impl Tag {
                 starts.push(ids.len());
             }
             let scores = &mut scores[..rows.len() * tags.len()];
-            tagger.score_batch(&ids, &starts, &mut scratch, scores).map_err(|error| DataFusionError::External(error.into()))?;
+            let failed = |error: tagomatic::Error| DataFusionError::External(error.into());
+            tagger.score_batch(&ids, &starts, &mut scratch, scores).map_err(failed)?;
             for (row, bounds) in rows.zip(starts.windows(2)) {
                 let begin = given.len();
                 if lists.is_valid(row) {
                     let scores = &scores[(row - first) * tags.len()..][..tags.len()];
-                    selection.select(tags, scores, bounds[1] - bounds[0], &mut selected);
+                    selection.select(tags, scores, bounds[1] - bounds[0], &mut selected).map_err(failed)?;
                     for &tag in &selected {
                         names.append_value(&tags[tag].name);
                         given.append_value(scores[tag]);

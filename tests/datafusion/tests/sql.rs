@@ -54,7 +54,7 @@ impl Plain {
     /// The tags of an item, the best first, with their scores.
     fn tags<'k>(&mut self, keywords: impl Iterator<Item = &'k str>) -> impl Iterator<Item = (&str, f32)> {
         let counts = self.tagger.score_keywords(keywords, &mut self.scratch, &mut self.scores).expect("buffers fit");
-        Selection::default().select(self.tagger.tags(), &self.scores, counts.known, &mut self.selected);
+        Selection::default().select(self.tagger.tags(), &self.scores, counts.known, &mut self.selected).expect("a score a tag");
         self.selected.iter().map(|&tag| (self.tagger.tags()[tag].name.as_str(), self.scores[tag]))
     }
 }

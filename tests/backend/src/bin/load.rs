@@ -142,7 +142,7 @@ fn expected(tagger: &Tagger, keywords: &[String]) -> Result<Answer<'static>> {
     let (tags, mut selected) = (tagger.tags(), Vec::new());
     let mut scores = vec![0.0; tags.len()];
     let counts = tagger.score_keywords(keywords.iter().map(String::as_str), &mut tagger.scratch(), &mut scores)?;
-    Selection::default().select(tags, &scores, counts.known, &mut selected);
+    Selection::default().select(tags, &scores, counts.known, &mut selected)?;
     let given = |tag: usize| Given { tag: tags[tag].name.clone().into(), score: scores[tag] };
     let tags = selected.into_iter().map(given).collect();
     Ok(Answer { generation: 0, known: counts.known, unknown: counts.unknown, tags })
