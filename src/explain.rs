@@ -36,8 +36,10 @@ use crate::tagger::Tagger;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
-    /// The logit that [`Tagger::logits`] gives.
+    /// The logit that [`Tagger::logits`] gives: what the keywords add up to.
     pub logit: f32,
+    /// What the model's calibration makes of it, of which the score is the sigmoid; `None` without a calibration.
+    pub calibrated_logit: Option<f32>,
     /// The score that [`Tagger::score`] gives.
     pub score: f32,
     /// What the biases of both layers add to the logit.
@@ -94,7 +96,8 @@ pub fn explain(tagger: &Tagger, ids: &[u32], tag: usize) -> Result<Explanation> 
         keywords.push(Contribution { id, contribution, score_without: scorer.score_without(id)? });
     }
     let bias = f64::from(as_floats(weights.b2)[shape.slot(tag)]) + part(&|position| as_floats(weights.b1)[position]);
-    Ok(Explanation { logit, score, bias, keywords })
+    let calibrated_logit = tagger.calibration().map(|calibration| calibration.curve(tag).map(logit));
+    Ok(Explanation { logit, calibrated_logit, score, bias, keywords })
 }
 
 /// Keywords whose removal turns a decision round.
@@ -327,7 +330,9 @@ mod tests {
             ] {
                 let tagger = pooled(pooling, activation.parse().unwrap(), hidden, &groups, layout);
                 for tag in 0..tagger.tags().len() {
-                    let Explanation { logit, score, bias, keywords } = explain(&tagger, &[7, 3, 11, 3, 0], tag).unwrap();
+                    let Explanation { logit, calibrated_logit, score, bias, keywords } =
+                        explain(&tagger, &[7, 3, 11, 3, 0], tag).unwrap();
+                    assert_eq!(calibrated_logit, None);
                     let parts = || keywords.iter().map(|keyword| keyword.contribution);
                     let (sum, size) = (parts().sum::<f64>() + bias, parts().map(f64::abs).sum::<f64>() + bias.abs());
                     // Some 25 roundings to 24 bits, of sums that can be larger than the parts.

@@ -129,7 +129,11 @@ impl Document<'_> {
         ];
         if let (Some(error), Some(keywords)) = (self.max_logit_error, self.bound_keywords) {
             let bound = self.logit_error_bound.map_or_else(|| "no bound".to_owned(), |bound| format!("at most {bound:.3}"));
-            rows.push(("largest logit error", format!("{error:.6} measured, {bound} for {keywords} keywords")));
+            // Of models that were rounded before, too.
+            rows.push((
+                "largest logit error",
+                format!("{error:.6} measured in all roundings so far, {bound} for {keywords} keywords"),
+            ));
         }
         if self.saturated > 0 {
             rows.push(("saturated weights", output::count(self.saturated)));

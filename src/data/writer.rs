@@ -7,12 +7,13 @@ use super::lines::BYTE_ORDER_MARK;
 use super::{Dataset, Format, Item};
 use crate::error::{Error, Result};
 
-/// Writes the line of an item of strings: [`Format::FastText`], which has no place for id and weight, or JSON Lines, which keeps all.
+/// Writes the line of an item of strings: [`Format::FastText`], which has no place for id and weight, or JSON Lines, which keeps them. No
+/// format has a place for [`Item::excluded`].
 ///
 /// `number` is the item's number, counted from 0, and `out` is called `name` in errors.
 ///
 /// # Errors
-/// [`Error::Sample`] if a keyword or tag cannot stand in the format; [`Error::Config`] for a format of numbers, see [`write_samples`];
+/// [`Error::Sample`] if a keyword or tag cannot stand in the format, or the item would be a blank line; [`Error::Config`] for a format of numbers, see [`write_samples`];
 /// [`Error::Io`].
 ///
 /// ```
@@ -32,6 +33,9 @@ pub fn write_item(mut out: impl Write, name: &str, format: Format, number: usize
         Format::FastText => {
             let unfit = |word: &str| word.is_empty() || word.contains(|c: char| c.is_ascii_whitespace());
             let keyword_fits = |word: &&String| unfit(word) || word.starts_with(LABEL);
+            if item.tags.is_empty() && item.keywords.is_empty() {
+                return Err(blank(number));
+            }
             let bad = item.tags.iter().find(|tag| unfit(tag)).or_else(|| item.keywords.iter().find(keyword_fits));
             if let Some(bad) = bad {
                 let expected = "keywords and tags without blanks, no keyword that starts with __label__".to_owned();
@@ -59,7 +63,7 @@ pub fn write_item(mut out: impl Write, name: &str, format: Format, number: usize
 /// There are `keywords` keywords and `tags` tags. `out` is called `name` in errors.
 ///
 /// # Errors
-/// [`Error::Config`] for a format of strings, see [`write_item`]; [`Error::Io`].
+/// [`Error::Config`] for a format of strings, see [`write_item`]; [`Error::Sample`] for a sample that would be a blank line; [`Error::Io`].
 pub fn write_samples(
     mut out: impl Write,
     name: &str,
@@ -76,6 +80,9 @@ pub fn write_samples(
             return Err(Error::Config { option: "format", expected: "a format of numbers for samples", found });
         }
     };
+    if let Some(sample) = (0..samples.len()).find(|&i| samples.keywords(i).is_empty() && samples.tags(i).is_empty()) {
+        return Err(blank(sample));
+    }
     let mut write = || -> io::Result<()> {
         if header {
             writeln!(out, "{} {keywords} {tags}", samples.len())?;
@@ -91,6 +98,15 @@ pub fn write_samples(
         Ok(())
     };
     write().map_err(|source| failed(name, source))
+}
+
+/// Readers pass blank lines over: the items behind it would be others.
+fn blank(sample: usize) -> Error {
+    Error::Sample {
+        sample,
+        expected: "a keyword or a tag, which this format wants on a line".to_owned(),
+        found: "neither".to_owned(),
+    }
 }
 
 fn failed(name: &str, source: io::Error) -> Error {
@@ -155,6 +171,14 @@ mod tests {
         }
         let numbers = Format::LibSvm { one_based: false };
         assert!(write_item(Vec::new(), "-", numbers, 0, &Item::default()).is_err());
+        let blank = write_item(Vec::new(), "-", Format::FastText, 4, &Item::default()).unwrap_err();
+        assert!(matches!(blank, Error::Sample { sample: 4, .. }), "{blank}");
+        let mut samples = Dataset::new();
+        for keywords in [&[1][..], &[]] {
+            samples.push(keywords, &[], 1.0).unwrap();
+        }
+        let blank = write_samples(Vec::new(), "-", numbers, &samples, 2, 0).unwrap_err();
+        assert!(matches!(blank, Error::Sample { sample: 1, .. }), "{blank}");
         assert!(write_samples(Vec::new(), "-", Format::FastText, &Dataset::new(), 0, 0).is_err());
     }
 }
