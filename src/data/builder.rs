@@ -218,7 +218,8 @@ pub(crate) mod files {
             let columns = || Ok((keywords.finish()?, tags.finish()?, excluded.finish()?, weights.finish()?));
             let (keywords, tags, excluded, weights) = columns().map_err(|error| Error::io(&folder, DOING, error))?;
             let excluded = if excluded.ids().is_empty() { Csr::new() } else { excluded };
-            Ok(Dataset { keywords: Arc::new(keywords), tags, excluded, weights: Arc::new(weights), folder: Some(folder) })
+            let [keywords, tags, excluded] = [keywords, tags, excluded].map(Arc::new);
+            Ok(Dataset { keywords, tags, excluded, weights: Arc::new(weights), folder: Some(folder) })
         }
     }
 }

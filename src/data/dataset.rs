@@ -35,9 +35,9 @@ use crate::rng::Philox;
 #[derive(Clone, Debug, Default)]
 pub struct Dataset {
     pub(super) keywords: Arc<Csr>,
-    pub(super) tags: Csr,
+    pub(super) tags: Arc<Csr>,
     /// Tags that a sample lacks without being a negative of them. Without rows if no sample has any.
-    pub(super) excluded: Csr,
+    pub(super) excluded: Arc<Csr>,
     pub(super) weights: Arc<Column<f32>>,
     /// The folder of the files.
     pub(super) folder: Option<Arc<Path>>,
@@ -95,14 +95,15 @@ impl Dataset {
     pub fn push_excluding(&mut self, keywords: &[u32], tags: &[u32], excluded: &[u32], weight: f32) -> Result<Pushed> {
         check_weight(self.len(), weight)?;
         let repeated_keywords = Arc::make_mut(&mut self.keywords).push(keywords.iter().copied())?;
-        let repeated_tags = self.tags.push(tags.iter().copied())?;
+        let repeated_tags = Arc::make_mut(&mut self.tags).push(tags.iter().copied())?;
         let has_tag = |tag: &u32| self.tags.row(self.weights.len()).binary_search(tag).is_ok();
         let mut excluded = excluded.iter().copied().filter(|tag| !has_tag(tag)).peekable();
         if excluded.peek().is_some() || !self.excluded.is_empty() {
-            while self.excluded.len() < self.weights.len() {
-                self.excluded.push([])?;
+            let excluded_of_all = Arc::make_mut(&mut self.excluded);
+            while excluded_of_all.len() < self.weights.len() {
+                excluded_of_all.push([])?;
             }
-            self.excluded.push(excluded)?;
+            excluded_of_all.push(excluded)?;
         }
         Arc::make_mut(&mut self.weights).to_mut().push(weight);
         Ok(Pushed { repeated_keywords, repeated_tags })
@@ -177,7 +178,8 @@ impl Dataset {
             sets.rows().try_for_each(|row| only.push(places(row)).map(drop))?;
             Ok(only)
         };
-        Ok(Dataset { tags: only(&self.tags)?, excluded: only(&self.excluded)?, ..self.clone() })
+        let [tags, excluded] = [only(&self.tags)?, only(&self.excluded)?].map(Arc::new);
+        Ok(Dataset { tags, excluded, ..self.clone() })
     }
 
     /// The same samples without some keywords.

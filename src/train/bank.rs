@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::config::TrainConfig;
-use super::recipe::{TrainingReport, TrainingSet, Validation};
+use super::recipe::{Sides, TrainingReport, TrainingSet, Validation};
 use crate::aligned::Block;
 use crate::data::{Counts, Dataset};
 use crate::edit::merge;
@@ -69,14 +69,6 @@ pub struct BankReport {
     pub duration: Duration,
 }
 
-/// The items of a training, divided once for all tags.
-struct Sides<'a> {
-    train: &'a Dataset,
-    valid: Option<&'a Dataset>,
-    /// All items, if the final nets are to be trained on them.
-    all: Option<&'a Dataset>,
-}
-
 /// One net.
 struct Net {
     fitted: Model,
@@ -114,14 +106,8 @@ impl TrainingSet {
         if let Some(&missing) = wanted.iter().find(|&&tag| tag >= self.tags().len()) {
             return Err(Error::Length { what: "tags", expected: missing.saturating_add(1), found: self.tags().len() });
         }
-        let divided = self.split(validation, config)?;
-        let train = divided.as_ref().map_or(self.dataset(), |(train, _)| train);
-        let (valid, refit) = match validation {
-            Validation::On(valid) => (Some(valid), false),
-            Validation::Split { refit, .. } => (divided.as_ref().map(|(_, valid)| valid), refit && divided.is_some()),
-            Validation::None => (None, false),
-        };
-        let sides = Sides { train, valid, all: refit.then(|| self.dataset()) };
+        // Divided once for all tags.
+        let sides = self.sides(validation, config)?;
 
         let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
         let net = |&tag: &usize| -> Result<Option<Result<Net, TagFailure>>> {
@@ -171,7 +157,8 @@ impl TrainingSet {
         let fitted = bank(nets.iter().map(|net| &net.fitted).collect())?;
         let propensities = Counts::of(&sides.train.of_tags(&kept)?, kept.len()).propensities();
         let tagger = Tagger::with_level(fitted, level)?;
-        let measured = evaluate(&tagger, &valid.unwrap_or(train).of_tags(&kept)?, propensities.as_ref(), pool)?;
+        let on = sides.valid.as_ref().unwrap_or(&sides.train);
+        let measured = evaluate(&tagger, &on.of_tags(&kept)?, propensities.as_ref(), pool)?;
         let model = match nets.iter().map(|net| net.refitted.as_ref()).collect::<Option<Vec<&Model>>>() {
             Some(refitted) => bank(refitted)?,
             None => tagger.into_model(),
@@ -180,9 +167,9 @@ impl TrainingSet {
             tags: nets.into_iter().map(|net| net.report).collect(),
             failed,
             measured,
-            samples: train.len(),
-            valid_samples: valid.map_or(0, Dataset::len),
-            refit_samples: sides.all.map_or(0, Dataset::len),
+            samples: sides.train.len(),
+            valid_samples: sides.valid.as_ref().map_or(0, |valid| valid.len()),
+            refit_samples: if sides.refit { self.dataset().len() } else { 0 },
             interrupted,
             duration: start.elapsed(),
         };
@@ -196,9 +183,9 @@ impl TrainingSet {
         let own = TrainConfig { seed: xxh3_64_with_seed(name.as_bytes(), config.seed), ..config.clone() };
         let of_tag = |dataset: &Dataset| dataset.of_tags(&[tag as u32]);
         let go_on = || if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-        let valid = sides.valid.map(of_tag).transpose()?;
+        let valid = sides.valid.as_deref().map(of_tag).transpose()?;
         let validation = valid.as_ref().map_or(Validation::None, Validation::On);
-        let set = self.of_tag(tag, sides.train)?;
+        let set = self.of_tag(tag, &sides.train)?;
         let (fitted, report) = set.train(own.clone(), validation, level, None, &mut |_, _| go_on())?;
         if report.fit.interrupted || !is_whole(&fitted, &own) {
             return Ok(None);
@@ -208,8 +195,8 @@ impl TrainingSet {
         provenance.insert("train.seed", config.seed.to_string())?;
         provenance.insert("train.objective", "per-tag")?;
         let mut refitted = None;
-        if let Some(all) = sides.all.filter(|_| report.fit.best_epoch > 0) {
-            let set = self.of_tag(tag, all)?;
+        if sides.refit && report.fit.best_epoch > 0 {
+            let set = self.of_tag(tag, self.dataset())?;
             let again = TrainConfig { epochs: report.fit.best_epoch, ..own };
             let (model, report) = set.train(again.clone(), Validation::None, level, None, &mut |_, _| go_on())?;
             if report.fit.interrupted || !is_whole(&model, &again) {
@@ -218,7 +205,7 @@ impl TrainingSet {
             let mut provenance = provenance.clone();
             Counts::of(set.dataset(), 1).describe(&mut provenance)?;
             refitted = Some(finish(&model, &fitted, self.withheld(tag), &provenance)?);
-        } else if sides.all.is_some() {
+        } else if sides.refit {
             refitted = Some(finish(&fitted, &fitted, self.withheld(tag), &provenance)?);
         }
         Ok(Some(Net { fitted: finish(&fitted, &fitted, self.withheld(tag), &provenance)?, refitted, report }))

@@ -26,6 +26,7 @@
 //! | `fit.valid_macro_auc`, `fit.valid_macro_ap` | the same, means of tags |
 //! | `train.*` | each field of [`TrainConfig`] |
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,6 +110,16 @@ pub enum Validation<'a> {
     },
     /// Other items, in the ids of the training set's vocabulary and tags.
     On(&'a Dataset),
+}
+
+/// The items of a training.
+pub(super) struct Sides<'a> {
+    /// To train on.
+    pub(super) train: Cow<'a, Dataset>,
+    /// To validate on, if there are any.
+    pub(super) valid: Option<Cow<'a, Dataset>>,
+    /// Whether the final model is trained anew on all of them.
+    pub(super) refit: bool,
 }
 
 /// The part of a training that is under way.
@@ -358,21 +369,24 @@ impl TrainingSet {
         Ok((if models.len() > 1 { average(&models)? } else { models.remove(0) }, report))
     }
 
-    /// The items to train on and those to validate on, if there are any among the training items.
-    pub(super) fn split(&self, validation: Validation<'_>, config: &TrainConfig) -> Result<Option<(Dataset, Dataset)>> {
-        let fraction = match validation {
-            Validation::None => return Ok(None),
+    /// The items of a training, divided as `validation` says.
+    pub(super) fn sides<'a>(&'a self, validation: Validation<'a>, config: &TrainConfig) -> Result<Sides<'a>> {
+        let whole = Sides { train: Cow::Borrowed(&self.dataset), valid: None, refit: false };
+        match validation {
+            Validation::None => Ok(whole),
             Validation::On(valid) if valid.is_empty() => {
-                return Err(Error::NoData { what: "no samples to validate on".to_owned(), cure: "give at least one item" });
+                Err(Error::NoData { what: "no samples to validate on".to_owned(), cure: "give at least one item" })
             }
-            Validation::On(_) => return Ok(None),
-            Validation::Split { fraction, .. } => fraction,
-        };
-        let (train, valid) = self.dataset.split_trainable(Philox::new(config.seed), fraction, self.tags.len())?;
-        if valid.is_empty() {
-            return Ok(None);
+            Validation::On(valid) => Ok(Sides { valid: Some(Cow::Borrowed(valid)), ..whole }),
+            Validation::Split { fraction, refit } => {
+                let (train, valid) = self.dataset.split_trainable(Philox::new(config.seed), fraction, self.tags.len())?;
+                if valid.is_empty() {
+                    return Ok(whole);
+                }
+                let [train, valid] = [self.dataset.subset(train)?, self.dataset.subset(valid)?].map(Cow::Owned);
+                Ok(Sides { train, valid: Some(valid), refit })
+            }
         }
-        Ok(Some((self.dataset.subset(train)?, self.dataset.subset(valid)?)))
     }
 
     /// What decides a training beside its validation items, as text under the keys of the provenance.

@@ -10,7 +10,7 @@ use super::codec::Codec;
 use super::config::TrainConfig;
 use super::fit::{EpochReport, FitReport, FitState, visit_epochs};
 use super::parameters::{Parameters, Statistics};
-use super::recipe::{Outcome, Phase, PhaseObserver, TrainingReport, TrainingSet, Validation};
+use super::recipe::{Outcome, Phase, PhaseObserver, Sides, TrainingReport, TrainingSet, Validation};
 use super::trainer::Trainer;
 use crate::aligned::Block;
 use crate::data::{Counts, Dataset};
@@ -71,12 +71,7 @@ impl<'a> Run<'a> {
             let expected = "1 in a single training; TrainingSet::train averages";
             return Err(Error::Config { option: "average", expected, found: config.average.to_string() });
         }
-        let sides = set.split(validation, &config)?;
-        let (train, valid, refit) = match (sides, validation) {
-            (Some((train, valid)), Validation::Split { refit, .. }) => (Cow::Owned(train), Some(Cow::Owned(valid)), refit),
-            (_, Validation::On(valid)) => (Cow::Borrowed(set.dataset()), Some(Cow::Borrowed(valid)), false),
-            _ => (Cow::Borrowed(set.dataset()), None, false),
-        };
+        let Sides { train, valid, refit } = set.sides(validation, &config)?;
         let statistics = Statistics::of(&train, set.tags().len());
         let mut trainer = set.trainer(config.clone(), &statistics)?;
         trainer.set_level(level)?;

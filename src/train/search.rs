@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::config::TrainConfig;
 use super::fit::{Event, FitState};
 use super::parameters::Statistics;
-use super::recipe::{TrainingSet, Validation};
+use super::recipe::{Sides, TrainingSet, Validation};
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
 use crate::evaluate::KeyMeasures;
@@ -130,16 +130,10 @@ pub fn search(
         let expected = "0 with a search, whose trials have no autoencoder before them";
         return Err(Error::Config { option: "pretrain", expected, found: pretrain.epochs.to_string() });
     }
-    let sides = set.split(validation, config)?;
-    let (train, valid) = match (&sides, validation) {
-        (Some((train, valid)), _) => (train, valid),
-        (None, Validation::On(valid)) => (set.dataset(), valid),
-        _ => {
-            let found = "none".to_owned();
-            return Err(Error::Config { option: "search", expected: "items to validate on", found });
-        }
+    let Sides { train, valid: Some(valid), .. } = set.sides(validation, config)? else {
+        return Err(Error::Config { option: "search", expected: "items to validate on", found: "none".to_owned() });
     };
-    let statistics = Statistics::of(train, set.tags().len());
+    let statistics = Statistics::of(&train, set.tags().len());
     let mut running = Vec::new();
     for number in 1..=count {
         let given = config;
@@ -175,8 +169,8 @@ pub fn search(
                 Event::Batch { step, .. } if step * batch >= budget => ControlFlow::Break(()),
                 _ => ControlFlow::Continue(()),
             };
-            trial.valid = match trainer.advance(fit, train, Some(valid), &mut { spent }) {
-                Ok(_) => Some(KeyMeasures::of(&trainer.evaluate(valid, None)?.evaluation)),
+            trial.valid = match trainer.advance(fit, &train, Some(&valid), &mut { spent }) {
+                Ok(_) => Some(KeyMeasures::of(&trainer.evaluate(&valid, None)?.evaluation)),
                 Err(Error::NonFinite { .. }) => None,
                 Err(error) => return Err(error),
             };
