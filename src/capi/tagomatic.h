@@ -33,7 +33,8 @@ typedef enum tagm_status {
     TAGM_IO = 1,             /* the system refused to read or write */
     TAGM_BAD_MODEL = 2,      /* the bytes are no valid model */
     TAGM_NEWER_MODEL = 3,    /* the model needs a newer version of this library */
-    TAGM_BAD_ARGUMENT = 4,   /* a pointer is NULL that must not be, or a number is out of its range */
+    TAGM_BAD_ARGUMENT = 4,   /* a pointer is NULL that must not be, a number is out of its range, or the model is not one for this call,
+                              * as one of i8 weights is not for a new tag */
     TAGM_BAD_LENGTH = 5,     /* a buffer has the wrong size, or a scratch is not of this tagger */
     TAGM_UNKNOWN = 6,        /* there is no such keyword, tag or id */
     TAGM_FAULT = 7,          /* a fault of the library; please report it */

@@ -84,8 +84,8 @@ pub(crate) fn assemble(plans: &[GroupPlan<'_>], tags: &Tags, provenance: &Proven
 fn check_type(weights: StoredWeights<'_>) -> Result<()> {
     let types = [weights.w1, weights.w2].map(crate::weights::Matrix::weight_type);
     if types.contains(&WeightType::I8) {
-        let expected = "f32, f16 or bf16 in a model whose tags change; round to i8 afterwards";
-        return Err(Error::model("weights", expected, WeightType::I8.name()));
+        let expected = "f32, f16 or bf16 in a model whose tags change: change the tags of the model before it was rounded, and round after";
+        return Err(Error::Config { option: "weights", expected, found: WeightType::I8.to_string() });
     }
     Ok(())
 }
