@@ -21,6 +21,7 @@ pub use header::Section;
 pub use map::MapAdvice;
 #[cfg(all(feature = "mmap", feature = "train"))]
 pub(crate) use map::MappedScratch;
+pub(crate) use provenance::About;
 pub use provenance::Provenance;
 #[cfg(any(feature = "safetensors", feature = "train"))]
 pub(crate) use storage::to_little_endian;
