@@ -261,6 +261,8 @@ impl Tagger {
         for ids in fixed_items(self.model.network().shape.keywords()) {
             self.score(&ids, &mut scratch, &mut scores)?;
             for score in &scores {
+                // Of a damaged file scores can be NaN, which each processor spells its own way.
+                let score = if score.is_nan() { f32::NAN } else { *score };
                 hash.update(&score.to_bits().to_le_bytes());
             }
         }
