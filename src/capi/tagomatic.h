@@ -4,7 +4,11 @@
  * Buffers are the caller's. Handles are freed by the function of their kind, once; NULL is freed without harm.
  *
  * A tagger never changes: share one between any number of threads. A scratch belongs to one call at a time: one for each thread.
- * Scoring allocates nothing, takes no lock and starts no thread, and gives the same bits on every machine.
+ * Scoring takes no lock and starts no thread, and gives the same bits on every machine. It allocates nothing, but that an item of more than
+ * 1,024 keywords whose ids do not ascend may make the scratch grow, once.
+ *
+ * The same bits need the default floating-point environment: rounding to nearest, and neither flush-to-zero nor denormals-are-zero, which
+ * the start-up code of programs that are linked with -ffast-math sets.
  *
  * Pointers must be valid, and aligned for their type. NULL is an error where a pointer is needed, and nothing is where a count of 0 says so.
  * What a call writes to must not overlap with anything else that it is given, and may be set to zero even if the call fails.
