@@ -193,7 +193,8 @@ typedef struct tagm_live tagm_live;
 tagm_status tagm_live_open(const char *path, int may_extend, tagm_live **live);
 void tagm_live_free(tagm_live *live);
 
-/* Reads and checks a new version, and replaces the newest one by it: nobody waits. If it fails, the old one stays. */
+/* Reads and checks a new version, and replaces the newest one by it: nobody waits but other reloads, of which one does at a time, so the file
+ * that was opened last is the newest version. If it fails, the old one stays. */
 tagm_status tagm_live_reload(const tagm_live *live, const char *path);
 
 /* The number of the newest version, from 1 on; 0 for NULL. Costs next to nothing: compare it before each request with that of the tagger
