@@ -13,8 +13,9 @@ use crate::error::{Error, Result};
 /// not.
 ///
 /// The bytes go to a new file in the same folder, are on the disk before that file gets its name, and the name is too before
-/// [`publish`](NewFile::publish) returns. Someone who has the old file open or mapped keeps it. A file keeps its permissions; a
-/// symbolic link stays one, also to a file that is not there yet.
+/// [`publish`](NewFile::publish) returns. Someone who has the old file open or mapped keeps it. A file keeps its mode, but not its
+/// owner, group and access control list, which are those of any file that the process makes there; a symbolic link stays one, also to a
+/// file that is not there yet.
 #[derive(Debug)]
 pub struct NewFile {
     // Dropped first: what it still holds is of no use to a file that goes.

@@ -26,10 +26,10 @@ use crate::network::{Network, Shape, Weights};
 /// [`Error::NoData`] without models; [`Error::Config`] unless they have the same sizes, units, vocabulary and tags, and nothing that
 /// cannot be averaged, such as a calibration; [`Error::TooLarge`] for more hidden units than a network can have.
 pub fn average(models: &[Model]) -> Result<Model> {
-    let Some((first, others)) = models.split_first() else {
+    let Some(first) = models.first() else {
         return Err(Error::NoData { what: "no models to average".to_owned(), cure: "give at least one" });
     };
-    others.iter().try_for_each(|other| check_alike(first, other))?;
+    models.iter().try_for_each(|model| check_alike(first, model))?;
     let one = &first.network().shape;
     let too_large = || Error::TooLarge { what: "hidden units", limit: Shape::MAX_DIMENSION as u64 };
     let hidden = one.hidden().checked_mul(models.len()).ok_or_else(too_large)?;
@@ -50,15 +50,16 @@ pub fn average(models: &[Model]) -> Result<Model> {
     .to_model()
 }
 
-fn check_alike(first: &Model, other: &Model) -> Result<()> {
+/// Fails unless `model`, which may be the first one itself, can be averaged with the first.
+fn check_alike(first: &Model, model: &Model) -> Result<()> {
     let tags = |model: &Model| model.tags().iter().map(|tag| tag.name.clone()).collect::<Vec<_>>();
-    let found = if first.network() != other.network() {
+    let found = if first.network() != model.network() {
         "other sizes or units"
-    } else if !first.vocabulary().iter().eq(other.vocabulary().iter()) {
+    } else if !first.vocabulary().iter().eq(model.vocabulary().iter()) {
         "another vocabulary"
-    } else if tags(first) != tags(other) {
+    } else if tags(first) != tags(model) {
         "other tags"
-    } else if [first, other].iter().any(|model| has_more(model)) {
+    } else if has_more(model) {
         "sections that cannot be averaged"
     } else {
         return Ok(());
@@ -120,6 +121,7 @@ impl Joined {
 #[cfg(feature = "train")]
 mod tests {
     use super::*;
+    use crate::calibration::{Calibration, Curve};
     use crate::format::Provenance;
     use crate::tagger::Tagger;
     use crate::tags::Tags;
@@ -161,12 +163,22 @@ mod tests {
 
     #[test]
     fn what_was_not_trained_alike_is_refused() {
-        let refused = |other: Model| match average(&[model(1, 4, 3, "k"), other]) {
+        let found = |models: &[Model]| match average(models) {
             Err(Error::Config { option: "average", found, .. }) => found,
             other => panic!("{other:?}"),
         };
+        let refused = |other: Model| found(&[model(1, 4, 3, "k"), other]);
         assert_eq!(refused(model(1, 5, 3, "k")), "other sizes or units");
         assert_eq!(refused(model(1, 4, 3, "q")), "another vocabulary");
+        let calibrated = || {
+            let curves = vec![Curve::linear(0.5, 0.0); 3];
+            let extensions = Extensions { calibration: Some(Calibration::new(&curves).unwrap()), ..Extensions::default() };
+            let model = model(1, 4, 3, "k");
+            ModelParts { extensions: &extensions, ..model.parts(&Provenance::new()) }.to_model().unwrap()
+        };
+        for models in [vec![calibrated()], vec![calibrated(), model(1, 4, 3, "k")], vec![model(1, 4, 3, "k"), calibrated()]] {
+            assert_eq!(found(&models), "sections that cannot be averaged");
+        }
         assert!(matches!(average(&[]), Err(Error::NoData { .. })));
     }
 }

@@ -66,6 +66,11 @@ impl Counters {
         self.repeated += repeated;
         self.latency.merge(latency);
     }
+
+    /// Forgets what was counted: to look at each hour for itself, say.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
 }
 
 /// Bits after the leading one that tell bins apart.
@@ -147,14 +152,23 @@ impl Latency {
         self.longest
     }
 
+    /// The largest duration of each bin, ascending, and how many were counted in it: what is needed to fill a histogram of another system.
+    /// Of Prometheus, say, whose counts are of all durations up to a bound. Bounds of 2^n − 1 nanoseconds are among those of bins, so
+    /// counts up to them are exact. It gives 976 bins, whatever was counted.
+    pub fn buckets(&self) -> impl ExactSizeIterator<Item = (Duration, u64)> {
+        self.counts.iter().enumerate().map(|(bin, &count)| (Duration::from_nanos(upper(bin)), count))
+    }
+
     /// A duration that a share of them, from 0 to 1, do not exceed: never less than the true one, and less than 1/16 more. 0 of none.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Duration {
-        let rank = ((share * self.count as f64).ceil() as u64).clamp(1, self.count.max(1));
+        // Not above 1, where no count of them would be enough.
+        let (share, all) = (share.min(1.0), self.count as f64);
         let mut seen = 0;
         let found = self.counts.iter().position(|count| {
             seen += count;
-            seen >= rank
+            // 7 of 100 are 0.07 exactly, as it is written, and 0.07 times 100 is more than 7.
+            seen > 0 && seen as f64 / all >= share
         });
         found.map_or(Duration::ZERO, |bin| Duration::from_nanos(upper(bin)).min(self.longest))
     }
@@ -198,5 +212,36 @@ mod tests {
         assert_eq!(latency.total(), Duration::from_micros(500_500));
         latency.record(Duration::MAX);
         assert_eq!(latency.quantile(1.0), Duration::from_nanos(u64::MAX));
+    }
+
+    #[test]
+    fn every_hundredth_of_a_hundred_is_one_of_them() {
+        let mut latency = Latency::default();
+        // Few enough to have a bin each.
+        (0..100_u64).for_each(|n| latency.record(Duration::from_nanos(if n < 7 { 1 } else { 2 })));
+        assert_eq!([0.07, 0.071, 2.0, f64::NAN].map(|share| latency.quantile(share).as_nanos()), [1, 2, 2, 2]);
+        for rank in 1..=100_u64 {
+            let mut latency = Latency::default();
+            (1..=100).for_each(|n| latency.record(Duration::from_nanos(u64::from(n > rank))));
+            let share = format!("{:.2}", rank as f64 / 100.0).parse().unwrap();
+            assert_eq!(latency.quantile(share), Duration::ZERO, "{rank}");
+        }
+    }
+
+    #[test]
+    fn buckets_are_all_that_was_counted() {
+        let mut counters = Counters::default();
+        for nanoseconds in [0, 3, 3, 1023, 1024, u64::MAX] {
+            counters.record(KeywordCounts { known: 1, unknown: 2, repeated: 3 }, Duration::from_nanos(nanoseconds));
+        }
+        let up_to = |nanoseconds| {
+            let bound = Duration::from_nanos(nanoseconds);
+            counters.latency.buckets().take_while(|(upper, _)| *upper <= bound).map(|(_, count)| count).sum::<u64>()
+        };
+        assert_eq!([0, 3, 1023, 2047, u64::MAX].map(up_to), [1, 3, 4, 5, counters.items]);
+        assert!(counters.latency.buckets().is_sorted_by(|(a, _), (b, _)| a < b));
+        assert_eq!(counters.latency.buckets().len(), 976);
+        counters.clear();
+        assert_eq!(counters, Counters::default());
     }
 }

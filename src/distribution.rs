@@ -24,10 +24,11 @@ pub struct LogitDistribution {
 }
 
 impl LogitDistribution {
-    /// That of these logits; nothing is known of none.
+    /// That of these logits; nothing is known of none. Those that are NaN are left out.
     #[must_use]
     pub fn of(mut logits: Vec<f32>) -> Self {
         let mut distribution = Self::default();
+        logits.retain(|logit| !logit.is_nan());
         logits.sort_unstable_by(f32::total_cmp);
         let Some(last) = logits.len().checked_sub(1) else { return distribution };
         for (bound, level) in distribution.bounds.iter_mut().zip(LEVELS) {
@@ -55,7 +56,7 @@ impl LogitDistribution {
     }
 }
 
-/// The bin of a value: those before it end below.
+/// The bin of a value: those before it end below. That of NaN means nothing.
 pub(crate) fn bin(bounds: &[f32; BOUNDS], value: f32) -> usize {
     bounds.iter().map(|&bound| usize::from(bound < value)).sum()
 }
@@ -96,5 +97,8 @@ mod tests {
         assert_eq!((known.counts[0], known.counts[10], known.items()), (95, 5, 100));
         assert!(known.is_sound());
         assert_eq!(LogitDistribution::of(Vec::new()), LogitDistribution::default());
+        // What is no number is in no bin.
+        assert_eq!(LogitDistribution::of([vec![f32::NAN, -f32::NAN], vec![-0.0; 95], vec![1.0; 5]].concat()), known);
+        assert_eq!(LogitDistribution::of(vec![f32::NAN]), LogitDistribution::default());
     }
 }

@@ -44,6 +44,7 @@ use crate::tagger::Tagger;
 pub struct Drift {
     tags: Vec<TagDrift>,
     items: u64,
+    not_numbers: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -94,10 +95,11 @@ impl Drift {
         let of_tag = |(tag, known): (usize, &LogitDistribution)| {
             TagDrift::new(std::array::from_fn(|bound| bounds[bound][tag]), highest[tag], known.counts)
         };
-        Some(Drift { tags: reference.iter().enumerate().map(of_tag).collect(), items: 0 })
+        Some(Drift { tags: reference.iter().enumerate().map(of_tag).collect(), items: 0, not_numbers: 0 })
     }
 
-    /// Counts the scores of an item, or of several, one after the other.
+    /// Counts the scores of an item, or of several, one after the other. Of the scores that are NaN [`Drift::not_numbers`] tells; they are
+    /// in no bin.
     ///
     /// # Errors
     /// [`Error::Length`] unless there is a score for each tag of each item.
@@ -107,7 +109,9 @@ impl Drift {
         for item in scores.chunks_exact(tags) {
             self.items += 1;
             for (tag, &score) in self.tags.iter_mut().zip(item) {
-                tag.observed[bin(&tag.bounds, score)] += 1;
+                let is_number = !score.is_nan();
+                tag.observed[bin(&tag.bounds, score)] += u64::from(is_number);
+                self.not_numbers += u64::from(!is_number);
             }
         }
         Ok(())
@@ -124,6 +128,7 @@ impl Drift {
             return Err(Error::Config { option: "drift", expected, found });
         }
         self.items += other.items;
+        self.not_numbers += other.not_numbers;
         for (to, from) in self.tags.iter_mut().zip(&other.tags) {
             to.observed.iter_mut().zip(from.observed).for_each(|(to, from)| *to += from);
         }
@@ -132,7 +137,7 @@ impl Drift {
 
     /// Forgets what was counted: to look at each hour for itself, say.
     pub fn clear(&mut self) {
-        self.items = 0;
+        (self.items, self.not_numbers) = (0, 0);
         self.tags.iter_mut().for_each(|tag| tag.observed = [0; BINS]);
     }
 
@@ -140,6 +145,13 @@ impl Drift {
     #[must_use]
     pub fn items(&self) -> u64 {
         self.items
+    }
+
+    /// Scores that were NaN, of all tags: more than 0 means that the model is a damaged file, mapped without
+    /// [`Model::verify`](crate::Model::verify), or that the scores are not those of a tagger.
+    #[must_use]
+    pub fn not_numbers(&self) -> u64 {
+        self.not_numbers
     }
 
     /// How far the scores of the tag at index `tag` are from those in training, as the [module](self) says; `None` before any item, for a
@@ -173,7 +185,7 @@ mod tests {
     fn psi_is_that_of_the_definition() {
         let mut tag = TagDrift::new(std::array::from_fn(|n| (n + 1) as f32 / 20.0), 0.9, [10; BINS]);
         tag.observed = [10; BINS];
-        let mut drift = Drift { tags: vec![tag], items: 120 };
+        let mut drift = Drift { tags: vec![tag], items: 120, not_numbers: 0 };
         assert_eq!(drift.psi(0), Some(0.0));
         assert!((drift.noise(0).unwrap() - 11.0 / 60.0).abs() < 1e-12);
         drift.tags[0].observed = [120, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -184,6 +196,14 @@ mod tests {
         assert_eq!((drift.psi(1), drift.noise(1)), (None, None));
         drift.clear();
         assert_eq!((drift.psi(0), drift.items()), (None, 0));
+        // What is no number is in no bin, and is told.
+        drift.record(&[f32::NAN, 0.01, -f32::NAN]).unwrap();
+        assert_eq!((drift.tags[0].observed.iter().sum::<u64>(), drift.items(), drift.not_numbers()), (1, 3, 2));
+        let other = drift.clone();
+        drift.merge(&other).unwrap();
+        assert_eq!((drift.tags[0].observed[0], drift.not_numbers()), (2, 4));
+        drift.clear();
+        assert_eq!(drift.not_numbers(), 0);
     }
 
     #[test]

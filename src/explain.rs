@@ -112,20 +112,27 @@ pub struct Flip {
 /// Sets of keywords that [`flip`] tries to find a smaller one.
 const TRIED: usize = 20_000;
 
+/// How often [`flip`] scores the sample to find a set greedily.
+const GREEDY: usize = 100_000;
+
 /// Keywords whose removal turns the decision about a tag round: gives it if it was not given, takes it if it was, by the tag's
 /// threshold.
 ///
 /// First they are found greedily: the keyword whose removal moves the logit furthest goes first, the lowest id among equals, until
-/// the decision turns. There can be smaller sets, so all sets of one keyword less, two less and so on are tried, smallest first, as
+/// the decision turns, or the sample has been scored 100,000 times: that is enough to take 446 keywords away, all of them, or the first 105 of
+/// 1,000. There can be smaller sets, so all sets of one keyword less, two less and so on are tried, smallest first, as
 /// long as they are 20,000 at most: all pairs of 199 keywords, all threes of 49, all sets whatever of 14. Among several sets of the
 /// smallest size the one that moves the logit furthest is taken, and [`Flip::is_smallest`] tells whether the search went that far.
+///
+/// Each time the sample is scored for all tags, with half of its rows summed up anew, on average; 120,000 times in all at the most, which can be
+/// many seconds for large networks and long samples. Keep it out of requests there.
 ///
 /// # Errors
 /// [`Error::KeywordOutOfRange`] if the model has no such id; [`Error::Length`] if it has no such tag.
 pub fn flip(tagger: &Tagger, ids: &[u32], tag: usize) -> Result<Flip> {
     let mut scorer = Scorer::new(tagger, ids, tag)?;
     let given = scorer.is_given()?;
-    let greedy = greedy(&mut scorer, given)?;
+    let greedy = greedy(&mut scorer, given, GREEDY)?;
     greedy.iter().flatten().try_for_each(|&id| scorer.item.add(id).map(drop))?;
     // Without a greedy set any set is a smaller one.
     let largest = greedy.as_ref().map_or(scorer.item.ids().len(), |found| found.len() - 1);
@@ -144,10 +151,13 @@ pub fn flip(tagger: &Tagger, ids: &[u32], tag: usize) -> Result<Flip> {
     Ok(Flip { keywords: greedy, is_smallest: true })
 }
 
-/// Takes keywords away until the decision turns; they stay away.
-fn greedy(scorer: &mut Scorer<'_>, given: bool) -> Result<Option<Vec<u32>>> {
-    let mut removed = Vec::new();
+/// Takes keywords away until the decision turns; they stay away. If it does not, or not with `limit` samples scored to choose them, all
+/// are back.
+fn greedy(scorer: &mut Scorer<'_>, given: bool, limit: usize) -> Result<Option<Vec<u32>>> {
+    let (mut removed, mut left) = (Vec::new(), limit);
     while !scorer.item.ids().is_empty() {
+        let Some(rest) = left.checked_sub(scorer.item.ids().len()) else { break };
+        left = rest;
         let mut best = (0, f32::INFINITY);
         for place in 0..scorer.item.ids().len() {
             let id = scorer.item.ids()[place];
@@ -391,6 +401,28 @@ mod tests {
         // Sizes that greed alone may miss occur.
         assert!(sizes[1] > 5 && sizes[2] > 5 && sizes[3..].iter().sum::<usize>() > 5, "{sizes:?}");
         assert_eq!(flip(&tagger, &[], 0).unwrap(), Flip { keywords: None, is_smallest: true });
+    }
+
+    #[test]
+    fn greed_ends_at_its_limit() {
+        let tagger = tagger(Activation::Relu, 20, &[70], OutputLayout::Panels);
+        let all = [0, 2, 3, 5, 6, 8, 9, 11];
+        let mut scorers = (0..70).map(|tag| Scorer::new(&tagger, &all, tag).unwrap());
+        let of_two = scorers.find_map(|mut scorer| {
+            let given = scorer.is_given().unwrap();
+            let found = greedy(&mut scorer, given, GREEDY).unwrap().filter(|found| found.len() == 2)?;
+            found.iter().for_each(|&id| assert!(scorer.item.add(id).unwrap()));
+            Some((scorer, given, found))
+        });
+        let (mut scorer, given, found) = of_two.unwrap();
+        for limit in [0, 7, 8, 14] {
+            assert_eq!(greedy(&mut scorer, given, limit).unwrap(), None);
+            assert_eq!(scorer.item.ids(), all, "all are back");
+        }
+        assert_eq!(greedy(&mut scorer, given, 8 + 7).unwrap(), Some(found));
+        let scored = |keywords: usize, away: usize| (0..away).map(|n| keywords - n).sum::<usize>();
+        assert!(scored(446, 446) <= GREEDY && scored(447, 447) > GREEDY);
+        assert!(scored(1000, 105) <= GREEDY && scored(1000, 106) > GREEDY);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 #[cfg(feature = "rules")]
 use crate::error::Result;
 #[cfg(feature = "rules")]
-use crate::format::Model;
+use crate::format::{Model, Provenance};
 use crate::rules::Rules;
 use crate::tags::Tags;
 
@@ -70,7 +70,7 @@ impl Hierarchy {
     #[cfg(feature = "rules")]
     pub fn of_model(model: &Model) -> Result<Self> {
         let provenance = model.provenance()?;
-        let rules = Rules::parse(provenance.get(crate::edit::RULES).unwrap_or_default(), "data.rules of the model")?;
+        let rules = Rules::parse(provenance.get(Provenance::RULES).unwrap_or_default(), "data.rules of the model")?;
         Ok(Self::new(&rules, model.tags()))
     }
 

@@ -113,8 +113,9 @@ pub fn canonicalize(ids: &mut Vec<u32>) -> usize {
     before - ids.len()
 }
 
-/// Like [`canonicalize`], for the ids from `start` on; the ones before stay as they are.
+/// Like [`canonicalize`], for the ids from `start` on, none if there are not so many; the ones before stay as they are.
 pub fn canonicalize_from(ids: &mut Vec<u32>, start: usize) {
+    let start = start.min(ids.len());
     ids[start..].sort_unstable();
     let mut end = start;
     for next in start..ids.len() {
@@ -209,6 +210,10 @@ mod tests {
             let mut ids = given;
             canonicalize_from(&mut ids, 2);
             assert_eq!(ids, expected);
+            for start in [ids.len(), ids.len() + 1, usize::MAX] {
+                canonicalize_from(&mut ids, start);
+                assert_eq!(ids, expected);
+            }
         }
     }
 

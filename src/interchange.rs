@@ -42,6 +42,8 @@
 //! same arithmetic in another order: they differ in the last bits.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -142,9 +144,25 @@ impl<'a> Places<'a> {
 /// # Errors
 /// As [`from_safetensors`]; [`Error::Io`] if the file cannot be read.
 pub fn open(path: impl AsRef<Path>, names: Names) -> Result<Model> {
+    open_within(path, names, u64::MAX)
+}
+
+/// [`open`] for files that others hand in: of one with more than `limit` bytes no more are read, and it is refused.
+///
+/// # Errors
+/// As [`open`]; [`Error::Safetensors`] also if the file is larger.
+pub fn open_within(path: impl AsRef<Path>, names: Names, limit: u64) -> Result<Model> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|error| Error::io(path, "read the model", error))?;
-    from_safetensors(&bytes, names).map_err(|error| error.in_file(path))
+    let mut bytes = Vec::new();
+    // One byte more tells a file that is too large, also where nobody knows its length before.
+    let read = File::open(path).and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes));
+    read.map_err(|error| Error::io(path, "read the model", error))?;
+    let model = if bytes.len() as u64 > limit {
+        Err(fault("file", format!("at most {limit} bytes, the limit that was set"), "more"))
+    } else {
+        from_safetensors(&bytes, names)
+    };
+    model.map_err(|error| error.in_file(path))
 }
 
 /// Saves the model as a safetensors file, which appears whole or not at all.

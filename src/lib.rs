@@ -117,6 +117,9 @@ mod workers;
 pub use error::{Error, Result};
 pub use format::{Model, ModelParts, Provenance};
 pub use kernels::Level;
+/// The crate whose thread pools [`Tagger::score_batch_in`] and its kin take.
+#[cfg(feature = "parallel")]
+pub use rayon;
 pub use tagger::{KeywordCounts, Scratch, Tagger};
 pub use tags::{Tag, Tags};
 pub use vocab::Vocabulary;

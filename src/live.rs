@@ -5,6 +5,8 @@
 //! finishes it with the version that it began with. A version that nobody reads any more is freed by the thread that publishes the
 //! next one, or that asks for it ([`LiveTagger::free_unused`]): never inside a request.
 //!
+//! A [`Reader`] borrows nothing: it can stand beside an `Arc` of its tagger, in a thread-local, or in a task of its own.
+//!
 //! ```
 //! use tagomatic::live::{Contract, LiveTagger};
 //! use tagomatic::{Model, Result};
@@ -14,8 +16,8 @@
 //!
 //! // In every thread that serves:
 //! let mut reader = live.reader();
-//! let mut scores = vec![0.0; reader.version().tagger().tags().len()];
 //! let (version, scratch) = reader.newest();
+//! let mut scores = vec![0.0; version.tagger().tags().len()];
 //! version.tagger().score_keywords(["zombie"], scratch, &mut scores)?;
 //! assert_eq!(version.generation(), 1);
 //!
@@ -72,9 +74,12 @@ impl Version {
 /// The newest version of a model, for any number of readers; see the [module](self).
 #[derive(Debug)]
 pub struct LiveTagger {
-    newest: ArcSwap<Version>,
+    /// Readers have it too.
+    newest: Arc<ArcSwap<Version>>,
     contract: Contract,
     level: Level,
+    /// Held from before a file is opened until its model is published or refused. It is taken before `replaced`.
+    reloading: Mutex<()>,
     /// Versions that were replaced and may still be read. Held while a version is replaced, so that each is checked against the one
     /// that it follows.
     replaced: Mutex<Vec<Arc<Version>>>,
@@ -98,11 +103,14 @@ impl LiveTagger {
 
     fn of(tagger: Tagger, contract: Contract) -> Self {
         let level = tagger.level();
-        let newest = ArcSwap::from_pointee(Version { tagger, generation: 1 });
-        LiveTagger { newest, contract, level, replaced: Mutex::default() }
+        let newest = Arc::new(ArcSwap::from_pointee(Version { tagger, generation: 1 }));
+        LiveTagger { newest, contract, level, reloading: Mutex::default(), replaced: Mutex::default() }
     }
 
     /// The newest version. For a thread that serves many requests a [`LiveTagger::reader`] is cheaper.
+    ///
+    /// A version stays as long as an `Arc` of it does, but no longer for a [`Weak`](std::sync::Weak): who makes one and upgrades it when
+    /// the version has been replaced may be the one who frees it.
     #[must_use]
     pub fn newest(&self) -> Arc<Version> {
         self.newest.load_full()
@@ -114,23 +122,38 @@ impl LiveTagger {
         self.newest.load().generation
     }
 
-    /// A reader for one thread.
+    /// A reader for one thread, or one task at a time.
     #[must_use]
-    pub fn reader(&self) -> Reader<'_> {
+    pub fn reader(&self) -> Reader {
         let version = self.newest();
-        Reader { live: self, scratch: version.tagger.scratch(), version }
+        let (scratch, generation) = (version.tagger.scratch(), version.generation);
+        Reader { newest: Arc::clone(&self.newest), version: Some(version), scratch, generation }
     }
 
     /// Reads a model, checks all of it, and replaces the newest version by it; returns its generation. To be told that a file has
     /// changed is the caller's.
     ///
+    /// Of several threads that reload, one does at a time, from the opening of its file on: the file that was opened last is served
+    /// last. Neither readers nor [`LiveTagger::publish`] wait for them, so a model that is published while a file is read is replaced by
+    /// that of the file.
+    ///
     /// # Errors
     /// As [`Model::open`] and [`LiveTagger::publish`]; then the old version stays.
     pub fn reload(&self, path: impl AsRef<Path>) -> Result<u64> {
-        self.replace(Model::open(path)?)
+        self.reload_within(path, u64::MAX)
     }
 
-    /// Checks all of `model`, mapped ones too, and replaces the newest version by it; returns its generation.
+    /// [`LiveTagger::reload`] of files that others hand in: one of more than `limit` bytes is refused, see [`Model::open_within`].
+    ///
+    /// # Errors
+    /// As [`Model::open_within`] and [`LiveTagger::publish`]; then the old version stays.
+    pub fn reload_within(&self, path: impl AsRef<Path>, limit: u64) -> Result<u64> {
+        let _turn = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        self.replace(Model::open_within(path, limit)?)
+    }
+
+    /// Checks all of `model`, mapped ones too, and replaces the newest version by it; returns its generation. Models that are published
+    /// at a time follow one another in the order in which their checks end.
     ///
     /// # Errors
     /// As [`Model::verify`]; [`Error::Contract`] if it does not keep the contract. Then the old version stays.
@@ -159,7 +182,8 @@ impl LiveTagger {
     }
 }
 
-/// Nobody can come to read a version that was replaced: one that is held here alone stays so.
+/// A version that was replaced is given to nobody any more, so one that is held here alone stays so, but for who upgrades a `Weak` of it:
+/// that one frees it himself, as [`LiveTagger::newest`] says.
 fn free_unused(replaced: &mut Vec<Arc<Version>>) -> usize {
     replaced.retain(|version| Arc::strong_count(version) > 1);
     replaced.len()
@@ -197,28 +221,42 @@ impl Contract {
 }
 
 /// A reader of a [`LiveTagger`] with the buffers of one thread.
+///
+/// It may outlive the tagger: then the last version stays the newest, and the reader frees what it lets go of itself.
 #[derive(Debug)]
-pub struct Reader<'a> {
-    live: &'a LiveTagger,
-    version: Arc<Version>,
+pub struct Reader {
+    newest: Arc<ArcSwap<Version>>,
+    /// None after a release.
+    version: Option<Arc<Version>>,
     scratch: Scratch,
+    /// That of the version which the scratch was made for.
+    generation: u64,
 }
 
-impl Reader<'_> {
-    /// The version that the last [`Reader::newest`] gave.
+impl Reader {
+    /// The version that the last [`Reader::newest`] gave, or that was the newest when the reader was made; `None` after a
+    /// [`Reader::release`].
     #[must_use]
-    pub fn version(&self) -> &Version {
-        &self.version
+    pub fn version(&self) -> Option<&Version> {
+        self.version.as_deref()
     }
 
     /// The newest version, and buffers for its tagger: made anew, with an allocation, only where the version is another one than
     /// before. It waits for nobody.
     pub fn newest(&mut self) -> (&Version, &mut Scratch) {
-        let newest = self.live.newest.load();
-        if newest.generation != self.version.generation {
-            self.version = Arc::clone(&newest);
-            self.scratch = self.version.tagger.scratch();
+        let newest = self.newest.load();
+        if newest.generation != self.generation {
+            self.scratch = newest.tagger.scratch();
+            self.generation = newest.generation;
+            self.version = None;
         }
-        (&self.version, &mut self.scratch)
+        (self.version.get_or_insert_with(|| Arc::clone(&newest)), &mut self.scratch)
+    }
+
+    /// Lets go of the version, so that it can be freed when it is replaced: a reader that waits for work holds it otherwise, with all its
+    /// memory, until its next request. The buffers stay, so the next [`Reader::newest`] allocates nothing if the version is still the
+    /// newest.
+    pub fn release(&mut self) {
+        self.version = None;
     }
 }

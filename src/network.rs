@@ -231,7 +231,10 @@ impl Shape {
         self.w2_blocks
     }
 
-    /// The slot of a tag.
+    /// The slot of the tag at index `tag`, which is below [`Shape::tags`].
+    ///
+    /// # Panics
+    /// With [`OutputLayout::Panels`], without such a tag.
     #[must_use]
     pub fn slot(&self, tag: usize) -> usize {
         match self.layout {

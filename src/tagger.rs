@@ -18,6 +18,9 @@ mod parallel;
 /// no lock and starts no thread, and gives the same bits on every machine, level and thread. (One batch on several threads, the
 /// feature `parallel`, does take locks.)
 ///
+/// The same bits need the floating-point environment that every program and thread begins with: rounding to nearest, and numbers below
+/// the normal ones kept, not flushed to zero, as the start-up code of C that is linked with `-ffast-math` has it.
+///
 /// ```
 /// # fn main() -> tagomatic::Result<()> {
 /// use tagomatic::{Model, Tagger};
@@ -261,6 +264,8 @@ impl Tagger {
         for ids in fixed_items(self.model.network().shape.keywords()) {
             self.score(&ids, &mut scratch, &mut scores)?;
             for score in &scores {
+                // Of a damaged file scores can be NaN, which each processor spells its own way.
+                let score = if score.is_nan() { f32::NAN } else { *score };
                 hash.update(&score.to_bits().to_le_bytes());
             }
         }

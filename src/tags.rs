@@ -34,6 +34,8 @@ pub struct Tags {
     next_id: u32,
     /// Indices of the tags, ascending by name.
     by_name: Vec<usize>,
+    /// Indices of the tags, ascending by id.
+    by_id: Vec<usize>,
     /// The tags' thresholds, side by side.
     thresholds: Vec<f32>,
 }
@@ -73,17 +75,18 @@ impl Tags {
                 return Err(bad(tag, "its id is not below the next free id"));
             }
         }
-        let mut order: Vec<usize> = (0..tags.len()).collect();
-        order.sort_unstable_by_key(|&index| tags[index].id);
-        if let Some(pair) = order.windows(2).find(|pair| tags[pair[0]].id == tags[pair[1]].id) {
+        let mut by_id: Vec<usize> = (0..tags.len()).collect();
+        by_id.sort_unstable_by_key(|&index| tags[index].id);
+        if let Some(pair) = by_id.windows(2).find(|pair| tags[pair[0]].id == tags[pair[1]].id) {
             return Err(bad(&tags[pair[1]], "its id belongs to another tag too"));
         }
-        order.sort_unstable_by(|&a, &b| tags[a].name.cmp(&tags[b].name));
-        if let Some(pair) = order.windows(2).find(|pair| tags[pair[0]].name == tags[pair[1]].name) {
+        let mut by_name = by_id.clone();
+        by_name.sort_unstable_by(|&a, &b| tags[a].name.cmp(&tags[b].name));
+        if let Some(pair) = by_name.windows(2).find(|pair| tags[pair[0]].name == tags[pair[1]].name) {
             return Err(bad(&tags[pair[1]], TWICE));
         }
         let thresholds = tags.iter().map(|tag| tag.threshold).collect();
-        Ok(Tags { tags, next_id, by_name: order, thresholds })
+        Ok(Tags { tags, next_id, by_name, by_id, thresholds })
     }
 
     /// Adds a tag at the end, with the next free id and the default threshold; returns its id.
@@ -97,6 +100,8 @@ impl Tags {
         let limit = Error::TooLarge { what: "ids of tags", limit: u32::MAX.into() };
         self.next_id = self.next_id.checked_add(1).ok_or(limit)?;
         self.by_name.insert(place, self.tags.len());
+        // No id is larger.
+        self.by_id.push(self.tags.len());
         self.thresholds.push(tag.threshold);
         self.tags.push(tag);
         Ok(self.next_id - 1)
@@ -120,6 +125,13 @@ impl Tags {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<usize> {
         self.find(name).ok().map(|place| self.by_name[place])
+    }
+
+    /// The index of the tag with this stable id: where its score stands.
+    #[must_use]
+    pub fn by_id(&self, id: u32) -> Option<usize> {
+        let place = self.by_id.binary_search_by_key(&id, |&index| self.tags[index].id).ok()?;
+        Some(self.by_id[place])
     }
 
     /// The tags in the order of the scores.
@@ -222,6 +234,7 @@ mod tests {
         let tag = |id, name: &str| Tag { id, name: name.to_owned(), threshold: 0.5 };
         let mut tags = Tags::new(vec![tag(7, "a"), tag(2, "b")], 9).unwrap();
         assert_eq!((tags.push("c").unwrap(), tags.next_id()), (9, 10));
+        assert_eq!([2, 7, 9, 0, 8, 10, u32::MAX].map(|id| tags.by_id(id)), [Some(1), Some(0), Some(2), None, None, None, None]);
         assert!(Tags::new(vec![tag(7, "a"), tag(2, "b")], 7).is_err());
         assert!(Tags::new(vec![tag(7, "a"), tag(2, "c"), tag(7, "b")], 9).is_err());
         let mut last = Tags::new(vec![tag(0, "a")], u32::MAX).unwrap();

@@ -40,6 +40,15 @@ pub(crate) fn buckets_for(keywords: usize) -> Option<usize> {
     keywords.checked_mul(5)?.div_ceil(3).checked_next_power_of_two()
 }
 
+/// A table of `count` empty buckets. An error if there is no memory for them.
+fn empty_buckets(count: usize) -> Result<Vec<Bucket>> {
+    let mut buckets = Vec::new();
+    let limit = (count as u64).saturating_sub(1);
+    buckets.try_reserve_exact(count).map_err(|_| Error::TooLarge { what: "hash table of keywords in memory", limit })?;
+    buckets.resize(count, [0, EMPTY].map(u32::to_le));
+    Ok(buckets)
+}
+
 /// The home bucket of a keyword, before the modulus, and the high half of its hash.
 fn home_and_hash_high(keyword: &[u8]) -> (usize, u32) {
     let [low, high]: [[u8; 4]; 2] = bytemuck::cast(xxh3_64(keyword).to_le_bytes());
@@ -67,11 +76,13 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// The vocabulary in which the first keyword has id 0, the second id 1, and so on.
+    /// The vocabulary in which the first keyword has id 0, the second id 1, and so on. A keyword is any text: the empty one, and such with
+    /// spaces and control characters, are keywords as others are. Two are the same if they are the same bytes: neither letter case nor
+    /// Unicode forms are made alike.
     ///
     /// # Errors
     /// [`Error::BadName`] if a keyword occurs twice; [`Error::TooLarge`] if the keywords have 2^32 bytes or more together, or
-    /// are more than [`Shape::MAX_DIMENSION`].
+    /// are more than [`Shape::MAX_DIMENSION`], or if there is no memory for their hash table.
     pub fn from_keywords<I>(keywords: I) -> Result<Self>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -87,12 +98,14 @@ impl Vocabulary {
         let buckets = buckets_for(keywords)
             .filter(|_| keywords <= Shape::MAX_DIMENSION)
             .ok_or(Error::TooLarge { what: "keywords", limit: Shape::MAX_DIMENSION as u64 })?;
+        let mut buckets = empty_buckets(buckets)?;
         let mut vocabulary = Vocabulary { buckets: Vec::new(), offsets, text };
-        vocabulary.buckets = vocabulary.view().build_buckets(buckets).map_err(|(id, problem)| Error::BadName {
+        vocabulary.view().fill(&mut buckets).map_err(|(id, problem)| Error::BadName {
             what: "keyword",
             name: vocabulary.keyword(id).unwrap_or_default().to_owned(),
             problem,
         })?;
+        vocabulary.buckets = buckets;
         Ok(vocabulary)
     }
 
@@ -218,10 +231,9 @@ impl<'a> VocabularyView<'a> {
         self.text.get(start..end)
     }
 
-    /// The one hash table for these keywords, or the first keyword that cannot enter it and why.
-    fn build_buckets(self, count: usize) -> Result<Vec<Bucket>, (u32, &'static str)> {
-        let mut buckets = vec![[0u32, EMPTY].map(u32::to_le); count];
-        let mask = count.wrapping_sub(1);
+    /// Makes the one hash table for these keywords of empty buckets, or tells the first keyword that cannot enter it and why.
+    fn fill(self, buckets: &mut [Bucket]) -> Result<(), (u32, &'static str)> {
+        let mask = buckets.len().wrapping_sub(1);
         'ids: for id in self.ids() {
             let keyword = self.bytes(id).unwrap_or_default();
             let (home, hash_high) = home_and_hash_high(keyword);
@@ -238,10 +250,11 @@ impl<'a> VocabularyView<'a> {
             }
             return Err((id, "shares its place in the table with 1024 others; chosen to collide, leave them out"));
         }
-        Ok(buckets)
+        Ok(())
     }
 
-    /// Fails unless the arrays are exactly those that [`Vocabulary::from_keywords`] makes of their keywords.
+    /// Fails unless the arrays are exactly those that [`Vocabulary::from_keywords`] makes of their keywords, or if there is no memory
+    /// for a second table.
     pub(crate) fn verify(self) -> Result<()> {
         let fault = |section, expected: &str, found: String| Err(Error::model(section, expected, found));
         let (first, last) = (self.offsets.first(), self.offsets.last());
@@ -264,16 +277,11 @@ impl<'a> VocabularyView<'a> {
                 format!("{} buckets for {} keywords", self.buckets.len(), self.len()),
             );
         };
-        let canonical = match self.build_buckets(count) {
-            Ok(buckets) => buckets,
-            Err((id, problem)) => {
-                return fault(
-                    TEXT,
-                    "unique keywords",
-                    format!("keyword {id}, {:?}: {problem}", self.keyword(id).unwrap_or_default()),
-                );
-            }
-        };
+        let mut canonical = empty_buckets(count)?;
+        if let Err((id, problem)) = self.fill(&mut canonical) {
+            let found = format!("keyword {id}, {:?}: {problem}", self.keyword(id).unwrap_or_default());
+            return fault(TEXT, "unique keywords", found);
+        }
         match canonical.iter().zip(self.buckets).position(|(canonical, bucket)| canonical != bucket) {
             Some(bucket) => fault(BUCKETS, "the hash table of its keywords", format!("a different bucket {bucket}")),
             None => Ok(()),
@@ -378,6 +386,14 @@ mod tests {
         check(Vocabulary { buckets: good.buckets[..5].to_vec(), ..good.clone() });
         check(Vocabulary { offsets: Vec::new(), ..good.clone() });
         check(Vocabulary { text: Vec::new(), ..good.clone() });
+    }
+
+    // With addresses of 32 bits that is a half of all, and can be had.
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn no_memory_is_an_error() {
+        let count = isize::MAX.unsigned_abs() / size_of::<Bucket>();
+        assert!(matches!(empty_buckets(count), Err(Error::TooLarge { limit, .. }) if limit == count as u64 - 1));
     }
 
     #[test]

@@ -4,7 +4,11 @@
  * Buffers are the caller's. Handles are freed by the function of their kind, once; NULL is freed without harm.
  *
  * A tagger never changes: share one between any number of threads. A scratch belongs to one call at a time: one for each thread.
- * Scoring allocates nothing, takes no lock and starts no thread, and gives the same bits on every machine.
+ * Scoring takes no lock and starts no thread, and gives the same bits on every machine. It allocates nothing, but that an item of more than
+ * 1,024 keywords whose ids do not ascend may make the scratch grow, once.
+ *
+ * The same bits need the default floating-point environment: rounding to nearest, and neither flush-to-zero nor denormals-are-zero, which
+ * the start-up code of programs that are linked with -ffast-math sets.
  *
  * Pointers must be valid, and aligned for their type. NULL is an error where a pointer is needed, and nothing is where a count of 0 says so.
  * What a call writes to must not overlap with anything else that it is given, and may be set to zero even if the call fails.
@@ -33,7 +37,8 @@ typedef enum tagm_status {
     TAGM_IO = 1,             /* the system refused to read or write */
     TAGM_BAD_MODEL = 2,      /* the bytes are no valid model */
     TAGM_NEWER_MODEL = 3,    /* the model needs a newer version of this library */
-    TAGM_BAD_ARGUMENT = 4,   /* a pointer is NULL that must not be, or a number is out of its range */
+    TAGM_BAD_ARGUMENT = 4,   /* a pointer is NULL that must not be, a number is out of its range, or the model is not one for this call,
+                              * as one of i8 weights is not for a new tag */
     TAGM_BAD_LENGTH = 5,     /* a buffer has the wrong size, or a scratch is not of this tagger */
     TAGM_UNKNOWN = 6,        /* there is no such keyword, tag or id */
     TAGM_FAULT = 7,          /* a fault of the library; please report it */
@@ -188,7 +193,8 @@ typedef struct tagm_live tagm_live;
 tagm_status tagm_live_open(const char *path, int may_extend, tagm_live **live);
 void tagm_live_free(tagm_live *live);
 
-/* Reads and checks a new version, and replaces the newest one by it: nobody waits. If it fails, the old one stays. */
+/* Reads and checks a new version, and replaces the newest one by it: nobody waits but other reloads, of which one does at a time, so the file
+ * that was opened last is the newest version. If it fails, the old one stays. */
 tagm_status tagm_live_reload(const tagm_live *live, const char *path);
 
 /* The number of the newest version, from 1 on; 0 for NULL. Costs next to nothing: compare it before each request with that of the tagger

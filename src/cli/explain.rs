@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use tagomatic::Error;
 use tagomatic::explain::{Flip, explain, flip};
 
 use super::failure::{Failure, Result};
@@ -66,11 +65,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
             (0..scores.len()).rev().max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap_or(0)
         }
     };
-    let explanation = explain(&tagger, &ids, tag).map_err(|error| match error {
-        // It is the model's, not an option of this command.
-        Error::Config { option: "activation", .. } => Failure::Work(error.to_string()),
-        error => error.into(),
-    })?;
+    let explanation = explain(&tagger, &ids, tag).map_err(Failure::of_model)?;
     let mut keywords: Vec<KeywordDocument<'_>> = explanation
         .keywords
         .iter()

@@ -47,6 +47,14 @@ impl Failure {
         }
     }
 
+    /// An error of what is done with a model: an option that it tells of is one of the model, not of the command.
+    pub(super) fn of_model(error: Error) -> Self {
+        match error {
+            Error::Config { .. } => Failure::Work(error.to_string()),
+            error => error.into(),
+        }
+    }
+
     /// An error about all that stands in `files`, which knows only half of it.
     pub(super) fn in_files(error: Error, files: &[PathBuf]) -> Self {
         match error {

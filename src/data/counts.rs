@@ -14,9 +14,6 @@ pub struct Counts {
     pub positives: Vec<u64>,
 }
 
-const SAMPLES: &str = "data.samples";
-const POSITIVES: &str = "data.tag_counts";
-
 impl Counts {
     /// The counts of a data set with `tags` tags.
     #[must_use]
@@ -31,8 +28,8 @@ impl Counts {
     /// None: the keys are good.
     pub fn describe(&self, provenance: &mut Provenance) -> Result<()> {
         let positives: Vec<String> = self.positives.iter().map(u64::to_string).collect();
-        provenance.insert(SAMPLES, self.samples.to_string())?;
-        provenance.insert(POSITIVES, positives.join(","))
+        provenance.insert(Provenance::SAMPLES, self.samples.to_string())?;
+        provenance.insert(Provenance::TAG_COUNTS, positives.join(","))
     }
 
     /// Those in a model's provenance; `None` if it has none for its tags.
@@ -45,8 +42,8 @@ impl Counts {
     }
 
     fn read(provenance: &Provenance) -> Option<Self> {
-        let samples = provenance.get(SAMPLES)?.parse().ok()?;
-        let positives = provenance.get(POSITIVES)?.split(',').map(str::parse).collect::<Result<_, _>>().ok()?;
+        let samples = provenance.get(Provenance::SAMPLES)?.parse().ok()?;
+        let positives = provenance.get(Provenance::TAG_COUNTS)?.split(',').map(str::parse).collect::<Result<_, _>>().ok()?;
         Some(Counts { samples, positives })
     }
 

@@ -37,15 +37,16 @@ pub(crate) fn assemble(plans: &[GroupPlan<'_>], tags: &Tags, provenance: &Proven
     let mut b1 = vec![Block::ZERO; shape.row_blocks()];
     let mut w2 = vec![Block::ZERO; shape.w2_blocks()];
     let mut b2 = vec![Block::ZERO; shape.slot_blocks()];
-    let mut groups = shape.groups().iter();
-    // Weights of narrower types are made floats once a model, not once a group.
-    for plans in plans.chunk_by(|a, b| std::ptr::eq(a.model, b.model)) {
-        let model = plans[0].model;
+    // Weights of narrower types are made floats once a model, of which one at a time is in memory.
+    let mut parts: Vec<_> = plans.iter().zip(shape.groups()).collect();
+    parts.sort_by_key(|(plan, _)| std::ptr::from_ref(plan.model));
+    for parts in parts.chunk_by(|(a, _), (b, _)| std::ptr::eq(a.model, b.model)) {
+        let model = parts[0].0.model;
         let from_shape = &model.network().shape;
         check_type(model.weights())?;
         let weights = model.weights().to_f32(from_shape)?;
         let weights = weights.view();
-        for (plan, group) in plans.iter().zip(groups.by_ref()) {
+        for &(plan, group) in parts {
             let from = &from_shape.groups()[plan.group];
             b1[group.hidden.clone()].copy_from_slice(&weights.b1[from.hidden.clone()]);
             let rows =
@@ -84,8 +85,8 @@ pub(crate) fn assemble(plans: &[GroupPlan<'_>], tags: &Tags, provenance: &Proven
 fn check_type(weights: StoredWeights<'_>) -> Result<()> {
     let types = [weights.w1, weights.w2].map(crate::weights::Matrix::weight_type);
     if types.contains(&WeightType::I8) {
-        let expected = "f32, f16 or bf16 in a model whose tags change; round to i8 afterwards";
-        return Err(Error::model("weights", expected, WeightType::I8.name()));
+        let expected = "f32, f16 or bf16 in a model whose tags change: change the tags of the model before it was rounded, and round after";
+        return Err(Error::Config { option: "weights", expected, found: WeightType::I8.to_string() });
     }
     Ok(())
 }

@@ -25,20 +25,14 @@ pub(crate) mod assemble;
 mod merge;
 
 use crate::error::{Error, Result};
-use crate::format::{Model, ModelParts, Provenance};
+use crate::format::{About, Model, ModelParts, Provenance};
 use crate::tags::{Tag, Tags};
 use assemble::{GroupPlan, Row, assemble};
 
 pub use merge::{Merged, Renumbered, merge};
 
-/// Provenance whose values have an entry for each tag.
-pub(crate) const OF_TAGS: &str = "data.tag_counts";
-/// Provenance that is a document: the tag rules.
-pub(crate) const RULES: &str = "data.rules";
-/// Provenance whose values have an entry for each group.
-pub(crate) const OF_GROUPS: &str = "fit.";
-
-/// The model without the tags at `indices`. Groups that lose all their tags go, if another one is left.
+/// The model without the tags at `indices`. Groups that lose all their tags go, if another one is left. So does what its provenance tells of
+/// these tags alone.
 ///
 /// # Errors
 /// [`Error::Length`] for a tag that the model does not have; [`Error::Config`] if its weights are `i8`, whose tags do not
@@ -64,17 +58,16 @@ pub fn remove(model: &Model, indices: &[usize]) -> Result<Model> {
     let left = Tags::new(left.collect(), tags.next_id())?;
     let groups: Vec<usize> = plans.iter().map(|plan| plan.group).collect();
     let mut provenance = Provenance::new();
-    for (key, value) in model.provenance()?.iter() {
-        let value = if key == OF_TAGS {
-            select(value, tags.len(), (0..tags.len()).filter(kept))
-        } else if key.starts_with(OF_GROUPS) {
-            select(value, shape.groups().len(), groups.iter().copied())
-        } else {
-            value.to_owned()
+    let is_gone = |id: u32| tags.by_id(id).is_some_and(|index| !kept(&index));
+    for (key, value) in model.provenance()?.with_ids(|id| (!is_gone(id)).then_some(id))?.iter() {
+        let value = match About::of(key) {
+            About::EachTag => select(value, tags.len(), (0..tags.len()).filter(kept)),
+            About::EachGroup => select(value, shape.groups().len(), groups.iter().copied()),
+            About::SomeTags | About::Tag(_) | About::Document | About::Model => value.to_owned(),
         };
         provenance.insert(key, value)?;
     }
-    provenance.insert("data.tags", left.len().to_string())?;
+    provenance.insert(Provenance::TAGS, left.len().to_string())?;
     assemble(&plans, &left, &provenance)
 }
 
@@ -84,7 +77,7 @@ fn select(list: &str, count: usize, kept: impl Iterator<Item = usize>) -> String
     if entries.len() == count { kept.map(|index| entries[index]).collect::<Vec<_>>().join(",") } else { list.to_owned() }
 }
 
-/// The model with another name for the tag at `index`, which keeps its id.
+/// The model with another name for the tag at `index`, which keeps its id, and with it what its provenance tells.
 ///
 /// # Errors
 /// [`Error::Length`] without such a tag; [`Error::BadName`] if the name cannot be or is another tag's; [`Error::Model`] if a mapped

@@ -84,8 +84,21 @@ impl Model {
     /// # Errors
     /// As [`Model::map`].
     pub unsafe fn map_with(path: impl AsRef<Path>, advice: &[MapAdvice]) -> Result<Self> {
+        // SAFETY: the caller's promise.
+        unsafe { Self::map_within(path, u64::MAX, advice) }
+    }
+
+    /// [`Model::map_with`] for files that others hand in: one of more than `limit` bytes is refused before it is mapped. Opening takes
+    /// a few times as much memory as its tags have bytes, and [`verify`](Model::verify) as much as its hash table of keywords.
+    ///
+    /// # Safety
+    /// As [`Model::map`]: also those who hand files in must not change them any more.
+    ///
+    /// # Errors
+    /// As [`Model::map`]; [`Error::Model`] also if the file is larger.
+    pub unsafe fn map_within(path: impl AsRef<Path>, limit: u64, advice: &[MapAdvice]) -> Result<Self> {
         let path = path.as_ref();
-        let (file, _, _) = storage::open(path)?;
+        let (file, _, _) = storage::open(path, limit)?;
         // SAFETY: the mapping is read-only, and the caller promises that nobody changes the file while it lives; `Mmap` asks for
         // nothing else. A change between the length's check and here does no harm: only the mapping's own length counts below.
         let map = unsafe { Mmap::map(&file) }.map_err(|error| Error::io(path, "map the model", error))?;

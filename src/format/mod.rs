@@ -21,6 +21,7 @@ pub use header::Section;
 pub use map::MapAdvice;
 #[cfg(all(feature = "mmap", feature = "train"))]
 pub(crate) use map::MappedScratch;
+pub(crate) use provenance::About;
 pub use provenance::Provenance;
 #[cfg(any(feature = "safetensors", feature = "train"))]
 pub(crate) use storage::to_little_endian;
@@ -87,7 +88,8 @@ impl Model {
     }
 
     /// [`Model::open`] for files that others hand in: one of more than `limit` bytes is refused before memory is taken for it. Opening
-    /// takes as much memory as the file has bytes, and a few times what its tags and provenance have.
+    /// takes as much memory as the file has bytes, a few times what its tags and provenance have, and until it is checked once more what its
+    /// hash table of keywords has: 13 to 27 bytes a keyword.
     ///
     /// # Errors
     /// As [`Model::open`]; [`Error::Model`](crate::error::Error::Model) also if the file is larger.
@@ -154,7 +156,8 @@ impl Model {
     /// keywords, that all weights are finite, and the provenance. Only a mapped model can fail.
     ///
     /// # Errors
-    /// [`Error::Model`](crate::error::Error::Model), with the section and, for a weight, its index.
+    /// [`Error::Model`](crate::error::Error::Model), with the section and, for a weight, its index;
+    /// [`Error::TooLarge`](crate::error::Error::TooLarge) if there is no memory for a second hash table of keywords.
     pub fn verify(&self) -> Result<()> {
         self.contents.verify_bytes(self.bytes())?;
         self.vocabulary().verify()?;

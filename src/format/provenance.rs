@@ -1,6 +1,6 @@
 //! How a model was made, as text: data, configuration, seed, metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::error::{Error, Result};
@@ -36,6 +36,30 @@ impl Provenance {
 
     /// The key of the macro average precision on the validation items after each epoch, numbers separated by spaces.
     pub const CURVE_VALID_MACRO_AP: &'static str = "fit.curve_valid_macro_ap";
+
+    /// The key of the number of samples that were trained on.
+    #[cfg(feature = "train")]
+    pub(crate) const SAMPLES: &'static str = "data.samples";
+    /// The key of the hash of the data: models of the same data number tags alike.
+    pub(crate) const FINGERPRINT: &'static str = "data.fingerprint";
+    /// The key of the number of tags.
+    pub(crate) const TAGS: &'static str = "data.tags";
+    /// The key of how many samples have each tag.
+    pub(crate) const TAG_COUNTS: &'static str = "data.tag_counts";
+    /// The key of the tag rules, a document.
+    pub(crate) const RULES: &'static str = "data.rules";
+    /// The start of the keys of how each group of hidden units was fitted.
+    const FITTED: &'static str = "fit.";
+    /// The start of the keys of how a tag was taught, by its id.
+    const TAUGHT: &'static str = "taught.";
+    /// The keys of lists of ids of tags: those with thresholds that were chosen, those that were calibrated, and those of them that have one
+    /// curve together.
+    const TAG_IDS: [&'static str; 3] = ["tune.tags", "calibrate.tags", "calibrate.pooled"];
+
+    /// The key of how the tag with this id was taught.
+    pub(crate) fn taught(id: u32) -> String {
+        format!("{}{id}", Self::TAUGHT)
+    }
 
     /// Sets the value of a key.
     ///
@@ -78,6 +102,25 @@ impl Provenance {
         self.values.is_empty()
     }
 
+    /// The same with new ids where it tells of tags by their ids. What it tells of those that get none goes.
+    pub(crate) fn with_ids(&self, new_id: impl Fn(u32) -> Option<u32>) -> Result<Self> {
+        let mut changed = Self::new();
+        for (key, value) in self.iter() {
+            match (About::of(key), ids_in(value)) {
+                (About::Tag(id), _) => new_id(id).map_or(Ok(()), |id| changed.insert(Self::taught(id), value))?,
+                (About::SomeTags, Some(ids)) => changed.insert(key, listed(ids.into_iter().filter_map(&new_id)))?,
+                _ => changed.insert(key, value)?,
+            }
+        }
+        Ok(changed)
+    }
+
+    /// All ids of several lists of ids of tags; `None` if a value is no such list.
+    pub(crate) fn union(values: &BTreeSet<&str>) -> Option<String> {
+        let lists = values.iter().map(|value| ids_in(value)).collect::<Option<Vec<_>>>()?;
+        Some(listed(lists.into_iter().flatten().collect::<BTreeSet<u32>>()))
+    }
+
     /// Reads the text form. There is only one for each provenance; every other text is an error.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
         let mut values = BTreeMap::new();
@@ -113,6 +156,36 @@ impl Provenance {
     }
 }
 
+/// What a value tells of tags, by its key: what becomes of it when tags go, or get other ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum About {
+    /// It has an entry for each tag, separated by commas.
+    EachTag,
+    /// It has an entry for each group, separated by commas.
+    EachGroup,
+    /// It is a list of ids of tags, separated by commas.
+    SomeTags,
+    /// It is about the tag with this id, which stands in the key.
+    Tag(u32),
+    /// It is a document: not to be taken apart, and two are none.
+    Document,
+    /// It tells nothing of single tags.
+    Model,
+}
+
+impl About {
+    pub(crate) fn of(key: &str) -> Self {
+        let taught = || key.strip_prefix(Provenance::TAUGHT)?.parse().ok();
+        match key {
+            Provenance::TAG_COUNTS => About::EachTag,
+            Provenance::RULES => About::Document,
+            key if key.starts_with(Provenance::FITTED) => About::EachGroup,
+            key if Provenance::TAG_IDS.contains(&key) => About::SomeTags,
+            _ => taught().map_or(About::Model, About::Tag),
+        }
+    }
+}
+
 impl fmt::Display for Provenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (key, value) in &self.values {
@@ -120,6 +193,15 @@ impl fmt::Display for Provenance {
         }
         Ok(())
     }
+}
+
+/// The ids in a list; `None` if it is none.
+fn ids_in(list: &str) -> Option<Vec<u32>> {
+    if list.is_empty() { Some(Vec::new()) } else { list.split(',').map(|id| id.parse().ok()).collect() }
+}
+
+fn listed(ids: impl IntoIterator<Item = u32>) -> String {
+    ids.into_iter().map(|id| id.to_string()).collect::<Vec<_>>().join(",")
 }
 
 fn is_key(key: &str) -> bool {
@@ -153,6 +235,24 @@ fn unescape(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_tell_what_they_are_about() {
+        for (key, about) in [
+            ("data.tag_counts", About::EachTag),
+            ("data.tags", About::Model),
+            ("data.rules", About::Document),
+            ("fit.epochs", About::EachGroup),
+            ("tune.tags", About::SomeTags),
+            ("tune.data", About::Model),
+            ("calibrate.pooled", About::SomeTags),
+            ("taught.62", About::Tag(62)),
+            ("taught.by", About::Model),
+            ("taught.4294967296", About::Model),
+        ] {
+            assert_eq!(About::of(key), about, "{key}");
+        }
+    }
 
     #[test]
     fn any_value_survives_the_text_form() {

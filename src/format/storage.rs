@@ -47,14 +47,7 @@ impl Storage {
 
     /// The content of a file, if the file's start and length say that it can be a model, and that of at most `limit` bytes.
     pub(super) fn read(path: &Path, limit: u64) -> Result<Self> {
-        let (mut file, start, length) = open(path)?;
-        if length as u64 > limit {
-            return Err(Error::model(
-                "file",
-                format!("at most {limit} bytes, the limit that was set"),
-                format!("{length} bytes"),
-            ));
-        }
+        let (mut file, start, length) = open(path, limit)?;
         let mut blocks = Self::zeroed(length)?;
         let (read, unread) = bytemuck::cast_slice_mut(&mut blocks).split_at_mut(PREAMBLE);
         read.copy_from_slice(&start);
@@ -65,9 +58,9 @@ impl Storage {
 
 const READ: &str = "read the model";
 
-/// Opens a file that can be a model by its first bytes and its length; returns these, too. The length is a multiple of the block
-/// size.
-pub(super) fn open(path: &Path) -> Result<(File, [u8; PREAMBLE], usize)> {
+/// Opens a file that can be a model by its first bytes and its length, at most `limit` bytes; returns these, too. The length is a
+/// multiple of the block size.
+pub(super) fn open(path: &Path, limit: u64) -> Result<(File, [u8; PREAMBLE], usize)> {
     let io = |error| Error::io(path, READ, error);
     let fault = |expected: &str, found: String| Error::model("file", expected, found);
     let regular = |metadata: &Metadata| {
@@ -96,6 +89,10 @@ pub(super) fn open(path: &Path) -> Result<(File, [u8; PREAMBLE], usize)> {
     })?;
     if length < PREAMBLE {
         return Err(fault("a header", format!("{length} bytes")).in_file(path));
+    }
+    if length as u64 > limit {
+        let expected = format!("at most {limit} bytes, the limit that was set");
+        return Err(fault(&expected, format!("{length} bytes")).in_file(path));
     }
     Ok((file, start, length))
 }

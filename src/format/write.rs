@@ -137,11 +137,13 @@ impl Model {
     /// Saves the model: the bytes that it was opened from or made of.
     ///
     /// The file is replaced in one step: whatever happens, the old or the new file is there, whole. Whoever has the old one
-    /// mapped keeps it. A file keeps its permissions; a symbolic link stays one.
+    /// mapped keeps it. A file keeps its mode, but not its owner, group and access control list, which are those of any file that the
+    /// process makes there; a symbolic link stays one.
     ///
     /// # Errors
     /// [`Error::Io`] if the system refuses, or if `path` is a folder, a device, or a read-only file. The old file stays then, and
-    /// nothing else is left.
+    /// nothing else is left; only where the disk fails at the very last, when the new name is to be brought to it, the new file is there,
+    /// and could be gone after a loss of power.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         atomic::write(path.as_ref(), "save the model", self.bytes())
     }

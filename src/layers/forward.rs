@@ -23,6 +23,8 @@ pub(crate) struct Forward {
     units: Vec<u32>,
     values: Vec<f32>,
     row: usize,
+    /// Hidden units of one group: with the row it decides how long all buffers are.
+    units_of_group: usize,
 }
 
 /// Buffers are held to about this size, so that they stay in the second-level cache.
@@ -48,6 +50,7 @@ impl Forward {
             units: vec![0; units],
             values: vec![0.0; units],
             row,
+            units_of_group: shape.hidden(),
         }
     }
 
@@ -163,11 +166,13 @@ impl Forward {
 
     #[inline]
     fn check(&self, shape: &Shape, items: usize) -> Result<()> {
-        if self.row == shape.row_blocks() && items <= self.capacity {
+        if self.row == shape.row_blocks() && self.units_of_group == shape.hidden() && items <= self.capacity {
             return Ok(());
         }
         let what = "scratch (was it made by this tagger?)";
-        Err(Error::Length { what, expected: shape.row_blocks(), found: self.row })
+        let sizes = [(shape.row_blocks(), self.row), (shape.hidden(), self.units_of_group), (items, self.capacity)];
+        let (expected, found) = sizes.into_iter().find(|(expected, found)| expected != found).unwrap_or_default();
+        Err(Error::Length { what, expected, found })
     }
 
     /// Copies the hidden units of the first item of the last run, without padding.
@@ -242,6 +247,12 @@ mod tests {
             assert!(fault(forward.run_from(&net, &sum, 2, Answer::Logit, &mut [0.0; 3])).contains("sum of rows"));
             let mut other = Forward::new(&Shape::new(2, 17, &[3], OutputLayout::TagMajor).unwrap());
             assert!(fault(other.run_from(&net, &sum[1..], 2, Answer::Logit, &mut [0.0; 3])).contains("scratch"));
+            // As long in all, but in groups: lists of units are shorter, which only a batch would show.
+            let groups = Shape::new(2, 1, &[1, 1], OutputLayout::TagMajor).unwrap();
+            let one = Shape::new(2, 17, &[3], OutputLayout::TagMajor).unwrap();
+            assert_eq!(groups.row_blocks(), one.row_blocks());
+            assert!(Forward::new(&groups).check(&one, 1).unwrap_err().to_string().contains("expected length 17, found 1"));
+            assert!(Forward::new(&one).check(&groups, 1).is_err());
             let (items, kernels, weights) = (forward.capacity() + 1, net.kernels, &net.weights);
             let mut answers = vec![0.0; 3 * items];
             assert!(fault(forward.output(kernels, shape, weights, items, Answer::Logit, &mut answers)).contains("scratch"));

@@ -12,10 +12,9 @@ use std::collections::HashSet;
 
 use crate::aligned::{Block, as_floats, as_floats_mut, blocks_for};
 use crate::data::Dataset;
-use crate::edit::OF_TAGS;
 use crate::edit::assemble::{GroupPlan, Row, assemble};
 use crate::error::{Error, Result};
-use crate::format::Model;
+use crate::format::{Model, Provenance};
 use crate::ids::Sets;
 use crate::kernels::Answer;
 use crate::layers::Forward;
@@ -276,16 +275,16 @@ impl Taught {
             new.threshold = self.threshold;
             all.insert(place, new);
         }
-        if let Some(counts) = provenance.get(OF_TAGS) {
+        if let Some(counts) = provenance.get(Provenance::TAG_COUNTS) {
             let mut counts: Vec<String> = counts.split(',').map(str::to_owned).collect();
             if counts.len() + 1 == all.len() {
                 counts.insert(place, self.positives.to_string());
-                provenance.insert(OF_TAGS, counts.join(","))?;
+                provenance.insert(Provenance::TAG_COUNTS, counts.join(","))?;
             }
         }
-        provenance.insert("data.tags", all.len().to_string())?;
+        provenance.insert(Provenance::TAGS, all.len().to_string())?;
         let made = format!("{} positives, {} negatives, l2 {}", self.positives, self.negatives, self.l2);
-        provenance.insert(format!("taught.{id}"), made)?;
+        provenance.insert(Provenance::taught(id), made)?;
         assemble(&plans, &Tags::new(all, next_id)?, &provenance)
     }
 }

@@ -40,7 +40,6 @@ use super::run::Run;
 use super::trainer::Trainer;
 use crate::average::average;
 use crate::data::{Corpus, CorpusStats, Counts, Dataset, FirstNames, Prepared};
-use crate::edit::RULES;
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, KeyMeasures};
 use crate::format::{Model, Provenance};
@@ -395,17 +394,17 @@ impl TrainingSet {
         config.describe(&mut settings)?;
         for (key, value) in [
             ("created_by", CREATED_BY.to_owned()),
-            ("data.fingerprint", format!("{:016x}", self.fingerprint)),
+            (Provenance::FINGERPRINT, format!("{:016x}", self.fingerprint)),
             ("data.keywords", self.vocabulary.len().to_string()),
             ("data.min_count", self.min_count.to_string()),
-            ("data.samples", self.dataset.len().to_string()),
-            ("data.tags", self.tags.len().to_string()),
+            (Provenance::SAMPLES, self.dataset.len().to_string()),
+            (Provenance::TAGS, self.tags.len().to_string()),
         ] {
             settings.insert(key, value)?;
         }
         self.init().map_or(Ok(()), |init| settings.insert("init", init))?;
         if let Some(rules) = &self.rules {
-            settings.insert(RULES, rules.as_str())?;
+            settings.insert(Provenance::RULES, rules.as_str())?;
         }
         Ok(settings)
     }
@@ -418,8 +417,8 @@ impl TrainingSet {
         for (key, value) in [
             ("created_by", CREATED_BY.to_owned()),
             ("data.keywords", self.vocabulary.len().to_string()),
-            ("data.tags", self.tags.len().to_string()),
-            ("data.fingerprint", format!("{:016x}", self.fingerprint)),
+            (Provenance::TAGS, self.tags.len().to_string()),
+            (Provenance::FINGERPRINT, format!("{:016x}", self.fingerprint)),
             ("data.valid_samples", valid_samples.to_string()),
             ("data.min_count", self.min_count.to_string()),
             ("fit.epochs", epochs.len().to_string()),
@@ -436,7 +435,7 @@ impl TrainingSet {
             provenance.insert(Provenance::CURVE_VALID_MACRO_AP, list(macro_aps))?;
         }
         if let Some(rules) = &self.rules {
-            provenance.insert(RULES, rules.as_str())?;
+            provenance.insert(Provenance::RULES, rules.as_str())?;
         }
         if let Some(valid) = valid {
             for metric in [Metric::LogLoss, Metric::PAt1, Metric::MicroF1, Metric::MacroAuc, Metric::MacroAp] {

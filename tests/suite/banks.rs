@@ -12,7 +12,7 @@ use tagomatic::rules::{Labeller, Rule, Rules, Term, Withhold};
 use tagomatic::teach::{Catalogue, Taught};
 use tagomatic::train::recipe::{TrainingSet, Validation};
 use tagomatic::train::{DecayMode, Negatives, OptimizerKind, TrainConfig, pool};
-use tagomatic::{Error, Level, Model, ModelParts, Tagger};
+use tagomatic::{Error, Level, Model, ModelParts, Tag, Tagger, Tags};
 
 const SPLIT: Validation<'_> = Validation::Split { fraction: 0.2, refit: true };
 
@@ -172,6 +172,69 @@ fn merging_models_of_other_data_renumbers_and_refuses_what_does_not_go_together(
     fails(&[&model, &shared(&set, 21)], "expected 20, found 21");
     fails(&[&model, &shared(&other, 20)], "vocabulary");
     assert!(matches!(merge(&[]), Err(Error::Length { .. })));
+}
+
+/// The model with another hash of its data, and with tags of these ids.
+fn numbered(model: &Model, data: &str, ids: &[u32], next_id: u32) -> Model {
+    let mut provenance = model.provenance().unwrap();
+    provenance.insert("data.fingerprint", data).unwrap();
+    let tags = model.tags().iter().zip(ids).map(|(tag, &id)| Tag { id, ..tag.clone() }).collect();
+    ModelParts { tags: &Tags::new(tags, next_id).unwrap(), ..model.parts(&provenance) }.to_model().unwrap()
+}
+
+fn ids(model: &Model) -> Vec<(&str, u32)> {
+    model.tags().iter().map(|tag| (tag.name.as_str(), tag.id)).collect()
+}
+
+#[test]
+fn ids_that_were_in_use_in_a_merged_model_are_not_given_again() {
+    let set = set(6);
+    let part =
+        |tags: &[usize], data: &str, ids: &[u32], next_id| numbered(&bank(&set, tags, 1, Level::best()), data, ids, next_id);
+    let (a, b) = (part(&[0, 2, 4], "a", &[0, 1, 2], 3), part(&[1], "b", &[5], 9));
+    let merged = merge(&[&a, &b]).unwrap();
+    assert_eq!(ids(&merged.model), [("t00", 0), ("t01", 5), ("t02", 1), ("t04", 2)]);
+    // In the second model 6 to 8 were in use.
+    assert_eq!((merged.model.tags().next_id(), merged.renumbered), (9, vec![]));
+
+    // Which model comes first matters, and the order of the others does not.
+    let (c, d) = (part(&[3], "a", &[5], 10), part(&[5], "d", &[9], 12));
+    let one = merge(&[&a, &b, &c, &d]).unwrap();
+    let renumbered = |tag: &str, old, new| Renumbered { tag: tag.to_owned(), old, new };
+    assert_eq!(one.renumbered, [renumbered("t01", 5, 12), renumbered("t05", 9, 13)]);
+    assert_eq!(ids(&one.model), [("t00", 0), ("t01", 12), ("t02", 1), ("t03", 5), ("t04", 2), ("t05", 13)]);
+    assert_eq!(one.model.tags().next_id(), 14);
+    for models in [[&a, &c, &b, &d], [&a, &d, &c, &b], [&a, &b, &d, &c]] {
+        let other = merge(&models).unwrap();
+        assert!(other.model.bytes() == one.model.bytes() && other.renumbered == one.renumbered);
+    }
+}
+
+#[test]
+fn what_is_told_of_tags_by_their_ids_follows_them() {
+    let set = set(6);
+    let part = |tags: &[usize], data: &str, told: &[(&str, &str)]| {
+        let model = numbered(&bank(&set, tags, 1, Level::best()), data, &[0, 1, 2], 3);
+        let mut provenance = model.provenance().unwrap();
+        told.iter().for_each(|(key, value)| provenance.insert(*key, *value).unwrap());
+        model.parts(&provenance).to_model().unwrap()
+    };
+    let told = [("taught.1", "mine"), ("tune.tags", "0,1"), ("calibrate.pooled", ""), ("calibrate.tags", "of an old program")];
+    let a = part(&[0, 1, 2], "a", &told);
+    let told = [("taught.1", "theirs"), ("taught.7", "gone"), ("tune.tags", "1,2,8"), ("calibrate.pooled", "2")];
+    let b = part(&[3, 4, 5], "b", &told);
+    let of = |model: &Model, key: &str| model.provenance().unwrap().get(key).map(str::to_owned);
+    let merged = merge(&[&a, &b]).unwrap().model;
+    assert_eq!(ids(&merged)[3..], [("t03", 3), ("t04", 4), ("t05", 5)]);
+    let all = |model: &Model| {
+        ["taught.1", "taught.4", "taught.7", "tune.tags", "calibrate.pooled", "calibrate.tags"].map(|key| of(model, key))
+    };
+    let text = |text: &str| Some(text.to_owned());
+    let old = text("of an old program");
+    assert_eq!(all(&merged), [text("mine"), text("theirs"), None, text("0,1,4,5"), text("5"), old.clone()]);
+    // It goes with its tag.
+    let fewer = remove(&merged, &[1, 5]).unwrap();
+    assert_eq!(all(&fewer), [None, text("theirs"), None, text("0,4"), text(""), old]);
 }
 
 fn taught(tagger: &Tagger, dataset: &Dataset, group: usize) -> (Taught, Vec<f32>) {

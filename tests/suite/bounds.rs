@@ -37,6 +37,17 @@ fn models_are_bounded() {
     assert!(said.contains(&format!("found {bytes} bytes")), "{said}");
 }
 
+#[cfg(feature = "mmap")]
+#[allow(unsafe_code, reason = "mapping a file")]
+#[test]
+fn mapped_models_are_bounded() {
+    let bytes = std::fs::metadata(MOVIES).unwrap().len();
+    // SAFETY: nobody writes into the file while the test runs.
+    let map = |limit| unsafe { Model::map_within(MOVIES, limit, &[]) };
+    assert!(map(bytes).is_ok());
+    assert_eq!(map(bytes - 1).unwrap_err().to_string(), Model::open_within(MOVIES, bytes - 1).unwrap_err().to_string());
+}
+
 #[cfg(feature = "cli")]
 mod program {
     use std::fmt::Write as _;

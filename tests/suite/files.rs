@@ -43,5 +43,8 @@ fn a_pipe_is_no_model_and_is_not_waited_for() {
 fn what_a_file_says_is_no_option() {
     let place = Place::with_model();
     place.text("convert m.tagm i8.tagm --weights i8");
-    place.fails(1, "tags remove i8.tagm low --out n.tagm", &["weights: expected f32, f16 or bf16", "found i8"]);
+    let refused = ["weights: expected f32, f16 or bf16", "before it was rounded", "found i8"];
+    place.fails(1, "tags remove i8.tagm low --out n.tagm", &refused);
+    place.fails(1, "tags merge i8.tagm --out n.tagm", &refused);
+    place.fails(1, "tags add i8.tagm --name new --examples items.jsonl --negatives items.jsonl --out n.tagm", &refused);
 }

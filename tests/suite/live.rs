@@ -1,11 +1,11 @@
 //! A model is replaced while it serves.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use tagomatic::aligned::Block;
 use tagomatic::format::Extensions;
-use tagomatic::live::{Contract, LiveTagger};
+use tagomatic::live::{Contract, LiveTagger, Version};
 use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, Weights};
 use tagomatic::{Error, Level, Model, ModelParts, Provenance, Tagger, Tags, Vocabulary};
 
@@ -134,6 +134,65 @@ fn readers_never_see_half_a_version() {
         assert!(old.upgrade().is_none());
     });
     assert_eq!(live.newest().tagger().signature().unwrap(), Tagger::new(of(SWAPS + 1)).signature().unwrap());
+}
+
+/// The one that is served at the end is the file that is there at the end.
+#[test]
+fn of_reloads_at_a_time_the_newest_file_is_served() {
+    let live = LiveTagger::new(model(0.0, &KEYWORDS, &TAGS), Contract::Same);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.tagm");
+    let saved = Mutex::new(0.0);
+    for _ in 0..200 {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    {
+                        let mut saved = saved.lock().unwrap();
+                        *saved += 0.001;
+                        model(*saved, &KEYWORDS, &TAGS).save(&path).unwrap();
+                    }
+                    live.reload(&path).unwrap();
+                });
+            }
+        });
+        let newest = live.newest();
+        let served = tagomatic::aligned::as_floats(newest.tagger().model().weights().b2)[0];
+        assert_eq!(served, *saved.lock().unwrap());
+    }
+    let length = std::fs::metadata(&path).unwrap().len();
+    assert!(matches!(live.reload_within(&path, length - 1), Err(Error::Model { section: "file", .. })));
+    assert_eq!((live.reload_within(&path, length).unwrap(), live.generation()), (802, 802));
+}
+
+/// A reader goes where it likes, and one that waits does not hold a model.
+#[test]
+fn a_reader_owns_what_it_needs_and_lets_go_of_it() {
+    let live = Arc::new(LiveTagger::new(model(0.0, &KEYWORDS, &TAGS), Contract::Any));
+    let mut reader = live.reader();
+    assert_eq!(reader.version().map(Version::generation), Some(1));
+    let first = Arc::downgrade(&live.newest());
+    reader.release();
+    assert!(reader.version().is_none());
+    // Nothing has changed: it has the same one again.
+    assert_eq!(reader.newest().0.generation(), 1);
+    reader.release();
+    live.publish(model(1.0, &KEYWORDS, &["a", "b", "c"])).unwrap();
+    assert!(first.upgrade().is_none());
+    let publisher = Arc::clone(&live);
+    let worker = std::thread::spawn(move || {
+        let (version, scratch) = reader.newest();
+        version.tagger().score(&[0], scratch, &mut [0.0; 3]).unwrap();
+        assert_eq!(publisher.publish(model(2.0, &KEYWORDS, &TAGS)).unwrap(), 3);
+        reader
+    });
+    let mut reader = worker.join().unwrap();
+    assert_eq!((reader.version().map(Version::generation), live.free_unused()), (Some(2), 1));
+    // It serves on when the tagger is gone.
+    drop(live);
+    let (version, scratch) = reader.newest();
+    version.tagger().score(&[0], scratch, &mut [0.0; 2]).unwrap();
+    assert_eq!(version.generation(), 3);
 }
 
 /// A request must not pay for freeing a model.

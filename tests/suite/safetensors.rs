@@ -32,6 +32,18 @@ fn a_model_that_goes_out_comes_in_byte_for_byte() {
     assert!(matches!(to_safetensors(&i8), Err(Error::Safetensors { .. })));
 }
 
+#[test]
+fn files_are_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.safetensors");
+    interchange::save(&movies(), &path).unwrap();
+    let bytes = std::fs::metadata(&path).unwrap().len();
+    assert!(interchange::open_within(&path, Names::default(), bytes).unwrap().bytes() == movies().bytes());
+    let error = interchange::open_within(&path, Names::default(), bytes - 1).unwrap_err();
+    assert!(matches!(error, Error::Safetensors { path: Some(_), .. }), "{error}");
+    assert!(error.to_string().contains(&format!("at most {} bytes", bytes - 1)), "{error}");
+}
+
 /// The net that `make.py` wrote answers what PyTorch says, from names in the file or beside it.
 #[test]
 fn a_file_of_other_software_is_served() {

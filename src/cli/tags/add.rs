@@ -111,7 +111,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         }
         error => error,
     })?;
-    let model = taught.add_to(tagger.model(), name)?;
+    let model = taught.add_to(tagger.model(), name).map_err(Failure::of_model)?;
     let seconds = start.elapsed().as_secs_f64();
     let id = model.tags().get(name).map_or(0, |tag| model.tags()[tag].id);
     let document = Document {

@@ -56,6 +56,6 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
 fn in_files(error: Error, paths: &[PathBuf]) -> Failure {
     match &error {
         Error::Unmergeable { model, .. } => Failure::Work(format!("{}: {error}", paths[*model].display())),
-        _ => error.into(),
+        _ => Failure::of_model(error),
     }
 }

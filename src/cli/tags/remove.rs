@@ -36,7 +36,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         model.tags().get(name).ok_or_else(unknown)
     };
     let indices = tags.iter().map(index).collect::<Result<Vec<usize>>>()?;
-    let model = remove(&model, &indices)?;
+    let model = remove(&model, &indices).map_err(Failure::of_model)?;
     let document = Document { removed: tags, tags: model.tags().len(), model_bytes: model.byte_len() };
     output.write(session, &model, &document, String::new())
 }

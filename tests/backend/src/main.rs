@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
@@ -28,7 +28,7 @@ use tagomatic_backend::{Answer, Given, Health, Question};
 /// How often the model's file is looked at.
 const WATCH: Duration = Duration::from_millis(50);
 
-/// What all threads share; it lives as long as the program.
+/// What all threads share.
 struct Service {
     live: LiveTagger,
     health: Mutex<Health>,
@@ -36,7 +36,7 @@ struct Service {
 
 /// What one thread needs to answer: its reader of the model, and buffers.
 struct Desk {
-    reader: Reader<'static>,
+    reader: Reader,
     scores: Vec<f32>,
     selected: Vec<usize>,
 }
@@ -52,8 +52,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seen = identity(model.as_ref())?;
     let live = LiveTagger::new(Model::open(&model)?, Contract::Same);
     let health = Mutex::new(Health { generation: 1, ..Health::default() });
-    let service: &'static Service = Box::leak(Box::new(Service { live, health }));
-    std::thread::spawn(move || service.watch(model.as_ref(), seen));
+    let service = Arc::new(Service { live, health });
+    let watcher = Arc::clone(&service);
+    std::thread::spawn(move || watcher.watch(model.as_ref(), seen));
 
     let routes = Router::new().route("/tag", post(tag)).route("/health", get(health_of)).with_state(service);
     tokio::runtime::Builder::new_multi_thread().enable_io().build()?.block_on(async {
@@ -66,16 +67,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-async fn tag(State(service): State<&'static Service>, Json(question): Json<Question>) -> Response {
+async fn tag(State(service): State<Arc<Service>>, Json(question): Json<Question>) -> Response {
     DESK.with_borrow_mut(|desk| desk.get_or_insert_with(|| Desk::new(&service.live)).answer(&question))
 }
 
-async fn health_of(State(service): State<&'static Service>) -> Json<Health> {
+async fn health_of(State(service): State<Arc<Service>>) -> Json<Health> {
     Json(service.health.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }
 
 impl Desk {
-    fn new(live: &'static LiveTagger) -> Self {
+    fn new(live: &LiveTagger) -> Self {
         Desk { reader: live.reader(), scores: Vec::new(), selected: Vec::new() }
     }
 

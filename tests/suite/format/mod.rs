@@ -19,7 +19,7 @@ use tagomatic::format::MapAdvice;
 use tagomatic::format::{Extensions, LogitError};
 use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, StoredWeights, Weights};
 use tagomatic::weights::WeightType;
-use tagomatic::{Error, Model, ModelParts, Provenance, Tags, Vocabulary};
+use tagomatic::{Error, Model, ModelParts, Provenance, Tagger, Tags, Vocabulary};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The sections of every file.
@@ -227,6 +227,28 @@ fn what_goes_in_comes_out() {
             assert_eq!(Pieces::of(&model).bytes(), model.bytes(), "the tests' own writer agrees");
         }
     }
+}
+
+/// Processors spell NaN in many ways, of which none is another score.
+#[cfg(feature = "mmap")]
+#[test]
+fn a_damaged_model_has_one_signature() {
+    let (folder, model) = (tempfile::tempdir().unwrap(), full());
+    let bias = model.weights().b2.as_ptr().addr() - model.bytes().as_ptr().addr();
+    let signature = |bits: u32| {
+        let path = folder.path().join(format!("{bits:x}.tagm"));
+        let mut bytes = model.bytes().to_vec();
+        bytes[bias..bias + 4].copy_from_slice(&bits.to_le_bytes());
+        fs::write(&path, bytes).unwrap();
+        let tagger = Tagger::new(map(&path).unwrap());
+        let mut scores = vec![0.0_f32; tagger.tags().len()];
+        tagger.score(&[], &mut tagger.scratch(), &mut scores).unwrap();
+        assert!(scores[0].is_nan());
+        (scores[0].to_bits(), tagger.signature().unwrap())
+    };
+    let (quiet, negative) = (signature(0x7FC0_0000), signature(0xFFC0_0001));
+    assert_ne!(quiet.0, negative.0, "two spellings");
+    assert_eq!(quiet.1, negative.1);
 }
 
 #[test]
