@@ -208,7 +208,7 @@ impl<'a> Measures<'a> {
         tags.sort_by_key(|tag| std::cmp::Reverse(tag.positives));
         let rows = tags.into_iter().map(|tag| {
             [
-                tag.tag.to_owned(),
+                output::name(tag.tag).into_owned(),
                 output::count(tag.positives),
                 output::measure(tag.auc),
                 output::measure(tag.ap),

@@ -121,7 +121,7 @@ impl Document<'_> {
             rows.push(("unknown", names(&self.unknown)));
         }
         let row = |part: &KeywordDocument<'_>| {
-            let keyword = output::plain(part.keyword).into_owned();
+            let keyword = output::name(part.keyword).into_owned();
             [keyword, format!("{:+.4}", part.contribution), format!("{:.4}", part.score_without)]
         };
         let mut table: Vec<_> = self.keywords.iter().map(row).collect();

@@ -58,6 +58,11 @@ impl Reading {
         Reading { on_error: OnError::Stop, ..self }
     }
 
+    /// Whether malformed lines are passed over.
+    pub(super) fn skips(self) -> bool {
+        self.on_error == OnError::Skip
+    }
+
     pub(super) fn format(self) -> Result<Format> {
         let one_based = self.one_based;
         match self.format {
@@ -120,6 +125,11 @@ impl<'a> Items<'a> {
         self.reader.as_ref().map_or(&[], |reader| reader.text())
     }
 
+    /// Its number.
+    pub(super) fn line(&self) -> u64 {
+        self.reader.as_ref().map_or(0, Reader::line)
+    }
+
     fn skip(&mut self, error: &Error) {
         self.counts.skipped += 1;
         if self.counts.skipped <= SHOWN {
@@ -149,7 +159,7 @@ impl Iterator for Items<'_> {
                     self.counts = self.counts();
                     self.reader = None;
                 }
-                Some(Err(error @ Error::Data { .. })) if self.reading.on_error == OnError::Skip => self.skip(&error),
+                Some(Err(error @ Error::Data { .. })) if self.reading.skips() => self.skip(&error),
                 Some(mut result) => {
                     if let (Ok(item), Some(labeller)) = (&mut result, &mut self.labeller) {
                         labeller.label(item);

@@ -153,7 +153,7 @@ impl Document {
             ("Brier", change(self.brier_before, self.brier_after)),
         ];
         let names = |wanted: fn(&TagDocument) -> bool| {
-            let tags: Vec<_> = self.tags.iter().filter(|tag| wanted(tag)).map(|tag| output::plain(&tag.tag)).collect();
+            let tags: Vec<_> = self.tags.iter().filter(|tag| wanted(tag)).map(|tag| output::name(&tag.tag)).collect();
             tags.join(", ")
         };
         for (what, names) in [
@@ -187,7 +187,7 @@ impl Document {
             .iter()
             .map(|tag| {
                 [
-                    output::plain(&tag.tag).into_owned(),
+                    output::name(&tag.tag).into_owned(),
                     output::count(tag.positives),
                     threshold(tag.threshold_before),
                     threshold(tag.threshold),

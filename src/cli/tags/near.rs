@@ -63,7 +63,8 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     if session.json {
         return output::print(output::json(&document)?);
     }
-    let rows: Vec<_> = document.near.iter().map(|near| [near.tag.to_owned(), format!("{:.4}", near.similarity)]).collect();
+    let rows: Vec<_> =
+        document.near.iter().map(|near| [output::name(near.tag).into_owned(), format!("{:.4}", near.similarity)]).collect();
     if !document.unknown.is_empty() {
         output::message(format_args!("unknown keywords: {}", document.unknown.join(", ")));
     }
