@@ -37,7 +37,7 @@ pub(super) struct Course {
     /// Seconds between checkpoints [default: 30, if not by steps]
     #[arg(long, value_name = "X", value_parser = seconds)]
     checkpoint_seconds: Option<Duration>,
-    /// Write the learning curve there, JSON Lines: an epoch a line; of several networks all epochs, with the network's number
+    /// Write the learning curve to this file, JSON Lines: an epoch a line; of several networks all epochs, with the network's number
     #[arg(long, value_name = "FILE")]
     curve: Option<PathBuf>,
 }

@@ -23,7 +23,7 @@ pub(super) struct Arguments {
     /// Rules that make tags out of the tags and keywords of the items, those that the model was trained with
     #[arg(long = "tags", value_name = "RULES.toml")]
     rules: Option<PathBuf>,
-    /// A page of HTML with curves, mistakes and a table of the tags, in one file
+    /// A page of HTML with curves, mistakes and a table of the tags, in one file; compressed if its name ends in .gz
     #[arg(long, value_name = "R.html")]
     report: Option<PathBuf>,
     #[command(flatten)]
@@ -108,7 +108,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         format!("{}{}\n{}", measures.summary(), output::list(&skipped.rows()), measures.table())
     };
     match (page, html) {
-        (Some(page), Some(html)) => page.write(html.as_bytes(), |path| report::save(&html, path), &results),
+        (Some(page), Some(html)) => page.write("save the report", html.as_bytes(), &results),
         _ => output::print(results),
     }
 }

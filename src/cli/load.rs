@@ -234,8 +234,9 @@ pub(super) fn encode_items(
 
 /// Reads tag rules.
 pub(super) fn rules(path: &Path) -> Result<Rules> {
-    let text = std::fs::read_to_string(path);
-    let text = text.map_err(|source| Error::Io { path: path.to_owned(), doing: "read the rules", source })?;
+    let mut text = String::new();
+    let read = input::open(path)?.read_to_string(&mut text);
+    read.map_err(|source| Error::Io { path: path.to_owned(), doing: "read the rules", source })?;
     Ok(Rules::parse(&text, &path.display().to_string())?)
 }
 

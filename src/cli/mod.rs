@@ -48,7 +48,7 @@ struct Arguments {
 
 const AFTER_HELP: &str = "\
 Data are JSON Lines, unless --format says otherwise: {\"id\": \"1\", \"keywords\": [\"shark\", \"beach\"], \"tags\": [\"sea\"]}
-Files whose names end in .gz or .zst are decompressed; - is standard input or output.
+Files whose names end in .gz or .zst are decompressed, and results in .gz compressed; - is standard input or output.
 
 Exit status: 0 done, 1 the work failed (bad data, bad model, I/O), 2 wrong usage.
 

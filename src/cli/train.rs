@@ -347,8 +347,13 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     }
     let target = Target::new("--out", out);
     if let Some(curve) = arguments.course.curve() {
+        let curve = Target::new("--curve", curve);
+        if curve.is_stdout() {
+            let message = "--curve: expected a file, found -: standard output takes the results";
+            return Err(Failure::Usage(message.to_owned()));
+        }
         let read = data.iter().chain(valid).chain(rules).chain(&arguments.init).chain(&arguments.config);
-        load::check_apart("--curve", curve, read.chain([out]))?;
+        curve.check_plain(read.chain([out]), |_| Ok(()))?;
     }
     target.check_model(data.iter().chain(valid).chain(rules).chain(&arguments.config))?;
 

@@ -45,6 +45,8 @@ mod saves;
 mod serving;
 #[cfg(feature = "cli")]
 mod sources;
+#[cfg(feature = "cli")]
+mod targets;
 #[cfg(feature = "train")]
 mod training;
 #[cfg(feature = "cli")]
