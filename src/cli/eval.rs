@@ -95,6 +95,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let rules = rules.as_deref().map(load::rules).transpose()?;
     let keyword = |keyword: &str| model.vocabulary().get(keyword);
     let encoded = load::encode(file, *reading, rules.as_ref(), keyword, model.tags())?;
+    encoded.check_tagged(file)?;
     let skipped = Skipped::of(&encoded);
     let tagger = session.tagger(model)?;
     let (evaluated, html) = match page {

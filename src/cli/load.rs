@@ -191,6 +191,22 @@ pub(super) struct Encoded {
     pub(super) ids: Vec<Option<String>>,
     pub(super) stats: EncoderStats,
     pub(super) read: ReadCounts,
+    /// The first tag that the model does not have.
+    unknown_tag: Option<String>,
+}
+
+impl Encoded {
+    /// Fails if no item has a tag of the model: on items that stand in `files` nothing could be measured then.
+    pub(super) fn check_tagged(&self, files: &[PathBuf]) -> Result<()> {
+        if !self.dataset.tag_sets().ids().is_empty() {
+            return Ok(());
+        }
+        let items = output::count(self.dataset.len());
+        let others = self.unknown_tag.as_ref().map_or_else(String::new, |tag| format!(", but others such as {tag:?}"));
+        let what = format!("expected items with tags of the model, found {items} items none of which has one{others}");
+        let cure = "give items that are tagged as those of the training; `tagomatic tags list` shows the model's tags";
+        Err(Failure::in_files(Error::NoData { what, cure }, files))
+    }
 }
 
 /// Reads `files`, which must hold an item at least; their items are tagged by the rules, if there are some.
@@ -222,14 +238,17 @@ pub(super) fn encode_items(
 ) -> Result<Encoded> {
     let tag = |name: &str| tags.get(name).and_then(|index| u32::try_from(index).ok());
     let mut encoder = Encoder::new(keyword, tag);
-    let mut ids = Vec::new();
+    let (mut ids, mut unknown_tag) = (Vec::new(), None);
     for item in items {
         let item = item?;
+        if unknown_tag.is_none() {
+            unknown_tag = item.tags.iter().find(|name| tag(name).is_none()).cloned();
+        }
         encoder.push(&item)?;
         ids.push(item.id);
     }
     let (dataset, stats) = encoder.finish();
-    Ok(Encoded { dataset, ids, stats, read: ReadCounts::default() })
+    Ok(Encoded { dataset, ids, stats, read: ReadCounts::default(), unknown_tag })
 }
 
 /// Reads tag rules.

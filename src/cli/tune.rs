@@ -91,6 +91,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let rules = rules.as_deref().map(load::rules).transpose()?;
     let keyword = |keyword: &str| model.vocabulary().get(keyword);
     let encoded = load::encode(valid, *reading, rules.as_ref(), keyword, model.tags())?;
+    encoded.check_tagged(valid)?;
     let tagger = session.tagger(model)?;
     let wishes = Wishes { threshold: *threshold, calibrate: *calibrate, tags: tags.as_deref() };
     let tuned = tune(&tagger, &encoded.dataset, wishes, session.pool.as_deref())?;
