@@ -56,6 +56,19 @@ impl Course {
         self.checkpoint.is_some() || self.resume.is_some() || self.curve.is_some()
     }
 
+    /// Fails if it is told how often to keep checkpoints, and not where.
+    pub(super) fn check(&self) -> Result<()> {
+        let is_idle = self.checkpoint.is_none() && self.resume.is_none();
+        let options = [
+            ("--checkpoint-steps", self.checkpoint_steps.is_some()),
+            ("--checkpoint-seconds", self.checkpoint_seconds.is_some()),
+        ];
+        match options.iter().find(|(_, is_given)| is_idle && *is_given) {
+            Some((option, _)) => Err(Failure::Usage(format!("{option}: expected --checkpoint or --resume beside it"))),
+            None => Ok(()),
+        }
+    }
+
     /// The file of the learning curve.
     pub(super) fn curve(&self) -> Option<&Path> {
         self.curve.as_deref()
