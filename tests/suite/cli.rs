@@ -538,7 +538,7 @@ fn a_file_gives_options_and_what_is_typed_wins() {
     for (content, words) in [
         ("hidden = 5\n\nlearning_rate = 1\n", &["c.toml:3: expected one of objective, ", "found \"learning_rate\""][..]),
         ("hidden = 5\nlr = \"fast\"", &["c.toml:2: ", "'fast'", "--lr"]),
-        ("hidden = 5\nlr = [1]", &["c.toml:2: expected a string or a number, found array"]),
+        ("hidden = 5\nlr = [1]", &["c.toml:2: expected a string, a number, true", "found array"]),
         ("hidden = 5\nlr = ", &["c.toml:2: "]),
         ("hidden = 5\nhidden = 6", &["c.toml:2: "]),
         ("out = \"elsewhere\"", &["c.toml:1: expected one of"]),
