@@ -34,9 +34,21 @@ pub(super) struct Reading {
     /// What to do at a malformed line: stop with its place, or skip and count it
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
     on_error: OnError,
-    /// The longest line that is read, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = MAX_LINE, hide_default_value = true)]
-    max_line: usize,
+    /// The longest line that is read, in bytes, or as 64K, 16M, 1G
+    #[arg(long, value_name = "BYTES", default_value = "16M", value_parser = bytes)]
+    max_line: u64,
+}
+
+/// A number of bytes, in units of 1024 of them, of the square or of the cube of that.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.char_indices().next_back() {
+        Some((end, 'K' | 'k')) => (&text[..end], 1 << 10),
+        Some((end, 'M' | 'm')) => (&text[..end], 1 << 20),
+        Some((end, 'G' | 'g')) => (&text[..end], 1 << 30),
+        _ => (text, 1),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    bytes.ok_or_else(|| "expected a number of bytes, as 4096, 64K, 16M or 1G".to_owned())
 }
 
 /// A format of items.
@@ -148,13 +160,19 @@ impl Iterator for Items<'_> {
                 match input::open(file) {
                     Ok(input) => {
                         let reader = Reader::new(input, self.format, file.display().to_string());
-                        self.reader = Some(reader.with_max_line(self.reading.max_line));
+                        self.reader = Some(reader.with_max_line(usize::try_from(self.reading.max_line).unwrap_or(usize::MAX)));
                     }
                     Err(error) => return Some(Err(error)),
                 }
                 continue;
             };
-            match reader.next() {
+            let mut next = reader.next();
+            if let Some(Err(Error::Data { found, .. })) = &mut next
+                && reader.text().len() as u64 > self.reading.max_line
+            {
+                found.push_str(": raise --max-line");
+            }
+            match next {
                 None => {
                     self.counts = self.counts();
                     self.reader = None;
@@ -174,6 +192,10 @@ impl Iterator for Items<'_> {
 /// All items of `items`, in memory or in files of the folder `cache`, and what was passed over. Fails if they are tagged by rules that
 /// do not fit them.
 pub(super) fn corpus(mut items: Items<'_>, cache: Option<&Path>) -> Result<(Corpus, ReadCounts)> {
+    if let Some(folder) = cache {
+        let failed = |source| Error::Io { path: folder.to_owned(), doing: "make the folder", source };
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
     let mut corpus = cache.map_or_else(|| Ok(Corpus::new()), Corpus::in_files)?;
     for item in &mut items {
         corpus.push(&item?)?;
@@ -293,8 +315,9 @@ pub(super) fn check_size(path: &Path, limit: u64) -> tagomatic::Result<()> {
 }
 
 fn too_large(path: &Path, limit: u64, found: String) -> Error {
-    let expected = format!("at most {limit} bytes, as --max-model says");
-    Error::Model { path: Some(path.to_owned()), section: "file", expected, found }
+    let problem = format!("expected at most {limit} bytes, as --max-model says, found {found} (raise --max-model)");
+    let source = io::Error::new(io::ErrorKind::FileTooLarge, problem);
+    Error::Io { path: path.to_owned(), doing: "read the model", source }
 }
 
 /// Maps a model of at most `limit` bytes, and checks all of it: a bad file fails here and never later. For `-` the model is read from
@@ -321,4 +344,18 @@ fn map(path: &Path) -> tagomatic::Result<Model> {
     // publishes by `Model::save`, which renames a new file over the old one and leaves the mapped one as it is. Of others the
     // help of each command that reads a model demands the same.
     unsafe { Model::map(path) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(["0", "4096", "64K", "2g"].map(|text| bytes(text).unwrap()), [0, 4096, 1 << 16, 1 << 31]);
+        assert_eq!(bytes("16M"), Ok(tagomatic::data::MAX_LINE as u64), "what help says is the default");
+        for wrong in ["", "K", "-1", "1.5M", "1T", "17179869184G"] {
+            assert!(bytes(wrong).unwrap_err().contains("64K"), "{wrong}");
+        }
+    }
 }

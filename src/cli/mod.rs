@@ -64,8 +64,8 @@ struct Common {
     /// Threads to use, all cores by default; results never depend on it
     #[arg(long, global = true, help_heading = COMMON, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// The largest model that is read, in bytes; any, unless told
-    #[arg(long, global = true, help_heading = COMMON, value_name = "BYTES", default_value_t = u64::MAX, hide_default_value = true)]
+    /// The largest model that is read, in bytes, or as 64K, 16M, 1G; any, unless told
+    #[arg(long, global = true, help_heading = COMMON, value_name = "BYTES", default_value_t = u64::MAX, hide_default_value = true, value_parser = load::bytes)]
     max_model: u64,
 }
 
