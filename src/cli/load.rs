@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use tagomatic::data::{Corpus, Dataset, Encoder, EncoderStats, Format, Item, MAX_LINE, Reader, input};
+use tagomatic::data::{Corpus, Dataset, Encoder, EncoderStats, Format, Item, Reader, input};
 use tagomatic::rules::{Labeller, Rules, Withhold};
 use tagomatic::{Error, Model, Tags};
 
@@ -299,11 +299,6 @@ fn place(path: &Path) -> Option<PathBuf> {
         let path = std::path::absolute(path).ok()?;
         Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
     })
-}
-
-/// The index of the tag of that name, an argument of `--tag`.
-pub(super) fn tag(tags: &Tags, name: &str) -> Result<usize> {
-    tags.get(name).ok_or_else(|| Failure::Usage(format!("--tag: expected a tag of the model, found {name:?}")))
 }
 
 /// Fails if the file is larger than `limit` bytes; one that cannot be asked is left to who opens it.

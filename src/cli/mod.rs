@@ -13,6 +13,7 @@ mod features;
 mod folds;
 mod info;
 mod load;
+mod names;
 mod output;
 mod progress;
 mod search;

@@ -24,7 +24,7 @@ use super::folds::Tuning;
 use super::load::{Items, Reading};
 use super::target::Target;
 use super::training::Plan;
-use super::{Session, load, output, search, tune};
+use super::{Session, load, names, output, search, tune};
 
 /// The share of items to validate on, and the number of items that a keyword needs, unless told otherwise.
 pub(super) const VALID_FRACTION: f64 = 0.1;
@@ -459,11 +459,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
 
 /// The indices of the tags called `only`, or of all.
 fn wanted(set: &TrainingSet, only: &[String]) -> Result<Vec<usize>> {
-    let index = |name: &String| {
-        let unknown = || Failure::Usage(format!("--only: expected tags of the data, found {name:?}"));
-        set.tags().get(name).ok_or_else(unknown)
-    };
-    if only.is_empty() { Ok((0..set.tags().len()).collect()) } else { only.iter().map(index).collect() }
+    if only.is_empty() { Ok((0..set.tags().len()).collect()) } else { names::tags("--only", only, set.tags(), "the data") }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::failure::Result;
 use super::folds::FoldCounts;
 use super::load::{self, Reading};
 use super::target::Target;
-use super::{Session, output};
+use super::{Session, names, output};
 
 #[derive(clap::Args)]
 #[command(allow_negative_numbers = true)]
@@ -87,7 +87,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let target = Target::new("--out", out);
     target.check_model(valid.iter().chain(rules))?;
     let model = session.model(path)?;
-    let tags = (!tags.is_empty()).then(|| indices(model.tags(), tags)).transpose()?;
+    let tags = (!tags.is_empty()).then(|| names::tags("--tag", tags, model.tags(), "the model")).transpose()?;
     let rules = rules.as_deref().map(load::rules).transpose()?;
     let keyword = |keyword: &str| model.vocabulary().get(keyword);
     let encoded = load::encode(valid, *reading, rules.as_ref(), keyword, model.tags())?;
@@ -103,10 +103,6 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         format!("{}\nsaved {}: {}\n", document.text(), out.display(), output::size(tuned.model.byte_len()))
     };
     target.write_model(&tuned.model, &results)
-}
-
-fn indices(tags: &Tags, names: &[String]) -> Result<Vec<usize>> {
-    names.iter().map(|name| load::tag(tags, name)).collect()
 }
 
 impl Document {

@@ -101,7 +101,7 @@ impl Place {
         self.fails_in(&mut self.command(arguments), status, words);
     }
 
-    fn fails_in(&self, command: &mut Command, status: i32, words: &[&str]) {
+    pub(super) fn fails_in(&self, command: &mut Command, status: i32, words: &[&str]) {
         let before = self.names();
         let output = command.output().unwrap();
         let stderr = stderr(&output);
@@ -128,7 +128,7 @@ pub(super) fn items() -> String {
     lines
 }
 
-fn stderr(output: &Output) -> String {
+pub(super) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 

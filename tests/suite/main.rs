@@ -51,5 +51,7 @@ mod targets;
 mod training;
 #[cfg(feature = "cli")]
 mod tuning;
+#[cfg(feature = "cli")]
+mod usage;
 #[cfg(feature = "train")]
 mod wide;
