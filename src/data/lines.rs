@@ -35,7 +35,7 @@ pub(super) fn utf8(line: &[u8]) -> Result<&str, Fault> {
         let found = format!("the byte 0x{:02X}", line[at]);
         let compressed = COMPRESSED.iter().find(|(magic, ..)| line.starts_with(magic));
         let cure = compressed.map_or_else(String::new, |(_, format, ending)| {
-            format!(", as {format} has it: let the name of the file end in {ending}, or decompress what is piped in")
+            format!(", which looks like {format}: let the name of the file end in {ending}, or decompress what is piped in")
         });
         Fault::at(at, "UTF-8", found + &cure)
     })

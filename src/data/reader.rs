@@ -245,6 +245,16 @@ mod tests {
     }
 
     #[test]
+    fn the_byte_order_mark_is_of_the_first_line_alone() {
+        let mut reader = Reader::new(&b"\xEF\xBB\xBFabc\nabcde\n"[..], Format::FastText, "-").with_max_line(6);
+        assert_eq!((reader.next().unwrap().unwrap(), reader.text()), (Item::of("abc", ""), &b"abc"[..]));
+        assert_eq!((reader.next().unwrap().unwrap(), reader.text()), (Item::of("abcde", ""), &b"abcde"[..]));
+        assert!(reader.next().is_none() && reader.text().is_empty());
+        let mut reader = Reader::new(&b"\xEF\xBB\xBFabc"[..], Format::FastText, "-");
+        assert!(reader.next().unwrap().is_ok() && reader.next().is_none() && reader.text().is_empty());
+    }
+
+    #[test]
     fn lines_of_numbers_and_of_words_become_items() {
         let mut reader = Reader::new(&b"1 5:1 6:2.5\n\n 7:1\n"[..], Format::LibSvm { one_based: false }, "items");
         let items: Vec<Item> = reader.by_ref().map(Result::unwrap).collect();

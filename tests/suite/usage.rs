@@ -142,7 +142,7 @@ fn compressed_bytes_are_known_under_any_name() {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     gzip.write_all(items().as_bytes()).unwrap();
     place.write("items.dat", gzip.finish().unwrap());
-    let words = ["found the byte 0x8B, as gzip has it", "end in .gz", "decompress what is piped in"];
+    let words = ["found the byte 0x8B, which looks like gzip", "end in .gz", "decompress what is piped in"];
     place.fails(1, "tag m.tagm items.dat", &words);
     let mut command = place.command("tag m.tagm -");
     place.fails_in(command.stdin(File::open(place.path("items.dat")).unwrap()), 1, &words);
