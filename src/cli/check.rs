@@ -15,6 +15,9 @@ use super::failure::{Failure, Result};
 use super::load::{self, Items, Reading};
 use super::{Session, output};
 
+/// Characters of an example of a fault that are shown to people: enough for what was expected and what was found.
+const EXAMPLE: usize = 300;
+
 /// Suspicious keywords that are shown to people.
 const SHOWN: usize = 20;
 
@@ -268,7 +271,7 @@ impl<'a> Document<'a> {
             ("faults", output::count(self.faults)),
         ];
         for fault in &self.details {
-            let examples: Vec<_> = fault.examples.iter().map(|example| output::name(example)).collect();
+            let examples: Vec<_> = fault.examples.iter().map(|example| output::beginning(example, EXAMPLE)).collect();
             rows.push((fault.fault, format!("{}: {}", output::count(fault.count), examples.join("; "))));
         }
         for leak in &self.leaks {

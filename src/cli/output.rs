@@ -138,8 +138,12 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
 
 /// A name from outside in a table or a list, on one line of a terminal: of a long one the beginning.
 pub(super) fn name(text: &str) -> Cow<'_, str> {
-    const SHOWN: usize = 60;
-    match text.char_indices().nth(SHOWN) {
+    beginning(text, 60)
+}
+
+/// As [`plain`], but of more characters than `most` only these.
+pub(super) fn beginning(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
         Some((end, _)) => Cow::Owned(format!("{}...", plain(&text[..end]))),
         None => plain(text),
     }

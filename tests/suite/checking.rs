@@ -33,6 +33,7 @@ fn faults_duplicates_and_leaks_are_counted() {
     assert_eq!(fault("items with the id of an earlier one")["examples"], json!(["b.jsonl:2: 1"]));
     assert_eq!(of("leaks"), json!([{"file": "a.jsonl", "other": "b.jsonl", "ids": 1, "keyword_sets": 1}]));
     let text = place.text("check a.jsonl b.jsonl --on-error skip");
+    assert!(text.contains("a.jsonl:2:1: expected a JSON object") && text.contains("found `nonsense"), "{text}");
     assert!(text.contains("b.jsonl: 1 ids and 1 sets of keywords of a.jsonl"), "{text}");
 }
 
