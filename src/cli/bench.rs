@@ -18,10 +18,16 @@ pub(super) struct Arguments {
     #[arg(required = true)]
     file: Vec<PathBuf>,
     /// Seconds for each of three measurements
-    #[arg(long, value_name = "S", default_value_t = 1.0)]
-    seconds: f64,
+    #[arg(long, value_name = "S", default_value = "1", value_parser = seconds)]
+    seconds: Duration,
     #[command(flatten)]
     reading: Reading,
+}
+
+/// Less is too short to measure anything, and more says nothing more.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.001..=3600.0).contains(seconds)).map(Duration::from_secs_f64);
+    seconds.ok_or_else(|| "expected a number of seconds from 0.001 to 3600".to_owned())
 }
 
 #[derive(Serialize)]
@@ -59,9 +65,8 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     tagger.score(&ids[..starts[1]], &mut tagger.scratch(), &mut vec![0.0; tagger.tags().len()])?;
     let open_us = start.elapsed().as_secs_f64() * 1e6;
 
-    let time = Duration::try_from_secs_f64(*seconds).unwrap_or(Duration::MAX);
     let Speed { level, single_ns: [p50, p99, p999], batch_samples_per_second, bytes_per_sample, share_of_limit } =
-        speed::measure(&tagger, &ids, &starts, time)?;
+        speed::measure(&tagger, &ids, &starts, *seconds)?;
     let samples = encoded.dataset.len();
     if session.json {
         let single_ns = Percentiles { p50, p99, p999 };

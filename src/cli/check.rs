@@ -15,16 +15,21 @@ use super::failure::{Failure, Result};
 use super::load::{self, Items, Reading};
 use super::{Session, output};
 
+/// Characters of an example of a fault that are shown to people: enough for what was expected and what was found.
+const EXAMPLE: usize = 300;
+
 /// Suspicious keywords that are shown to people.
 const SHOWN: usize = 20;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Tagged items; items in common between two files are leaks
+    /// Tagged items; items in common between two files are leaks. Of items with the same keywords all but one are duplicates; with
+    /// other tags are those that lack the most frequent tags among them. If there are faults the command fails in the end, unless
+    /// --on-error is skip
     #[arg(required = true)]
     data: Vec<PathBuf>,
     /// Divide the items between train.jsonl and test.jsonl (and valid.jsonl) in this folder: every tag keeps its share, and items
-    /// with the same keywords or id stay together
+    /// with the same keywords or id stay together. Nothing is written if there are faults, unless --on-error is skip
     #[arg(long, value_name = "DIR")]
     split: Option<PathBuf>,
     /// Share of the items that go to test.jsonl
@@ -36,7 +41,7 @@ pub(super) struct Arguments {
     /// Decides the split
     #[arg(long, value_name = "N", default_value_t = 1, requires = "split")]
     seed: u64,
-    /// Malformed lines are counted, whatever --on-error says
+    /// All faults are counted, whatever --on-error says
     #[command(flatten)]
     reading: Reading,
 }
@@ -54,7 +59,7 @@ struct Document<'a> {
     mean_tags: f64,
     untagged: u64,
     duplicates: u64,
-    /// Duplicates that have other tags than the first item with their keywords.
+    /// Items to change so that items with the same keywords have the same tags: all but those with the most frequent tags among them.
     contradictions: u64,
     /// All that is wrong with single items and lines; `details` tells what.
     faults: u64,
@@ -106,6 +111,7 @@ struct Lines {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
+    let parts = arguments.split.as_deref().map(|folder| parts(arguments, folder)).transpose()?;
     let mut checker = Checker::new();
     let mut lines = Lines::default();
     for file in &arguments.data {
@@ -114,7 +120,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         while let Some(item) = items.next() {
             match item {
                 Ok(item) => {
-                    checker.push(&item)?;
+                    checker.push(&item, items.line())?;
                     if arguments.split.is_some() {
                         lines.push(items.text());
                     }
@@ -125,14 +131,34 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         }
     }
     let checked = checker.finish()?;
-    let split = arguments.split.as_deref().map(|folder| divide(arguments, folder, &checked, &lines)).transpose()?;
+    let failure = failure(arguments, &checked);
+    // What is wrong is not to be learnt from.
+    let parts = parts.filter(|_| failure.is_none());
+    let split = parts.map(|parts| divide(arguments.seed, &parts, &checked, &lines)).transpose()?;
     let document = Document::new(&checked, split);
-    output::print(if session.json { output::json(&document)? } else { document.text() })
+    output::print(if session.json { output::json(&document)? } else { document.text() })?;
+    failure.map_or(Ok(()), Err)
 }
 
-/// Writes the parts of the split; tells what they are.
-fn divide(arguments: &Arguments, folder: &Path, checked: &Checked, lines: &Lines) -> Result<Vec<Part>> {
-    let Arguments { test, valid, seed, .. } = *arguments;
+/// Why the command fails after it has told what it found.
+fn failure(arguments: &Arguments, checked: &Checked) -> Option<Failure> {
+    let Arguments { data, split, reading, .. } = arguments;
+    let faults: u64 = checked.faults.iter().map(|fault| fault.count).sum();
+    if faults > 0 && !reading.skips() {
+        let unsplit = if split.is_some() { ", so nothing is split" } else { "" };
+        let found = output::count(faults);
+        return Some(Failure::Work(format!(
+            "expected items without faults, found {found}{unsplit} (mend them, or go on with what is left: --on-error skip)"
+        )));
+    }
+    let cure = "give at least one, each on a line";
+    let none = || Failure::in_files(Error::NoData { what: "no items to check".to_owned(), cure }, data);
+    checked.prepared.dataset.is_empty().then(none)
+}
+
+/// The files that the split makes, each with its share of the items. Fails where they are not to be written.
+fn parts(arguments: &Arguments, folder: &Path) -> Result<Vec<(PathBuf, f64)>> {
+    let Arguments { test, valid, .. } = *arguments;
     let ending = match arguments.reading.format()? {
         Format::JsonLines => "jsonl",
         Format::Xc { .. } => {
@@ -146,19 +172,32 @@ fn divide(arguments: &Arguments, folder: &Path, checked: &Checked, lines: &Lines
             "--test, --valid: expected shares that leave something to train on, found {test} and {valid}"
         )));
     }
-    let wanted = [("train", rest), ("valid", valid), ("test", test)];
-    let parts: Vec<(&str, f64)> = wanted.into_iter().filter(|(_, share)| *share > 0.0).collect();
+    let path = |(name, share)| (folder.join(name).with_extension(ending), share);
+    let all = [("train", rest), ("valid", valid), ("test", test)].map(path).into_iter();
+    let (parts, others): (Vec<_>, Vec<_>) = all.partition(|(_, share)| *share > 0.0);
+    for (path, _) in parts.iter().chain(&others) {
+        load::check_apart("--split", path, &arguments.data)?;
+    }
+    // An older part beside the new ones has items of theirs.
+    if let Some((old, _)) = others.iter().find(|(path, _)| path.symlink_metadata().is_ok()) {
+        return Err(Failure::Usage(format!(
+            "--split: expected a folder without parts that are not written anew, found {} (remove it, or name another folder)",
+            old.display()
+        )));
+    }
+    Ok(parts)
+}
+
+/// Writes the parts of the split; tells what they are.
+fn divide(seed: u64, parts: &[(PathBuf, f64)], checked: &Checked, lines: &Lines) -> Result<Vec<Part>> {
     let shares: Vec<f64> = parts.iter().map(|(_, share)| *share).collect();
     let part_of = stratified(&checked.prepared.dataset, &checked.group, &shares, Philox::new(seed))?;
-    let failed = |source| Error::Io { path: folder.to_owned(), doing: "make the folder", source };
-    fs::create_dir_all(folder).map_err(failed)?;
-    let path = |name: &str| folder.join(name).with_extension(ending);
-    for (name, _) in &parts {
-        load::check_apart("--split", &path(name), &arguments.data)?;
+    for folder in parts.iter().filter_map(|(path, _)| path.parent()) {
+        let failed = |source| Error::Io { path: folder.to_owned(), doing: "make the folder", source };
+        fs::create_dir_all(folder).map_err(failed)?;
     }
-    let write = |(part, (name, _)): (usize, &(&str, f64))| {
-        let path = path(name);
-        let mut file = NewFile::create(&path, "write the items")?;
+    let write = |(part, (path, _)): (usize, &(PathBuf, f64))| {
+        let mut file = NewFile::create(path, "write the items")?;
         let samples: Vec<usize> = (0..part_of.len()).filter(|sample| part_of[*sample] == part).collect();
         for &sample in &samples {
             file.write_all(lines.get(sample)).map_err(|error| file.error(error))?;
@@ -225,11 +264,14 @@ impl<'a> Document<'a> {
             ("keywords", format!("{}, {:.1} an item", output::count(self.keywords), self.mean_keywords)),
             ("tags", format!("{}, {:.1} an item", output::count(self.tags), self.mean_tags)),
             ("items without tags", output::count(self.untagged)),
-            ("duplicates", format!("{}, {} of them with other tags", output::count(self.duplicates), self.contradictions)),
+            (
+                "duplicates",
+                format!("{}, {} of them with other tags", output::count(self.duplicates), output::count(self.contradictions)),
+            ),
             ("faults", output::count(self.faults)),
         ];
         for fault in &self.details {
-            let examples: Vec<_> = fault.examples.iter().map(|example| output::plain(example)).collect();
+            let examples: Vec<_> = fault.examples.iter().map(|example| output::beginning(example, EXAMPLE)).collect();
             rows.push((fault.fault, format!("{}: {}", output::count(fault.count), examples.join("; "))));
         }
         for leak in &self.leaks {
@@ -237,7 +279,7 @@ impl<'a> Document<'a> {
             rows.push(("leak", format!("{other}: {ids} ids and {keyword_sets} sets of keywords of {file}")));
         }
         if !self.untrainable.is_empty() {
-            let names: Vec<_> = self.untrainable.iter().map(|name| output::plain(name)).collect();
+            let names: Vec<_> = self.untrainable.iter().map(|name| output::name(name)).collect();
             rows.push(("every item has", names.join(", ")));
         }
         for part in self.split.iter().flatten() {
@@ -248,7 +290,7 @@ impl<'a> Document<'a> {
             let row = |suspect: &Suspect<'_>| {
                 let why = if suspect.name { "is its name" } else { "decides it" };
                 [
-                    format!("{} -> {}, {why}", output::plain(suspect.keyword), output::plain(suspect.tag)),
+                    format!("{} -> {}, {why}", output::name(suspect.keyword), output::name(suspect.tag)),
                     output::count(suspect.items),
                     format!("{:.3}", suspect.precision),
                     format!("{:.3}", suspect.recall),

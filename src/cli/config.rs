@@ -21,7 +21,7 @@ pub(super) fn arguments(typed: Vec<OsString>) -> Result<Arguments> {
     let text = fs::read_to_string(file).map_err(|source| Error::Io { path: file.to_owned(), doing: "read", source })?;
     let options = options(&text, file, given)?;
     // Only what clap has taken for the command can be the first argument of that name.
-    let command = typed.iter().position(|argument| argument == train::NAME).map_or(typed.len(), |at| at + 1);
+    let command = typed.iter().skip(1).position(|argument| argument == train::NAME).map_or(typed.len(), |at| at + 2);
     let (before, after) = typed.split_at(command);
     let options = options.into_iter().map(OsString::from);
     let all = before.iter().cloned().chain(options).chain(after.iter().cloned());
@@ -36,6 +36,22 @@ fn parsed(matches: &ArgMatches) -> Arguments {
     arguments
 }
 
+/// A value as it would be typed; those of an array are apart by commas.
+fn typed_value(value: &Value) -> Result<String, String> {
+    let joined = |values: &[Value]| Some(values.iter().map(Value::as_str).collect::<Option<Vec<_>>>()?.join(","));
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Integer(number) => Ok(number.to_string()),
+        Value::Float(number) => Ok(number.to_string()),
+        Value::Boolean(truth) => Ok(truth.to_string()),
+        Value::Array(values) if let Some(text) = joined(values) => Ok(text),
+        other => {
+            let found = other.type_str();
+            Err(format!("expected a string, a number, true, false or an array of strings, found {found}"))
+        }
+    }
+}
+
 /// The options in `text`, the content of `file`, as they would be typed, without those that are in `given`.
 fn options(text: &str, file: &Path, given: &ArgMatches) -> Result<Vec<String>> {
     let failure = |at: usize, message: &str| {
@@ -48,17 +64,16 @@ fn options(text: &str, file: &Path, given: &ArgMatches) -> Result<Vec<String>> {
     let mut options = Vec::new();
     for (key, value) in table {
         let at = key.span().start;
-        let Some(option) = known.get_arguments().find(|option| option.get_long() == Some(key.get_ref().as_str())) else {
+        // `info` tells the names of the library, which have underscores.
+        let name = key.get_ref().replace('_', "-");
+        let Some(option) = known.get_arguments().find(|option| option.get_long() == Some(&name)) else {
             let names: Vec<&str> = known.get_arguments().filter_map(clap::Arg::get_long).collect();
             return Err(failure(at, &format!("expected one of {}, found {:?}", names.join(", "), key.get_ref())));
         };
-        let value = match value.into_inner() {
-            Value::String(text) => text,
-            Value::Integer(number) => number.to_string(),
-            Value::Float(number) => number.to_string(),
-            other => return Err(failure(at, &format!("expected a string or a number, found {}", other.type_str()))),
-        };
-        let option_typed = format!("--{}={value}", key.get_ref());
+        let option_typed = format!("--{name}={}", typed_value(value.get_ref()).map_err(|problem| failure(at, &problem))?);
+        if options.iter().any(|other: &String| other.starts_with(&format!("--{name}="))) {
+            return Err(failure(at, &format!("expected {name} once, found it with dashes and with underscores")));
+        }
         known.clone().try_get_matches_from([&option_typed]).map_err(|error| {
             let message = error.to_string();
             let first = message.lines().next().unwrap_or_default();

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use tagomatic::Error;
 use tagomatic::convert::{Conversion, Converted, convert};
 use tagomatic::interchange::{self, Names};
 use tagomatic::weights::WeightType;
+use tagomatic::{Error, Model};
 
 use super::failure::{Failure, Result};
 use super::load::{self, Reading};
-use super::target::Target;
+use super::target::{Target, is_safetensors};
 use super::{Session, output};
 
 #[derive(clap::Args)]
@@ -69,7 +69,12 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         return Err(Failure::Usage(problem.to_owned()));
     }
     let target = Target::new("OUT", out);
-    target.check_model(data.iter().chain(vocabulary).chain(tags))?;
+    let inputs = data.iter().chain(vocabulary).chain(tags);
+    if is_safetensors(out) {
+        target.check_plain(inputs, |path| Model::check_save(path))?
+    } else {
+        target.check_model(inputs)?
+    }
     let model = if is_safetensors(path) {
         let names =
             Names { keywords: vocabulary.as_deref().map(lines).transpose()?, tags: tags.as_deref().map(lines).transpose()? };
@@ -105,13 +110,9 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let results = if session.json { output::json(&document)? } else { format!("{}saved {}\n", document.text(), out.display()) };
     let model = tagger.model();
     if is_safetensors(out) {
-        return target.write(model.bytes(), |path| interchange::save(model, path), &results);
+        return target.write_by(model.bytes(), |path| interchange::save(model, path), &results);
     }
     target.write_model(model, &results)
-}
-
-fn is_safetensors(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
 }
 
 fn lines(path: &Path) -> Result<Vec<String>> {

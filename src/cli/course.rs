@@ -37,7 +37,7 @@ pub(super) struct Course {
     /// Seconds between checkpoints [default: 30, if not by steps]
     #[arg(long, value_name = "X", value_parser = seconds)]
     checkpoint_seconds: Option<Duration>,
-    /// Write the learning curve there, JSON Lines: an epoch a line; of several networks all epochs, with the network's number
+    /// Write the learning curve to this file, JSON Lines: an epoch a line; of several networks all epochs, with the network's number
     #[arg(long, value_name = "FILE")]
     curve: Option<PathBuf>,
 }
@@ -54,6 +54,19 @@ impl Course {
     /// Whether it is to be kept: in checkpoints, or as a curve.
     pub(super) fn is_kept(&self) -> bool {
         self.checkpoint.is_some() || self.resume.is_some() || self.curve.is_some()
+    }
+
+    /// Fails if it is told how often to keep checkpoints, and not where.
+    pub(super) fn check(&self) -> Result<()> {
+        let is_idle = self.checkpoint.is_none() && self.resume.is_none();
+        let options = [
+            ("--checkpoint-steps", self.checkpoint_steps.is_some()),
+            ("--checkpoint-seconds", self.checkpoint_seconds.is_some()),
+        ];
+        match options.iter().find(|(_, is_given)| is_idle && *is_given) {
+            Some((option, _)) => Err(Failure::Usage(format!("{option}: expected --checkpoint or --resume beside it"))),
+            None => Ok(()),
+        }
     }
 
     /// The file of the learning curve.

@@ -7,17 +7,18 @@ use std::{fs, io};
 
 use flate2::read::GzDecoder;
 use serde::Serialize;
+use tagomatic::Error;
 use tagomatic::data::{Corpus, Format, Item, Reader};
 use tagomatic::selection::{MinScore, Selection};
 use tagomatic::train::TrainConfig;
 use tagomatic::train::recipe::{TrainingSet, Validation};
-use tagomatic::{Error, Model};
 
 use super::course::Course;
 use super::eval::{self, Measures};
 use super::failure::{Failure, Result};
 use super::load::ReadCounts;
 use super::tag::{Tagged, Worker};
+use super::target::Target;
 use super::train::{MIN_COUNT, VALID_FRACTION};
 use super::training::Plan;
 use super::{Session, load, output, training};
@@ -77,7 +78,8 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     }
     let folder = TempFolder::new()?;
     let file = arguments.out.clone().unwrap_or_else(|| folder.path.join("movies.tagm"));
-    Model::check_save(&file).map_err(Failure::saving)?;
+    let target = Target::new("--out", &file);
+    target.check_model([] as [&Path; 0])?;
 
     let config = TrainConfig { epochs: arguments.epochs, ..TrainConfig::default() };
     let mut corpus = Corpus::new();

@@ -23,7 +23,7 @@ pub(super) struct Arguments {
     file: Vec<PathBuf>,
     #[command(flatten)]
     labelling: Labelling,
-    /// A page of HTML with curves, mistakes and a table of the tags, in one file
+    /// A page of HTML with curves, mistakes and a table of the tags, in one file; compressed if its name ends in .gz
     #[arg(long, value_name = "R.html")]
     report: Option<PathBuf>,
     #[command(flatten)]
@@ -97,6 +97,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let labels = labelling.of(&model)?;
     let keyword = |keyword: &str| model.vocabulary().get(keyword);
     let encoded = load::encode(file, *reading, labels.rules(), keyword, model.tags())?;
+    encoded.check_tagged(file)?;
     let skipped = Skipped::of(&encoded, labels.name());
     let tagger = session.tagger(model)?;
     let (evaluated, html) = match page {
@@ -110,7 +111,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         format!("{}{}\n{}", measures.summary(), output::list(&skipped.rows()), measures.table())
     };
     match (page, html) {
-        (Some(page), Some(html)) => page.write(html.as_bytes(), |path| report::save(&html, path), &results),
+        (Some(page), Some(html)) => page.write("save the report", html.as_bytes(), &results),
         _ => output::print(results),
     }
 }
@@ -210,7 +211,7 @@ impl<'a> Measures<'a> {
         tags.sort_by_key(|tag| std::cmp::Reverse(tag.positives));
         let rows = tags.into_iter().map(|tag| {
             [
-                tag.tag.to_owned(),
+                output::name(tag.tag).into_owned(),
                 output::count(tag.positives),
                 output::measure(tag.auc),
                 output::measure(tag.ap),

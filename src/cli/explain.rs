@@ -6,15 +6,16 @@ use serde::Serialize;
 use tagomatic::explain::{Flip, explain, flip};
 
 use super::failure::{Failure, Result};
-use super::{Session, load, output};
+use super::names::{self, Keywords};
+use super::{Session, output};
 
 #[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("item").args(["keywords", "keyword"]).required(true).multiple(true))]
 pub(super) struct Arguments {
     /// The model; the file must not be changed in place meanwhile (rename a new one over it)
     model: PathBuf,
-    /// The keywords of the item
-    #[arg(long, value_name = "A,B,C", required = true, value_delimiter = ',')]
-    keywords: Vec<String>,
+    #[command(flatten)]
+    keywords: Keywords,
     /// The tag to explain; the best one unless told otherwise
     #[arg(long, value_name = "TAG")]
     tag: Option<String>,
@@ -48,7 +49,7 @@ struct KeywordDocument<'a> {
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let tagger = session.tagger(session.model(&arguments.model)?)?;
     let (mut known, mut unknown): (Vec<(u32, &str)>, Vec<&str>) = (Vec::new(), Vec::new());
-    for keyword in arguments.keywords.iter().map(String::as_str) {
+    for keyword in arguments.keywords.iter() {
         match tagger.model().vocabulary().get(keyword) {
             Some(id) => known.push((id, keyword)),
             None if unknown.contains(&keyword) => (),
@@ -58,7 +59,13 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let ids: Vec<u32> = known.iter().map(|(id, _)| *id).collect();
     let name = |id: u32| known.iter().find(|(known, _)| *known == id).map_or("", |(_, keyword)| *keyword);
     let tag = match &arguments.tag {
-        Some(tag) => load::tag(tagger.tags(), tag)?,
+        Some(tag) => names::tag("--tag", tag, tagger.tags(), "the model")?,
+        None if tagger.tags().is_empty() => {
+            let model = arguments.model.display();
+            return Err(Failure::Work(format!(
+                "{model}: expected a model with tags, found one without (see `tagomatic tags add`)"
+            )));
+        }
         None => {
             let mut scores = vec![0.0; tagger.tags().len()];
             tagger.score(&ids, &mut tagger.scratch(), &mut scores)?;
@@ -93,10 +100,10 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
 }
 
 impl Document<'_> {
-    fn flips_without(&self, names: impl Fn(&[&str]) -> String) -> String {
+    fn flips_without(&self) -> String {
         match (&self.flip, self.flip_is_smallest) {
-            (Some(flip), true) => names(flip),
-            (Some(flip), false) => format!("{} (fewer may do)", names(flip)),
+            (Some(flip), true) => output::names(flip),
+            (Some(flip), false) => format!("{} (fewer may do)", output::names(flip)),
             (None, true) => "-, whichever keywords go".to_owned(),
             (None, false) => "-, as far as tried".to_owned(),
         }
@@ -104,19 +111,18 @@ impl Document<'_> {
 
     /// For people.
     fn text(&self) -> String {
-        let names = |names: &[&str]| names.iter().map(|name| output::plain(name)).collect::<Vec<_>>().join(", ");
         let threshold = self.threshold.map_or_else(|| "never".to_owned(), |threshold| format!("from {threshold:.4}"));
         let mut rows = vec![
             ("tag", output::plain(self.tag).into_owned()),
             ("score", format!("{:.4}, given {threshold}", self.score)),
             ("logit", format!("{:.4}", self.logit)),
-            ("flips without", self.flips_without(names)),
+            ("flips without", self.flips_without()),
         ];
         if !self.unknown.is_empty() {
-            rows.push(("unknown", names(&self.unknown)));
+            rows.push(("unknown", output::names(&self.unknown)));
         }
         let row = |part: &KeywordDocument<'_>| {
-            let keyword = output::plain(part.keyword).into_owned();
+            let keyword = output::name(part.keyword).into_owned();
             [keyword, format!("{:+.4}", part.contribution), format!("{:.4}", part.score_without)]
         };
         let mut table: Vec<_> = self.keywords.iter().map(row).collect();

@@ -1,17 +1,15 @@
 //! `features`: what a model says of items, for another model or another program to learn from.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tagomatic::Tagger;
-use tagomatic::atomic::NewFile;
 use tagomatic::data::{Format, write_item};
 use tagomatic::features::{DecidedTags, Features, Kind, write_npy};
 
 use super::failure::{Failure, Result};
 use super::load::{Items, ReadCounts, Reading};
-use super::target::Target;
+use super::target::{Sink, Target};
 use super::{Session, output};
 
 #[derive(clap::Args)]
@@ -21,7 +19,8 @@ pub(super) struct Arguments {
     /// Items
     #[arg(required = true)]
     file: Vec<PathBuf>,
-    /// Where they go: a NumPy file; with `--what keywords` JSON Lines, and - is standard output
+    /// Where they go: a NumPy file; with `--what keywords` JSON Lines, compressed if the name
+    /// ends in .gz, and - is standard output
     #[arg(long, value_name = "F.npy")]
     out: PathBuf,
     /// Scores, calibrated logits, 1 or 0 by the thresholds; or items whose keywords are the tags that were given
@@ -65,7 +64,12 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
             "--out: expected a file, found -: a NumPy file starts with its number of rows, which is known at the end";
         return Err(Failure::Usage(expected.to_owned()));
     }
-    target.check(file.iter().chain([model]), |_| Ok(()))?;
+    let inputs = file.iter().chain([model]);
+    if kind.is_some() {
+        target.check_plain(inputs, |_| Ok(()))?
+    } else {
+        target.check(inputs, |_| Ok(()))?
+    }
     let tagger = session.tagger(session.model(model)?)?;
     let mut items = Items::new(file, *reading)?;
     let (rows, columns) = match kind {
@@ -73,11 +77,10 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
             let mut features = Features::new(&tagger, kind);
             (write_npy(&mut features, &mut items, out)?, features.columns())
         }
-        None if target.is_stdout() => (write_items(&tagger, &mut items, |line| output::print(line))?, tagger.tags().len()),
         None => {
-            let mut file = NewFile::create(out, "write the items")?;
-            let rows = write_items(&tagger, &mut items, |line| Ok(file.write_all(line).map_err(|error| file.error(error))?))?;
-            file.publish()?;
+            let mut sink = target.create("write the items")?;
+            let rows = write_items(&tagger, &mut items, &mut sink)?;
+            sink.publish()?;
             (rows, tagger.tags().len())
         }
     };
@@ -87,13 +90,13 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
 }
 
 /// Writes items whose keywords are their tags; returns how many.
-fn write_items(tagger: &Tagger, items: &mut Items<'_>, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<u64> {
+fn write_items(tagger: &Tagger, items: &mut Items<'_>, sink: &mut Sink) -> Result<u64> {
     let mut decided = DecidedTags::new(tagger);
     let mut rows = 0_usize;
     for item in items {
         let mut line = Vec::new();
         write_item(&mut line, "-", Format::JsonLines, rows, &decided.item(item?)?)?;
-        write(&line)?;
+        sink.write(&line)?;
         rows += 1;
     }
     Ok(rows as u64)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use tagomatic::data::{Corpus, Dataset, Encoder, EncoderStats, Format, Item, MAX_LINE, Reader, input};
+use tagomatic::data::{Corpus, Dataset, Encoder, EncoderStats, Format, Item, Reader, input};
 use tagomatic::rules::{Labeller, Rules, Withhold};
 use tagomatic::{Error, Model, Tags};
 
@@ -34,9 +34,21 @@ pub(super) struct Reading {
     /// What to do at a malformed line: stop with its place, or skip and count it
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Stop)]
     on_error: OnError,
-    /// The longest line that is read, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = MAX_LINE, hide_default_value = true)]
-    max_line: usize,
+    /// The longest line that is read, in bytes, or as 64K, 16M, 1G
+    #[arg(long, value_name = "BYTES", default_value = "16M", value_parser = bytes)]
+    max_line: u64,
+}
+
+/// A number of bytes, in units of 1024 of them, of the square or of the cube of that.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.char_indices().next_back() {
+        Some((end, 'K' | 'k')) => (&text[..end], 1 << 10),
+        Some((end, 'M' | 'm')) => (&text[..end], 1 << 20),
+        Some((end, 'G' | 'g')) => (&text[..end], 1 << 30),
+        _ => (text, 1),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    bytes.ok_or_else(|| "expected a number of bytes, as 4096, 64K, 16M or 1G".to_owned())
 }
 
 /// A format of items.
@@ -56,6 +68,11 @@ impl Reading {
     /// The same, but malformed lines are returned as errors, one after the other.
     pub(super) fn stopping(self) -> Self {
         Reading { on_error: OnError::Stop, ..self }
+    }
+
+    /// Whether malformed lines are passed over.
+    pub(super) fn skips(self) -> bool {
+        self.on_error == OnError::Skip
     }
 
     pub(super) fn format(self) -> Result<Format> {
@@ -120,6 +137,11 @@ impl<'a> Items<'a> {
         self.reader.as_ref().map_or(&[], |reader| reader.text())
     }
 
+    /// Its number.
+    pub(super) fn line(&self) -> u64 {
+        self.reader.as_ref().map_or(0, Reader::line)
+    }
+
     fn skip(&mut self, error: &Error) {
         self.counts.skipped += 1;
         if self.counts.skipped <= SHOWN {
@@ -138,18 +160,24 @@ impl Iterator for Items<'_> {
                 match input::open(file) {
                     Ok(input) => {
                         let reader = Reader::new(input, self.format, file.display().to_string());
-                        self.reader = Some(reader.with_max_line(self.reading.max_line));
+                        self.reader = Some(reader.with_max_line(usize::try_from(self.reading.max_line).unwrap_or(usize::MAX)));
                     }
                     Err(error) => return Some(Err(error)),
                 }
                 continue;
             };
-            match reader.next() {
+            let mut next = reader.next();
+            if let Some(Err(Error::Data { found, .. })) = &mut next
+                && reader.text().len() as u64 > self.reading.max_line
+            {
+                found.push_str(": raise --max-line");
+            }
+            match next {
                 None => {
                     self.counts = self.counts();
                     self.reader = None;
                 }
-                Some(Err(error @ Error::Data { .. })) if self.reading.on_error == OnError::Skip => self.skip(&error),
+                Some(Err(error @ Error::Data { .. })) if self.reading.skips() => self.skip(&error),
                 Some(mut result) => {
                     if let (Ok(item), Some(labeller)) = (&mut result, &mut self.labeller) {
                         labeller.label(item);
@@ -164,6 +192,10 @@ impl Iterator for Items<'_> {
 /// All items of `items`, in memory or in files of the folder `cache`, and what was passed over. Fails if they are tagged by rules that
 /// do not fit them.
 pub(super) fn corpus(mut items: Items<'_>, cache: Option<&Path>) -> Result<(Corpus, ReadCounts)> {
+    if let Some(folder) = cache {
+        let failed = |source| Error::Io { path: folder.to_owned(), doing: "make the folder", source };
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
     let mut corpus = cache.map_or_else(|| Ok(Corpus::new()), Corpus::in_files)?;
     for item in &mut items {
         corpus.push(&item?)?;
@@ -181,6 +213,22 @@ pub(super) struct Encoded {
     pub(super) ids: Vec<Option<String>>,
     pub(super) stats: EncoderStats,
     pub(super) read: ReadCounts,
+    /// The first tag that the model does not have.
+    unknown_tag: Option<String>,
+}
+
+impl Encoded {
+    /// Fails if no item has a tag of the model: on items that stand in `files` nothing could be measured then.
+    pub(super) fn check_tagged(&self, files: &[PathBuf]) -> Result<()> {
+        if !self.dataset.tag_sets().ids().is_empty() {
+            return Ok(());
+        }
+        let items = output::count(self.dataset.len());
+        let others = self.unknown_tag.as_ref().map_or_else(String::new, |tag| format!(", but others such as {tag:?}"));
+        let what = format!("expected items with tags of the model, found {items} items none of which has one{others}");
+        let cure = "give items that are tagged as those of the training; `tagomatic tags list` shows the model's tags";
+        Err(Failure::in_files(Error::NoData { what, cure }, files))
+    }
 }
 
 /// Reads `files`, which must hold an item at least; their items are tagged by the rules, if there are some.
@@ -212,20 +260,24 @@ pub(super) fn encode_items(
 ) -> Result<Encoded> {
     let tag = |name: &str| tags.get(name).and_then(|index| u32::try_from(index).ok());
     let mut encoder = Encoder::new(keyword, tag);
-    let mut ids = Vec::new();
+    let (mut ids, mut unknown_tag) = (Vec::new(), None);
     for item in items {
         let item = item?;
+        if unknown_tag.is_none() {
+            unknown_tag = item.tags.iter().find(|name| tag(name).is_none()).cloned();
+        }
         encoder.push(&item)?;
         ids.push(item.id);
     }
     let (dataset, stats) = encoder.finish();
-    Ok(Encoded { dataset, ids, stats, read: ReadCounts::default() })
+    Ok(Encoded { dataset, ids, stats, read: ReadCounts::default(), unknown_tag })
 }
 
 /// Reads tag rules.
 pub(super) fn rules(path: &Path) -> Result<Rules> {
-    let text = std::fs::read_to_string(path);
-    let text = text.map_err(|source| Error::Io { path: path.to_owned(), doing: "read the rules", source })?;
+    let mut text = String::new();
+    let read = input::open(path)?.read_to_string(&mut text);
+    read.map_err(|source| Error::Io { path: path.to_owned(), doing: "read the rules", source })?;
     Ok(Rules::parse(&text, &path.display().to_string())?)
 }
 
@@ -249,11 +301,6 @@ fn place(path: &Path) -> Option<PathBuf> {
     })
 }
 
-/// The index of the tag of that name, an argument of `--tag`.
-pub(super) fn tag(tags: &Tags, name: &str) -> Result<usize> {
-    tags.get(name).ok_or_else(|| Failure::Usage(format!("--tag: expected a tag of the model, found {name:?}")))
-}
-
 /// Fails if the file is larger than `limit` bytes; one that cannot be asked is left to who opens it.
 pub(super) fn check_size(path: &Path, limit: u64) -> tagomatic::Result<()> {
     match std::fs::metadata(path) {
@@ -263,8 +310,9 @@ pub(super) fn check_size(path: &Path, limit: u64) -> tagomatic::Result<()> {
 }
 
 fn too_large(path: &Path, limit: u64, found: String) -> Error {
-    let expected = format!("at most {limit} bytes, as --max-model says");
-    Error::Model { path: Some(path.to_owned()), section: "file", expected, found }
+    let problem = format!("expected at most {limit} bytes, as --max-model says, found {found} (raise --max-model)");
+    let source = io::Error::new(io::ErrorKind::FileTooLarge, problem);
+    Error::Io { path: path.to_owned(), doing: "read the model", source }
 }
 
 /// Maps a model of at most `limit` bytes, and checks all of it: a bad file fails here and never later. For `-` the model is read from
@@ -291,4 +339,18 @@ fn map(path: &Path) -> tagomatic::Result<Model> {
     // publishes by `Model::save`, which renames a new file over the old one and leaves the mapped one as it is. Of others the
     // help of each command that reads a model demands the same.
     unsafe { Model::map(path) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(["0", "4096", "64K", "2g"].map(|text| bytes(text).unwrap()), [0, 4096, 1 << 16, 1 << 31]);
+        assert_eq!(bytes("16M"), Ok(tagomatic::data::MAX_LINE as u64), "what help says is the default");
+        for wrong in ["", "K", "-1", "1.5M", "1T", "17179869184G"] {
+            assert!(bytes(wrong).unwrap_err().contains("64K"), "{wrong}");
+        }
+    }
 }

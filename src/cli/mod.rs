@@ -14,6 +14,7 @@ mod folds;
 mod info;
 mod labels;
 mod load;
+mod names;
 mod output;
 mod progress;
 mod search;
@@ -49,7 +50,7 @@ struct Arguments {
 
 const AFTER_HELP: &str = "\
 Data are JSON Lines, unless --format says otherwise: {\"id\": \"1\", \"keywords\": [\"shark\", \"beach\"], \"tags\": [\"sea\"]}
-Files whose names end in .gz or .zst are decompressed; - is standard input or output.
+Files whose names end in .gz or .zst are decompressed, and results in .gz compressed; - is standard input or output.
 
 Exit status: 0 done, 1 the work failed (bad data, bad model, I/O), 2 wrong usage.
 
@@ -65,8 +66,8 @@ struct Common {
     /// Threads to use, all cores by default; results never depend on it
     #[arg(long, global = true, help_heading = COMMON, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// The largest model that is read, in bytes; any, unless told
-    #[arg(long, global = true, help_heading = COMMON, value_name = "BYTES", default_value_t = u64::MAX, hide_default_value = true)]
+    /// The largest model that is read, in bytes, or as 64K, 16M, 1G; any, unless told
+    #[arg(long, global = true, help_heading = COMMON, value_name = "BYTES", default_value_t = u64::MAX, hide_default_value = true, value_parser = load::bytes)]
     max_model: u64,
 }
 

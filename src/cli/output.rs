@@ -136,6 +136,28 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
+/// A name from outside in a table or a list, on one line of a terminal: of a long one the beginning.
+pub(super) fn name(text: &str) -> Cow<'_, str> {
+    beginning(text, 60)
+}
+
+/// As [`plain`], but of more characters than `most` only these.
+pub(super) fn beginning(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => Cow::Owned(format!("{}...", plain(&text[..end]))),
+        None => plain(text),
+    }
+}
+
+/// Names from outside, apart by commas. Those in which that would not be seen are in quotes.
+pub(super) fn names(names: &[&str]) -> String {
+    let is_plain = |c: char| c != ',' && c != '"' && !c.is_whitespace();
+    let quoted = |name: &&str| {
+        if !name.is_empty() && name.chars().all(is_plain) { plain(name).into_owned() } else { format!("{name:?}") }
+    };
+    names.iter().map(quoted).collect::<Vec<_>>().join(", ")
+}
+
 /// The types of a model's weights.
 pub(super) fn weights(model: &tagomatic::Model) -> String {
     let [first, output] = [model.weights().w1, model.weights().w2].map(|matrix| matrix.weight_type());
@@ -167,5 +189,8 @@ mod tests {
         assert_eq!(table(["tag", "n"], &rows), "tag   n\nséa   1\nx    20\n");
         assert_eq!(list(&[("a", 1), ("long", 2)]), "a     1\nlong  2\n");
         assert_eq!(plain("a\tb\u{1b}[1m"), "a\\tb\\u{1b}[1m");
+        assert_eq!((name("a\tb"), name(&"é".repeat(60))), ("a\\tb".into(), "é".repeat(60).into()));
+        assert_eq!(names(&["sea", "", "sci-fi, old", "a\tb", "é"]), "sea, \"\", \"sci-fi, old\", \"a\\tb\", é");
+        assert_eq!(name(&"é".repeat(1_000_000)), "é".repeat(60) + "...");
     }
 }

@@ -24,7 +24,7 @@ use super::folds::Tuning;
 use super::load::{Items, Reading};
 use super::target::Target;
 use super::training::Plan;
-use super::{Session, load, output, search, tune};
+use super::{Session, load, names, output, search, tune};
 
 /// The share of items to validate on, and the number of items that a keyword needs, unless told otherwise.
 pub(super) const VALID_FRACTION: f64 = 0.1;
@@ -78,9 +78,9 @@ pub(super) struct Arguments {
     /// or in --config, stay as they are
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     search: Option<u32>,
-    /// What of [`Trials::DRAWN`] was given: values do not tell, as a default can be given too.
+    /// Which options were given: values do not tell, as a default can be given too.
     #[arg(skip)]
-    given: Vec<&'static str>,
+    given: Vec<String>,
     #[command(flatten)]
     options: Options,
     #[command(flatten)]
@@ -92,9 +92,37 @@ pub(super) struct Arguments {
 impl Arguments {
     /// Notes which options were typed, or stand in the file of `--config`.
     pub(super) fn note_given(&mut self, matches: &ArgMatches) {
-        // The names of the library's fields are those of the arguments.
-        let is_given = |name: &&str| matches.value_source(name) == Some(ValueSource::CommandLine);
-        self.given = Trials::DRAWN.iter().copied().filter(is_given).collect();
+        let names = matches.ids().map(|id| id.as_str());
+        let given = names.filter(|name| matches.value_source(name) == Some(ValueSource::CommandLine));
+        self.given = given.map(str::to_owned).collect();
+    }
+
+    /// Whether the option of this field was given.
+    fn is_given(&self, field: &str) -> bool {
+        self.given.iter().any(|given| given == field)
+    }
+
+    /// Fails if an option was given that would do nothing beside the others.
+    fn check_idle(&self, config: &TrainConfig) -> Result<()> {
+        let TrainConfig { objective, pretrain, optimizer, negatives, .. } = config;
+        let anchor = if let Objective::Anchor(anchor) = objective { Some(anchor.kind) } else { None };
+        let has_units = anchor.is_none_or(|kind| kind == AnchorKind::Hidden);
+        let is_corrected = anchor.is_none() && matches!(negatives, Negatives::Sampled(_));
+        let rules: [(&[&str], bool, &str); 5] = [
+            (&["anchor"], anchor.is_some(), "--objective anchor"),
+            (&["decoder", "decoder_negatives"], pretrain.is_some(), "--pretrain"),
+            (&["activation", "hidden_bias"], has_units, "--anchor hidden"),
+            (&["correction"], is_corrected, "--negatives RATIO, and not --objective anchor,"),
+            // Not --initial-square, which a search draws for any optimizer.
+            (&["epsilon", "epsilon_place", "rowwise"], *optimizer == OptimizerKind::AdaGrad, "--optimizer adagrad"),
+        ];
+        for (fields, is_used, expected) in rules {
+            if let Some(field) = fields.iter().find(|field| !is_used && self.is_given(field)) {
+                let option = field.replace('_', "-");
+                return Err(Failure::Usage(format!("--{option}: expected {expected} beside it")));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -322,7 +350,10 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     }
     let init = arguments.init.as_ref().map(|model| session.model(model)).transpose()?;
     let network = init.as_ref().map(|model| model.network().clone());
-    arguments.options.config(network.as_ref(), 0.0).validate()?;
+    let config = arguments.options.config(network.as_ref(), 0.0);
+    config.validate()?;
+    arguments.check_idle(&config)?;
+    arguments.course.check()?;
     let is_bank = arguments.options.objective == "per-tag";
     if !is_bank && !arguments.only.is_empty() {
         return Err(Failure::Usage("--only: expected --objective per-tag beside it".to_owned()));
@@ -347,8 +378,13 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     }
     let target = Target::new("--out", out);
     if let Some(curve) = arguments.course.curve() {
+        let curve = Target::new("--curve", curve);
+        if curve.is_stdout() {
+            let message = "--curve: expected a file, found -: standard output takes the results";
+            return Err(Failure::Usage(message.to_owned()));
+        }
         let read = data.iter().chain(valid).chain(rules).chain(&arguments.init).chain(&arguments.config);
-        load::check_apart("--curve", curve, read.chain([out]))?;
+        curve.check_plain(read.chain([out]), |_| Ok(()))?;
     }
     target.check_model(data.iter().chain(valid).chain(rules).chain(&arguments.config))?;
 
@@ -377,7 +413,9 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     };
     let found = match arguments.search {
         Some(count) => {
-            let trials = Trials { count, kept: &arguments.given };
+            // The names of the library's fields are those of the arguments.
+            let kept: Vec<&str> = Trials::DRAWN.iter().copied().filter(|field| arguments.is_given(field)).collect();
+            let trials = Trials { count, kept: &kept };
             Some(search::run(session, &set, &mut config, validation, trials)?)
         }
         None => None,
@@ -421,11 +459,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
 
 /// The indices of the tags called `only`, or of all.
 fn wanted(set: &TrainingSet, only: &[String]) -> Result<Vec<usize>> {
-    let index = |name: &String| {
-        let unknown = || Failure::Usage(format!("--only: expected tags of the data, found {name:?}"));
-        set.tags().get(name).ok_or_else(unknown)
-    };
-    if only.is_empty() { Ok((0..set.tags().len()).collect()) } else { only.iter().map(index).collect() }
+    if only.is_empty() { Ok((0..set.tags().len()).collect()) } else { names::tags("--only", only, set.tags(), "the data") }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::folds::FoldCounts;
 use super::labels::Labelling;
 use super::load::{self, Reading};
 use super::target::Target;
-use super::{Session, output};
+use super::{Session, names, output};
 
 #[derive(clap::Args)]
 #[command(allow_negative_numbers = true)]
@@ -87,10 +87,11 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let target = Target::new("--out", out);
     target.check_model(valid.iter().chain(&labelling.rules))?;
     let model = session.model(path)?;
-    let tags = (!tags.is_empty()).then(|| indices(model.tags(), tags)).transpose()?;
+    let tags = (!tags.is_empty()).then(|| names::tags("--tag", tags, model.tags(), "the model")).transpose()?;
     let labels = labelling.of(&model)?;
     let keyword = |keyword: &str| model.vocabulary().get(keyword);
     let encoded = load::encode(valid, *reading, labels.rules(), keyword, model.tags())?;
+    encoded.check_tagged(valid)?;
     let tagger = session.tagger(model)?;
     let wishes = Wishes { threshold: *threshold, calibrate: *calibrate, tags: tags.as_deref() };
     let tuned = tune(&tagger, &encoded.dataset, wishes, session.pool.as_deref())?;
@@ -102,10 +103,6 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         format!("{}\nsaved {}: {}\n", document.text(), out.display(), output::size(tuned.model.byte_len()))
     };
     target.write_model(&tuned.model, &results)
-}
-
-fn indices(tags: &Tags, names: &[String]) -> Result<Vec<usize>> {
-    names.iter().map(|name| load::tag(tags, name)).collect()
 }
 
 impl Document {
@@ -153,7 +150,7 @@ impl Document {
             ("Brier", change(self.brier_before, self.brier_after)),
         ];
         let names = |wanted: fn(&TagDocument) -> bool| {
-            let tags: Vec<_> = self.tags.iter().filter(|tag| wanted(tag)).map(|tag| output::plain(&tag.tag)).collect();
+            let tags: Vec<_> = self.tags.iter().filter(|tag| wanted(tag)).map(|tag| output::name(&tag.tag)).collect();
             tags.join(", ")
         };
         for (what, names) in [
@@ -187,7 +184,7 @@ impl Document {
             .iter()
             .map(|tag| {
                 [
-                    output::plain(&tag.tag).into_owned(),
+                    output::name(&tag.tag).into_owned(),
                     output::count(tag.positives),
                     threshold(tag.threshold_before),
                     threshold(tag.threshold),

@@ -27,10 +27,10 @@ const EXAMPLES: usize = 5;
 /// };
 /// let mut checker = Checker::new();
 /// checker.file("train");
-/// checker.push(&item("shark", "sea"))?;
-/// checker.push(&item("castle", "horror"))?;
+/// checker.push(&item("shark", "sea"), 1)?;
+/// checker.push(&item("castle", "horror"), 2)?;
 /// checker.file("test");
-/// checker.push(&item("shark", "horror"))?;
+/// checker.push(&item("shark", "horror"), 1)?;
 /// let checked = checker.finish()?;
 /// assert_eq!((checked.duplicates, checked.contradictions, checked.leaks.len()), (1, 1, 1));
 /// # Ok(())
@@ -40,6 +40,8 @@ const EXAMPLES: usize = 5;
 pub struct Checker {
     corpus: Corpus,
     ids: Vec<Option<String>>,
+    /// Of each item the line.
+    lines: Vec<u64>,
     /// For each file its name and the number of its first item.
     files: Vec<(String, usize)>,
     faults: Faults,
@@ -54,7 +56,8 @@ pub struct Checked {
     pub faults: Vec<Fault>,
     /// Items with the very keywords of an earlier one; items without keywords are not counted.
     pub duplicates: u64,
-    /// Those of them that have other tags than the first item with these keywords.
+    /// Items to change so that items with the same keywords have the same tags: all but those with the most frequent tags among them.
+    /// The order of the items does not matter.
     pub contradictions: u64,
     /// Items that stand in two files: what is learnt from one is known of the other.
     pub leaks: Vec<Leak>,
@@ -120,17 +123,13 @@ impl Checker {
         self.files.push((name.into(), self.ids.len()));
     }
 
-    /// Looks at an item.
+    /// Looks at an item, which stands on this line of its file.
     ///
     /// # Errors
     /// As [`Corpus::push`].
-    pub fn push(&mut self, item: &Item) -> Result<()> {
+    pub fn push(&mut self, item: &Item, line: u64) -> Result<()> {
         self.corpus.push(item)?;
-        let number = self.ids.len() - self.files.last().map_or(0, |(_, first)| *first) + 1;
-        let place = || {
-            let file = self.files.last().map_or("", |(name, _)| name);
-            item.id.as_ref().map_or_else(|| format!("{file}: item {number}"), |id| format!("{file}: {id}"))
-        };
+        let place = || format!("{}:{line}", self.files.last().map_or("", |(name, _)| name));
         let names = || item.keywords.iter().chain(&item.tags);
         let faults = &mut self.faults;
         faults.count_if(item.keywords.is_empty(), "items without keywords", place);
@@ -141,6 +140,7 @@ impl Checker {
         faults.count_if(names().any(is_untidy), "items with spaces around a keyword or tag", place);
         faults.count_if(item.weight == 0.0, "items of weight 0", place);
         self.ids.push(item.id.clone());
+        self.lines.push(line);
         Ok(())
     }
 
@@ -154,26 +154,39 @@ impl Checker {
     /// # Errors
     /// None with items that [`push`](Self::push) accepted.
     pub fn finish(self) -> Result<Checked> {
-        let Checker { corpus, ids, files, mut faults } = self;
+        let Checker { corpus, ids, lines, files, mut faults } = self;
         let prepared = corpus.finish(1)?;
         let dataset = &prepared.dataset;
         let samples = dataset.len();
 
         // The first item with each set of keywords, and with each id.
         let (mut by_keywords, mut by_id) = (HashMap::new(), HashMap::new());
+        // How many items have these keywords with these tags.
+        let mut alike = HashMap::<_, u64>::new();
         let mut groups = Groups::new(samples);
         let (mut duplicates, mut contradictions) = (0, 0);
         for (sample, id) in ids.iter().enumerate() {
             let keywords = dataset.keywords(sample);
             if !keywords.is_empty() {
-                let first = *by_keywords.entry(keywords).or_insert(sample);
-                duplicates += u64::from(first != sample);
-                contradictions += u64::from(dataset.tags(first) != dataset.tags(sample));
-                groups.join(first, sample);
+                let (first, most) = by_keywords.entry(keywords).or_insert((sample, 0));
+                let same = alike.entry((keywords, dataset.tags(sample))).or_default();
+                *same += 1;
+                // In the end `most` has grown once for each item with the most frequent tags, in any order.
+                if *same > *most {
+                    *most = *same
+                } else {
+                    contradictions += 1
+                }
+                duplicates += u64::from(*first != sample);
+                groups.join(*first, sample);
             }
             if let Some(id) = id.as_deref() {
                 let first = *by_id.entry(id).or_insert(sample);
-                faults.count_if(first != sample, "items with the id of an earlier one", || id.to_owned());
+                let place = || {
+                    let file = files.iter().rfind(|(_, first)| *first <= sample).map_or("", |(name, _)| name);
+                    format!("{file}:{}: {id}", lines[sample])
+                };
+                faults.count_if(first != sample, "items with the id of an earlier one", place);
                 groups.join(first, sample);
             }
         }
@@ -345,8 +358,8 @@ mod tests {
     fn clean_items_have_no_faults() {
         let mut checker = Checker::new();
         checker.file("a");
-        checker.push(&item("1", "sea shark", "beach")).unwrap();
-        checker.push(&item("2", "war", "army")).unwrap();
+        checker.push(&item("1", "sea shark", "beach"), 1).unwrap();
+        checker.push(&item("2", "war", "army"), 2).unwrap();
         let checked = checker.finish().unwrap();
         assert!(checked.faults.is_empty() && checked.leaks.is_empty() && checked.suspects.is_empty());
         assert_eq!((checked.duplicates, checked.untrainable.len(), &checked.group[..]), (0, 0, &[0, 1][..]));
@@ -356,23 +369,25 @@ mod tests {
     fn faults_are_counted_with_their_places() {
         let mut checker = Checker::new();
         checker.file("a");
-        checker.push(&item("1", "", "t")).unwrap();
-        checker.push(&item("", "sea sea", "")).unwrap();
+        checker.push(&item("1", "", "t"), 1).unwrap();
+        checker.push(&item("", "sea sea", ""), 3).unwrap();
+        checker.file("empty");
         checker.file("b");
         checker
-            .push(&Item { keywords: vec![" sea".to_owned(), "  ".to_owned()], weight: 0.0, ..item("1", "", "t t") })
+            .push(&Item { keywords: vec![" sea".to_owned(), "  ".to_owned()], weight: 0.0, ..item("1", "", "t t") }, 7)
             .unwrap();
+        checker.file("empty");
         checker.malformed(&Error::NoData { what: "x".to_owned(), cure: "y" });
         let faults = checker.finish().unwrap().faults;
         let count = |kind| faults.iter().find(|fault| fault.kind == kind).map(|fault| (fault.count, &fault.examples[0][..]));
         for (kind, expected) in [
-            ("items without keywords", "a: 1"),
-            ("items that repeat a keyword", "a: item 2"),
-            ("items that repeat a tag", "b: 1"),
-            ("items with an empty keyword or tag", "b: 1"),
-            ("items with spaces around a keyword or tag", "b: 1"),
-            ("items of weight 0", "b: 1"),
-            ("items with the id of an earlier one", "1"),
+            ("items without keywords", "a:1"),
+            ("items that repeat a keyword", "a:3"),
+            ("items that repeat a tag", "b:7"),
+            ("items with an empty keyword or tag", "b:7"),
+            ("items with spaces around a keyword or tag", "b:7"),
+            ("items of weight 0", "b:7"),
+            ("items with the id of an earlier one", "b:7: 1"),
             ("malformed lines", "x: y"),
         ] {
             assert_eq!(count(kind), Some((1, expected)), "{kind}");
@@ -385,18 +400,30 @@ mod tests {
         let mut checker = Checker::new();
         checker.file("train");
         for (id, keywords, tags) in [("1", "sea war", "t"), ("2", "war sea", "u"), ("3", "a", "t"), ("", "", "t")] {
-            checker.push(&item(id, keywords, tags)).unwrap();
+            checker.push(&item(id, keywords, tags), 1).unwrap();
         }
         checker.file("test");
         // Linked to the second by its id, to the third by its keywords.
         for (id, keywords, tags) in [("2", "a", "t"), ("9", "sea war", "t"), ("", "", "t")] {
-            checker.push(&item(id, keywords, tags)).unwrap();
+            checker.push(&item(id, keywords, tags), 1).unwrap();
         }
         let checked = checker.finish().unwrap();
         assert_eq!((checked.duplicates, checked.contradictions), (3, 1));
         assert_eq!(checked.group, [0, 0, 0, 3, 0, 0, 6]);
         let leak = Leak { file: "train".to_owned(), other: "test".to_owned(), ids: 1, keyword_sets: 2 };
         assert_eq!(checked.leaks, [leak]);
+    }
+
+    #[test]
+    fn the_order_of_items_does_not_matter() {
+        for tags in ["abaacb", "baaabc", "cbabaa", "bbcaaa"] {
+            let mut checker = Checker::new();
+            for tag in tags.chars() {
+                checker.push(&item("", "sea", &tag.to_string()), 1).unwrap();
+            }
+            let checked = checker.finish().unwrap();
+            assert_eq!((checked.duplicates, checked.contradictions), (5, 3), "{tags}");
+        }
     }
 
     #[test]
@@ -411,7 +438,7 @@ mod tests {
                 10..20 => "grave",
                 _ => "sea",
             };
-            checker.push(&item("", keywords, if i < 10 { "theme/zombie" } else { "x" })).unwrap();
+            checker.push(&item("", keywords, if i < 10 { "theme/zombie" } else { "x" }), 1).unwrap();
         }
         let Checked { prepared, suspects, .. } = checker.finish().unwrap();
         let zombie = prepared.tags.iter().position(|tag| tag == "theme/zombie").unwrap();
@@ -426,8 +453,8 @@ mod tests {
     #[test]
     fn a_tag_that_is_everywhere_is_told() {
         let mut checker = Checker::new();
-        checker.push(&item("", "a", "t u")).unwrap();
-        checker.push(&item("", "b", "t")).unwrap();
+        checker.push(&item("", "a", "t u"), 1).unwrap();
+        checker.push(&item("", "b", "t"), 2).unwrap();
         assert_eq!(checker.finish().unwrap().untrainable, [0]);
         assert!(Checker::new().finish().unwrap().group.is_empty());
     }

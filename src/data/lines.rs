@@ -4,6 +4,9 @@ use std::io::{self, BufRead, Read};
 
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
+/// How compressed data begin, in what format, and how the name of a file ends that is read as such.
+const COMPRESSED: [(&[u8], &str, &str); 2] = [(b"\x1F\x8B", "gzip", ".gz"), (b"\x28\xB5\x2F\xFD", "zstd", ".zst")];
+
 /// What is wrong with a line.
 #[derive(Debug, PartialEq)]
 pub(super) struct Fault {
@@ -29,7 +32,12 @@ impl Fault {
 pub(super) fn utf8(line: &[u8]) -> Result<&str, Fault> {
     std::str::from_utf8(line).map_err(|error| {
         let at = error.valid_up_to();
-        Fault::at(at, "UTF-8", format!("the byte 0x{:02X}", line[at]))
+        let found = format!("the byte 0x{:02X}", line[at]);
+        let compressed = COMPRESSED.iter().find(|(magic, ..)| line.starts_with(magic));
+        let cure = compressed.map_or_else(String::new, |(_, format, ending)| {
+            format!(", which looks like {format}: let the name of the file end in {ending}, or decompress what is piped in")
+        });
+        Fault::at(at, "UTF-8", found + &cure)
     })
 }
 
@@ -75,6 +83,7 @@ impl<R: BufRead> Lines<R> {
     /// Reads the next line into the buffer, without its end.
     pub(super) fn advance(&mut self) -> io::Result<Line> {
         self.buffer.clear();
+        self.skipped = 0;
         // One byte more for the line's end.
         let limit = (self.max as u64).saturating_add(1);
         if (&mut self.input).take(limit).read_until(b'\n', &mut self.buffer)? == 0 {
@@ -87,8 +96,9 @@ impl<R: BufRead> Lines<R> {
             self.input.skip_until(b'\n')?;
             return Ok(Line::TooLong);
         }
-        let marked = self.number == 1 && self.buffer.starts_with(BYTE_ORDER_MARK);
-        self.skipped = if marked { BYTE_ORDER_MARK.len() } else { 0 };
+        if self.number == 1 && self.buffer.starts_with(BYTE_ORDER_MARK) {
+            self.skipped = BYTE_ORDER_MARK.len();
+        }
         Ok(Line::Whole)
     }
 

@@ -101,6 +101,12 @@ impl<R: BufRead> Reader<R> {
         self.lines.text()
     }
 
+    /// The number of that line, counted from 1; 0 before the first.
+    #[must_use]
+    pub fn line(&self) -> u64 {
+        self.lines.number
+    }
+
     fn error(&self, fault: Fault) -> Error {
         let Fault { column, expected, found } = fault;
         Error::Data { source: self.source.clone(), line: self.lines.number, column, expected, found }
@@ -222,7 +228,9 @@ mod tests {
     fn a_bad_line_is_placed_and_the_next_one_read() {
         let text = "\n{\"keywords\":[\"a\"]}\n{\"keywords\":[7]}\n{\"keywords\":[\"b\"]}";
         let mut reader = Reader::new(text.as_bytes(), Format::JsonLines, "items.jsonl");
+        assert_eq!(reader.line(), 0);
         assert!(reader.next().unwrap().is_ok());
+        assert_eq!(reader.line(), 2);
         let error = reader.next().unwrap().unwrap_err();
         assert_eq!(error.to_string(), "items.jsonl:3:14: expected a string, found the number 7");
         assert_eq!(reader.next().unwrap().unwrap(), Item::of("b", ""));
@@ -234,6 +242,16 @@ mod tests {
     fn columns_count_the_byte_order_mark() {
         let found = messages("\u{FEFF}{\"keywords\":7}\n{\"keywords\":7}", Format::JsonLines);
         assert!(found[0].starts_with("items:1:16: ") && found[1].starts_with("items:2:13: "), "{found:?}");
+    }
+
+    #[test]
+    fn the_byte_order_mark_is_of_the_first_line_alone() {
+        let mut reader = Reader::new(&b"\xEF\xBB\xBFabc\nabcde\n"[..], Format::FastText, "-").with_max_line(6);
+        assert_eq!((reader.next().unwrap().unwrap(), reader.text()), (Item::of("abc", ""), &b"abc"[..]));
+        assert_eq!((reader.next().unwrap().unwrap(), reader.text()), (Item::of("abcde", ""), &b"abcde"[..]));
+        assert!(reader.next().is_none() && reader.text().is_empty());
+        let mut reader = Reader::new(&b"\xEF\xBB\xBFabc"[..], Format::FastText, "-");
+        assert!(reader.next().unwrap().is_ok() && reader.next().is_none() && reader.text().is_empty());
     }
 
     #[test]

@@ -397,7 +397,7 @@ mod program {
         place.fails(2, "train items.jsonl --objective per-tag --only x --out x.tagm", &["\"x\""]);
         place.fails(2, "train items.jsonl --objective per-tag --checkpoint c --out x.tagm", &["--checkpoint"]);
         place.fails(1, "tags merge a.tagm a.tagm --out x.tagm", &["a.tagm", "rename or remove"]);
-        place.fails(2, "tags remove a.tagm nothing --out x.tagm", &["\"nothing\""]);
+        place.fails(2, "tags remove a.tagm nothing LOW no --out x.tagm", &["\"nothing\", \"LOW\" (is \"low\" meant?), \"no\""]);
         place.fails(2, "tags rename a.tagm nothing x --out x.tagm", &["\"nothing\""]);
         place.fails(2, "tags rename a.tagm low x --out a.tagm", &["--out"]);
         place.fails(2, "tags add all.tagm --name n --examples items.jsonl --catalogue items.jsonl --out x.tagm", &["--beside"]);

@@ -60,7 +60,7 @@ mod program {
         let place = Place::with_model();
         let bytes = std::fs::metadata(place.path("m.tagm")).unwrap().len();
         place.text(&format!("verify m.tagm --max-model {bytes}"));
-        place.fails(1, &format!("verify m.tagm --max-model {}", bytes - 1), &["m.tagm", "--max-model", "found"]);
+        place.fails(1, &format!("verify m.tagm --max-model {}", bytes - 1), &["m.tagm", "found", "(raise --max-model)"]);
         // Standard input has no end of its own.
         let mut tag = place.command("tag - items.jsonl --max-model 100000");
         let output = tag.stdin(std::fs::File::open("/dev/zero").unwrap()).output().unwrap();

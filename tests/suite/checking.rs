@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::cli::{Place, assert_fields};
+use super::cli::{Place, assert_fields, items};
 
 fn lines(place: &Place, name: &str) -> Vec<String> {
     fs::read_to_string(place.path(name)).unwrap().lines().map(str::to_owned).collect()
@@ -21,7 +21,7 @@ fn faults_duplicates_and_leaks_are_counted() {
         "b.jsonl",
         "{\"id\":3,\"keywords\":[\"sea\",\"war\"],\"tags\":[\"u\"]}\n{\"id\":1,\"keywords\":[],\"tags\":[\"T/Sea\"]}\n",
     );
-    let report = place.json("check a.jsonl b.jsonl");
+    let report = place.json("check a.jsonl b.jsonl --on-error skip");
     assert_fields(&report, &["samples", "keywords", "tags", "mean_keywords", "mean_tags", "duplicates", "faults"]);
     let of = |field: &str| report[field].clone();
     assert_eq!([of("samples"), of("keywords"), of("tags"), of("untagged")], [4, 2, 3, 1].map(Value::from));
@@ -29,9 +29,11 @@ fn faults_duplicates_and_leaks_are_counted() {
     assert_eq!([of("duplicates"), of("contradictions"), of("faults")], [2, 2, 3].map(Value::from));
     let fault = |kind: &str| report["details"].as_array().unwrap().iter().find(|f| f["fault"] == kind).unwrap().clone();
     assert!(fault("malformed lines")["examples"][0].as_str().unwrap().starts_with("a.jsonl:2"));
-    assert_eq!(fault("items without keywords")["examples"], json!(["b.jsonl: 1"]));
+    assert_eq!(fault("items without keywords")["examples"], json!(["b.jsonl:2"]));
+    assert_eq!(fault("items with the id of an earlier one")["examples"], json!(["b.jsonl:2: 1"]));
     assert_eq!(of("leaks"), json!([{"file": "a.jsonl", "other": "b.jsonl", "ids": 1, "keyword_sets": 1}]));
-    let text = place.text("check a.jsonl b.jsonl");
+    let text = place.text("check a.jsonl b.jsonl --on-error skip");
+    assert!(text.contains("a.jsonl:2:1: expected a JSON object") && text.contains("found `nonsense"), "{text}");
     assert!(text.contains("b.jsonl: 1 ids and 1 sets of keywords of a.jsonl"), "{text}");
 }
 
@@ -62,6 +64,55 @@ fn a_split_leaks_nothing_and_keeps_the_lines() {
     place.text("check all.jsonl --split other --test 0.25 --valid 0.25 --seed 4");
     assert_eq!(lines(&place, "again/test.jsonl"), parts[2]);
     assert_ne!(lines(&place, "other/test.jsonl"), parts[2]);
+}
+
+#[test]
+fn faults_fail_in_the_end_and_are_not_split() {
+    let place = Place::new();
+    place.write("faulty.jsonl", items() + "nonsense\n{\"keywords\":[\"sea\",\"sea\"]}\n");
+    let output = place.run("check faulty.jsonl --split parts --json");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &report["faults"], &report["split"]), (Some(1), &json!(2), &Value::Null));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("found 2, so nothing is split") && message.contains("--on-error skip"), "{message}");
+    assert!(!place.path("parts").exists());
+    let report = place.json("check faulty.jsonl --split parts --on-error skip");
+    assert_eq!((&report["faults"], report["split"].as_array().unwrap().len()), (&json!(2), 2));
+
+    place.write("nonsense.jsonl", "nonsense\n".repeat(3));
+    for arguments in ["check nonsense.jsonl", "check nonsense.jsonl --on-error skip --split none"] {
+        let output = place.run(arguments);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && message.contains("error: "), "{arguments}: {message}");
+        assert!(String::from_utf8(output.stdout).unwrap().contains("malformed lines"), "{arguments}");
+    }
+    assert!(!place.path("none").exists());
+}
+
+#[test]
+fn a_stale_part_is_no_neighbour_of_new_ones() {
+    let place = Place::new();
+    place.text("check items.jsonl --split parts --valid 0.2");
+    let before = lines(&place, "parts/train.jsonl");
+    place.fails(2, "check items.jsonl --split parts", &["--split: ", "found parts/valid.jsonl", "remove it"]);
+    assert_eq!(lines(&place, "parts/train.jsonl"), before);
+    fs::remove_file(place.path("parts/valid.jsonl")).unwrap();
+    place.text("check items.jsonl --split parts");
+    // What is read is not to be removed.
+    place.write("valid.jsonl", items());
+    place.fails(2, "check valid.jsonl --split .", &["expected a file of its own, found valid.jsonl"]);
+}
+
+#[test]
+fn endless_names_do_not_flood_the_terminal() {
+    let place = Place::new();
+    let long = "x".repeat(1_000_000);
+    let item = format!("{{\"id\":\"{long}\",\"keywords\":[\"{long}\"],\"tags\":[\"{long}\"]}}\n");
+    place.write("long.jsonl", items() + &item.repeat(6));
+    let text = place.text("check long.jsonl --on-error skip");
+    assert!(text.len() < 5000 && text.contains(&format!("{0}... -> {0}..., is its name", "x".repeat(60))), "{}", text.len());
+    let report = place.json("check long.jsonl --on-error skip");
+    assert!(report["suspects"].as_array().unwrap().iter().any(|suspect| suspect["keyword"] == long));
 }
 
 #[test]

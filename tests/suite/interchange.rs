@@ -49,7 +49,11 @@ fn formats_are_never_guessed() {
     for (status, arguments, words) in [
         (1, "tag m.tagm a.xc", &["a.xc:1:1: expected a JSON object"][..]),
         (1, "tag m.tagm zero.svm --format libsvm --one-based", &["zero.svm:1:3: expected an index from 1"]),
-        (1, "tag m.tagm a.jsonl --max-line 10", &["a.jsonl:1: expected a line of at most 10 bytes, found a longer one"]),
+        (
+            1,
+            "tag m.tagm a.jsonl --max-line 10",
+            &["a.jsonl:1: expected a line of at most 10 bytes, found a longer one: raise --max-line"],
+        ),
         (2, "tag m.tagm a.jsonl --one-based", &["--one-based", "--format"]),
         (2, "tag m.tagm a.jsonl --format csv", &["--format", "csv", "libsvm"]),
     ] {

@@ -45,9 +45,13 @@ mod saves;
 mod serving;
 #[cfg(feature = "cli")]
 mod sources;
+#[cfg(feature = "cli")]
+mod targets;
 #[cfg(feature = "train")]
 mod training;
 #[cfg(feature = "cli")]
 mod tuning;
+#[cfg(feature = "cli")]
+mod usage;
 #[cfg(feature = "train")]
 mod wide;

@@ -52,7 +52,10 @@ fn train_keeps_items_in_files_where_asked() {
     };
     assert!(train("a.tagm", "") == train("b.tagm", "--cache ."));
     assert_eq!(place.names(), ["a.tagm", "b.tagm", "items.jsonl"]);
-    place.fails(1, "train items.jsonl --out c.tagm --cache none", &["none", "keep items in a file"]);
+    // The folder is made.
+    assert!(train("c.tagm", "--cache some/folder") == train("a.tagm", ""));
+    assert!(place.path("some/folder").is_dir());
+    place.fails(1, "train items.jsonl --out d.tagm --cache items.jsonl/none", &["make the folder", "items.jsonl/none"]);
 }
 
 #[test]

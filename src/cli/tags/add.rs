@@ -10,7 +10,7 @@ use tagomatic::teach::{Catalogue, Measures};
 use super::Output;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::load::{Items, Reading};
-use crate::cli::{Session, output};
+use crate::cli::{Session, names, output};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -139,8 +139,7 @@ fn group(model: &tagomatic::Model, beside: Option<&str>) -> Result<usize> {
             Err(Failure::Usage(message.replace("{}", &groups.len().to_string())))
         }
         Some(name) => {
-            let unknown = || Failure::Usage(format!("--beside: expected a tag of the model, found {name:?}"));
-            let tag = model.tags().get(name).ok_or_else(unknown)?;
+            let tag = names::tag("--beside", name, model.tags(), "the model")?;
             Ok(groups.iter().position(|group| group.tags.contains(&tag)).unwrap_or(0))
         }
     }

@@ -48,7 +48,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let row = |tag: &Listed<'_>| {
         let threshold = tag.threshold.map_or_else(|| "never".to_owned(), |threshold| format!("{threshold:.4}"));
         let positives = tag.positives.map_or_else(|| "-".to_owned(), output::count);
-        [output::plain(tag.tag).into_owned(), tag.id.to_string(), threshold, positives]
+        [output::name(tag.tag).into_owned(), tag.id.to_string(), threshold, positives]
     };
     let rows: Vec<_> = document.tags.iter().map(row).collect();
     output::print(output::table(["tag", "id", "threshold", "positives"], &rows))

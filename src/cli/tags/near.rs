@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 use tagomatic::neighbors::{nearest_tags, nearest_tags_of_item};
 
-use crate::cli::failure::{Failure, Result};
+use crate::cli::failure::Result;
+use crate::cli::names::{self, Keywords};
 use crate::cli::{Session, output};
 
 #[derive(clap::Args)]
@@ -13,11 +14,10 @@ pub(super) struct Arguments {
     /// The model; the file must not be changed in place meanwhile (rename a new one over it)
     model: PathBuf,
     /// The tag's name
-    #[arg(required_unless_present = "keywords", conflicts_with = "keywords")]
+    #[arg(required_unless_present_any = ["keywords", "keyword"], conflicts_with_all = ["keywords", "keyword"])]
     tag: Option<String>,
-    /// The keywords of an item instead
-    #[arg(long, value_name = "A,B,C", value_delimiter = ',')]
-    keywords: Vec<String>,
+    #[command(flatten)]
+    keywords: Keywords,
     /// How many tags to show
     #[arg(long, value_name = "K", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
@@ -29,6 +29,8 @@ struct Document<'a> {
     tag: Option<&'a str>,
     /// Keywords of the item that the model does not know.
     unknown: Vec<&'a str>,
+    /// Why there are none near; null if there are.
+    reason: Option<&'static str>,
     near: Vec<Near<'a>>,
 }
 
@@ -42,15 +44,11 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let model = session.model(&arguments.model)?;
     let top = usize::try_from(arguments.top).unwrap_or(usize::MAX);
     let tag = arguments.tag.as_deref();
-    let index = tag.map(|name| {
-        let unknown = || Failure::Usage(format!("TAG: expected a tag of {}, found {name:?}", arguments.model.display()));
-        model.tags().get(name).ok_or_else(unknown)
-    });
-    let index = index.transpose()?;
+    let index = tag.map(|name| names::tag("TAG", name, model.tags(), arguments.model.display())).transpose()?;
     let tagger = session.tagger(model)?;
     let vocabulary = tagger.model().vocabulary();
     let (known, unknown): (Vec<&str>, Vec<&str>) =
-        arguments.keywords.iter().map(String::as_str).partition(|keyword| vocabulary.get(keyword).is_some());
+        arguments.keywords.iter().partition(|keyword| vocabulary.get(keyword).is_some());
     let near = match index {
         Some(index) => nearest_tags(tagger.model(), index, top)?,
         None => {
@@ -58,14 +56,26 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
             nearest_tags_of_item(&tagger, &ids, top)?
         }
     };
+    let groups = tagger.model().network().shape.groups().len();
+    let reason = near.is_empty().then_some(match index {
+        Some(_) if groups > 1 => {
+            "tags of different groups have no common hidden units, and the group of this one has no other tag"
+        }
+        Some(_) => "the model has no other tag",
+        None => "the model has no tags",
+    });
     let near = near.iter().map(|near| Near { tag: &tagger.tags()[near.tag].name, similarity: near.similarity }).collect();
-    let document = Document { tag, unknown, near };
+    let document = Document { tag, unknown, reason, near };
     if session.json {
         return output::print(output::json(&document)?);
     }
-    let rows: Vec<_> = document.near.iter().map(|near| [near.tag.to_owned(), format!("{:.4}", near.similarity)]).collect();
+    let rows: Vec<_> =
+        document.near.iter().map(|near| [output::name(near.tag).into_owned(), format!("{:.4}", near.similarity)]).collect();
     if !document.unknown.is_empty() {
-        output::message(format_args!("unknown keywords: {}", document.unknown.join(", ")));
+        output::message(format_args!("unknown keywords: {}", output::names(&document.unknown)));
+    }
+    if let Some(reason) = document.reason {
+        output::message(format_args!("nothing is near: {reason}"));
     }
     output::print(output::table(["tag", "cosine"], &rows))
 }

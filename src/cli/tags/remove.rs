@@ -6,8 +6,8 @@ use serde::Serialize;
 use tagomatic::edit::remove;
 
 use super::Output;
-use crate::cli::Session;
 use crate::cli::failure::{Failure, Result};
+use crate::cli::{Session, names};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -31,11 +31,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let Arguments { model: path, tags, output } = arguments;
     output.check([path])?;
     let model = session.model(path)?;
-    let index = |name: &String| {
-        let unknown = || Failure::Usage(format!("TAG: expected tags of {}, found {name:?}", path.display()));
-        model.tags().get(name).ok_or_else(unknown)
-    };
-    let indices = tags.iter().map(index).collect::<Result<Vec<usize>>>()?;
+    let indices = names::tags("TAG", tags, model.tags(), path.display())?;
     let model = remove(&model, &indices).map_err(Failure::of_model)?;
     let document = Document { removed: tags, tags: model.tags().len(), model_bytes: model.byte_len() };
     output.write(session, &model, &document, String::new())

@@ -6,8 +6,8 @@ use serde::Serialize;
 use tagomatic::edit::rename;
 
 use super::Output;
-use crate::cli::Session;
-use crate::cli::failure::{Failure, Result};
+use crate::cli::failure::Result;
+use crate::cli::{Session, names};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -32,8 +32,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let Arguments { model: path, tag, name, output } = arguments;
     output.check([path])?;
     let model = session.model(path)?;
-    let unknown = || Failure::Usage(format!("TAG: expected a tag of {}, found {tag:?}", path.display()));
-    let index = model.tags().get(tag).ok_or_else(unknown)?;
+    let index = names::tag("TAG", tag, model.tags(), path.display())?;
     let model = rename(&model, index, name)?;
     let document = Document { tag, name, id: model.tags()[index].id };
     output.write(session, &model, &document, String::new())

@@ -1,10 +1,8 @@
 //! `tags taxonomy`: which tags are alike, and a proposal of groups.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
-use tagomatic::atomic::NewFile;
 use tagomatic::taxonomy::{Dendrogram, Similarities, propose};
 use tagomatic::{Tagger, Tags};
 
@@ -71,12 +69,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let document = Document::new(&similarities, &dendrogram, groups, tagger.tags());
     let results = if session.json { output::json(&document)? } else { document.text(&dendrogram, tagger.tags()) };
     let (Some(target), Some(rules)) = (target, rules) else { return output::print(results) };
-    let save = |path: &Path| {
-        let mut file = NewFile::create(path, "write the rules")?;
-        file.write_all(rules.as_bytes()).map_err(|error| file.error(error))?;
-        file.publish()
-    };
-    target.write(rules.as_bytes(), save, &results)
+    target.write("write the rules", rules.as_bytes(), &results)
 }
 
 impl Document {
