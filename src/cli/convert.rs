@@ -79,7 +79,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         let names =
             Names { keywords: vocabulary.as_deref().map(lines).transpose()?, tags: tags.as_deref().map(lines).transpose()? };
         load::check_size(path, session.max_model)?;
-        interchange::open(path, names)?
+        interchange::open_within(path, names, session.max_model)?
     } else {
         session.model(path)?
     };

@@ -27,7 +27,10 @@ struct Document<'a> {
     score: f32,
     /// Null if the tag is never given.
     threshold: Option<f32>,
+    /// What the bias and the keywords add up to.
     logit: f32,
+    /// What the model's calibration makes of it; null without one.
+    calibrated_logit: Option<f32>,
     bias: f64,
     /// By falling size of the contribution.
     keywords: Vec<KeywordDocument<'a>>,
@@ -90,6 +93,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         score: explanation.score,
         threshold: threshold.is_finite().then_some(threshold),
         logit: explanation.logit,
+        calibrated_logit: explanation.calibrated_logit,
         bias: explanation.bias,
         keywords,
         flip: flip.map(|ids| ids.into_iter().map(name).collect()),
@@ -116,8 +120,11 @@ impl Document<'_> {
             ("tag", output::plain(self.tag).into_owned()),
             ("score", format!("{:.4}, given {threshold}", self.score)),
             ("logit", format!("{:.4}", self.logit)),
-            ("flips without", self.flips_without()),
         ];
+        if let Some(calibrated) = self.calibrated_logit {
+            rows.push(("calibrated", format!("{calibrated:.4}")));
+        }
+        rows.push(("flips without", self.flips_without()));
         if !self.unknown.is_empty() {
             rows.push(("unknown", output::names(&self.unknown)));
         }

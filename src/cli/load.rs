@@ -328,17 +328,17 @@ pub(super) fn model(path: &Path, limit: u64) -> tagomatic::Result<Model> {
         return Model::from_bytes(&bytes);
     }
     check_size(path, limit)?;
-    let model = map(path)?;
+    let model = map(path, limit)?;
     model.verify().map_err(|error| error.in_file(path))?;
     Ok(model)
 }
 
 #[allow(unsafe_code, reason = "the program maps its models; this is the one place")]
-fn map(path: &Path) -> tagomatic::Result<Model> {
-    // SAFETY: `Model::map` wants a file that does not change while the model lives. This program changes no model in place: it
+fn map(path: &Path, limit: u64) -> tagomatic::Result<Model> {
+    // SAFETY: `Model::map_within` wants a file that does not change while the model lives. This program changes no model in place: it
     // publishes by `Model::save`, which renames a new file over the old one and leaves the mapped one as it is. Of others the
     // help of each command that reads a model demands the same.
-    unsafe { Model::map(path) }
+    unsafe { Model::map_within(path, limit, &[]) }
 }
 
 #[cfg(test)]

@@ -321,6 +321,15 @@ fn explain_takes_a_score_apart() {
     let best = place.json("tag m.tagm one.jsonl --top 1");
     assert_eq!(place.json("explain m.tagm --keywords a1,b3,c2")["tag"], best["tags"][0]["tag"]);
     assert!(place.text("explain m.tagm --keywords a1,b3 --tag even").contains("(bias)"));
+
+    // The score of a calibrated model is that of another logit, which is told too.
+    assert_eq!(document["calibrated_logit"], Value::Null);
+    place.text("tune m.tagm items.jsonl --out c.tagm --calibrate platt");
+    let calibrated = place.json("explain c.tagm --keywords a1,b3,c2 --tag low");
+    let [logit, score] = ["calibrated_logit", "score"].map(|field| calibrated[field].as_f64().unwrap());
+    assert_eq!(calibrated["logit"], document["logit"]);
+    assert!((1.0 / (1.0 + (-logit).exp()) - score).abs() < 1e-6, "{calibrated}");
+    assert!(place.text("explain c.tagm --keywords a1 --tag low").contains("calibrated"));
 }
 
 #[test]
