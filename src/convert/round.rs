@@ -59,49 +59,70 @@ impl Rounding {
         Ok(match self.weights {
             WeightType::F32 => MatrixBuf::F32(source.blocks.to_vec()),
             WeightType::F16 => {
-                let (limit, too_large) = (f16::MAX.to_f32(), "at most 65504 in magnitude for f16, or saturation");
-                let to_bits = |w: f32| f16::from_f32(w).to_bits();
-                let narrow = |(number, block): (usize, &Block)| {
-                    self.narrow(name, number, block, limit, too_large, to_bits, |w| f16::from_f32(w).is_finite())
-                };
-                MatrixBuf::F16(blocks.map(narrow).map(|block| block.map(F16Block)).collect::<Result<_>>()?)
+                let narrow = |(number, block)| Ok(F16Block(self.narrow::<f16>(name, number, block)?));
+                MatrixBuf::F16(blocks.map(narrow).collect::<Result<_>>()?)
             }
             WeightType::Bf16 => {
-                let (limit, too_large) = (bf16::MAX.to_f32(), "at most 3.38e38 in magnitude for bf16, or saturation");
-                let to_bits = |w: f32| bf16::from_f32(w).to_bits();
-                let narrow = |(number, block): (usize, &Block)| {
-                    self.narrow(name, number, block, limit, too_large, to_bits, |w| bf16::from_f32(w).is_finite())
-                };
-                MatrixBuf::Bf16(blocks.map(narrow).map(|block| block.map(Bf16Block)).collect::<Result<_>>()?)
+                let narrow = |(number, block)| Ok(Bf16Block(self.narrow::<bf16>(name, number, block)?));
+                MatrixBuf::Bf16(blocks.map(narrow).collect::<Result<_>>()?)
             }
             WeightType::I8 => integers(source),
         })
     }
 
-    /// A block of 16-bit numbers.
-    #[expect(clippy::too_many_arguments, reason = "a block, its place, and a type of numbers")]
-    fn narrow(
-        &mut self,
-        tensor: &'static str,
-        number: usize,
-        block: &Block,
-        limit: f32,
-        too_large: &'static str,
-        to_bits: impl Fn(f32) -> u16,
-        fits: impl Fn(f32) -> bool,
-    ) -> Result<[u16; LANES]> {
+    /// Block `number` of a tensor as 16-bit numbers.
+    fn narrow<N: Narrow>(&mut self, tensor: &'static str, number: usize, block: &Block) -> Result<[u16; LANES]> {
         let mut bits = [0; LANES];
         for (lane, (bits, &w)) in bits.iter_mut().zip(&block.0).enumerate() {
-            *bits = if fits(w) {
-                to_bits(w)
-            } else if self.saturate {
-                self.saturated += 1;
-                to_bits(limit.copysign(w))
-            } else {
-                return Err(Error::BadWeight { tensor, index: number * LANES + lane, value: w, expected: too_large });
+            *bits = match N::finite_bits(w) {
+                Some(bits) => bits,
+                None if self.saturate => {
+                    self.saturated += 1;
+                    N::largest_bits(w)
+                }
+                None => {
+                    let index = number * LANES + lane;
+                    return Err(Error::BadWeight { tensor, index, value: w, expected: N::FITS });
+                }
             };
         }
         Ok(bits)
+    }
+}
+
+/// A type of 16-bit numbers.
+trait Narrow {
+    /// Which weights fit.
+    const FITS: &'static str;
+
+    /// The bits of the nearest number, unless that is infinite.
+    fn finite_bits(w: f32) -> Option<u16>;
+
+    /// Those of the largest number with the sign of `w`.
+    fn largest_bits(w: f32) -> u16;
+}
+
+impl Narrow for f16 {
+    const FITS: &'static str = "at most 65504 in magnitude for f16, or saturation";
+
+    fn finite_bits(w: f32) -> Option<u16> {
+        Some(f16::from_f32(w)).filter(|narrow| narrow.is_finite()).map(f16::to_bits)
+    }
+
+    fn largest_bits(w: f32) -> u16 {
+        f16::from_f32(f16::MAX.to_f32().copysign(w)).to_bits()
+    }
+}
+
+impl Narrow for bf16 {
+    const FITS: &'static str = "at most 3.38e38 in magnitude for bf16, or saturation";
+
+    fn finite_bits(w: f32) -> Option<u16> {
+        Some(bf16::from_f32(w)).filter(|narrow| narrow.is_finite()).map(bf16::to_bits)
+    }
+
+    fn largest_bits(w: f32) -> u16 {
+        bf16::from_f32(bf16::MAX.to_f32().copysign(w)).to_bits()
     }
 }
 
