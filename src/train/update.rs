@@ -242,19 +242,22 @@ struct UnitLists {
 impl UnitLists {
     /// Lists the units of `samples` samples; the values of sample i begin at `hidden[i * stride]`.
     fn load(&mut self, hidden: &[f32], stride: usize, units: usize, samples: usize) {
-        self.samples.resize(units * samples, 0);
-        self.values.resize(units * samples, 0.0);
-        self.starts.clear();
+        let UnitLists { starts, samples: numbers, values } = self;
+        numbers.resize(units * samples, 0);
+        values.resize(units * samples, 0.0);
+        starts.clear();
+        let (numbers, values) = (&mut numbers[..], &mut values[..]);
         let mut end = 0;
         for unit in 0..units {
-            self.starts.push(end);
-            for (sample, value) in (0..samples).map(|sample| (sample, hidden[sample * stride + unit])) {
+            starts.push(end);
+            for (sample, hidden) in hidden.chunks(stride.max(1)).take(samples).enumerate() {
                 // Which units are on is not to be foreseen, so each is written down, and stays if it is.
-                (self.samples[end], self.values[end]) = (sample as u32, value);
+                let value = hidden[unit];
+                (numbers[end], values[end]) = (sample as u32, value);
                 end += usize::from(value != 0.0);
             }
         }
-        self.starts.push(end);
+        starts.push(end);
     }
 
     fn of(&self, unit: usize) -> (&[u32], &[f32]) {

@@ -88,7 +88,7 @@ pub(super) fn log_loss<S: Simd>(s: S, loss: &LogLoss, x: LossInputs<'_>, gradien
     let (zero, one) = (s.splat(0.0), s.splat(1.0));
     let softplus = loss.clamp();
     let multiplies = gradient.len() >= MULTIPLY_FROM;
-    let mut sums = LossSums::default();
+    let (mut sums, mut logarithms) = ([0.0_f64; LANES], 0.0);
     let (mut factors, mut terms, mut blocks) = (one, zero, 0);
     for (i, gradient) in gradient.iter_mut().enumerate() {
         let u = s.sub(s.load(&x.logits[i]), s.load(&x.offsets[i]));
@@ -102,7 +102,7 @@ pub(super) fn log_loss<S: Simd>(s: S, loss: &LogLoss, x: LossInputs<'_>, gradien
         if !is_hard || loss.kind == LossKind::ClampTorch {
             let (value, g) = pairs.soft(s, loss, softplus, y);
             s.store(g, gradient);
-            s.add_to_f64(value, &mut sums.sums);
+            s.add_to_f64(value, &mut sums);
             continue;
         }
         // Of the two terms only the one that counts is computed: -ln σ(-v) and σ(v), for v = -u of a positive.
@@ -118,24 +118,24 @@ pub(super) fn log_loss<S: Simd>(s: S, loss: &LogLoss, x: LossInputs<'_>, gradien
             terms = s.add(terms, s.select(counts, term, zero));
             blocks += 1;
             if blocks == FACTORS {
-                s.add_to_f64(terms, &mut sums.sums);
-                sums.multiply(lanes(s, factors));
+                s.add_to_f64(terms, &mut sums);
+                logarithms += ln_of_product(lanes(s, factors));
                 (factors, terms, blocks) = (one, zero, 0);
             }
         } else {
             let loss_of_true = s.add(term, log1p_unit(s, e));
             let value = s.select(s.equal(coefficient, zero), zero, s.mul(coefficient, loss_of_true));
-            s.add_to_f64(pairs.weigh(s, value, 1.0), &mut sums.sums);
+            s.add_to_f64(pairs.weigh(s, value, 1.0), &mut sums);
         }
     }
     if blocks > 0 {
-        s.add_to_f64(terms, &mut sums.sums);
-        sums.multiply(lanes(s, factors));
+        s.add_to_f64(terms, &mut sums);
+        logarithms += ln_of_product(lanes(s, factors));
     }
-    sums.total()
+    tree_sum_f64(sums) + logarithms
 }
 
-/// Fewer blocks than these are not worth [`LossSums::multiply`].
+/// Fewer blocks than these are not worth [`ln_of_product`].
 pub(super) const MULTIPLY_FROM: usize = 8;
 
 /// Factors in [1, 2] that 16 lanes hold each, so that the product of all is finite in f64.
@@ -148,24 +148,10 @@ fn lanes<S: Simd>(s: S, x: S::F) -> [f32; LANES] {
     lanes
 }
 
-/// Losses of some samples' pairs, added up.
-#[derive(Default)]
-pub(super) struct LossSums {
-    /// By lane.
-    pub(super) sums: [f64; LANES],
-    logarithms: f64,
-}
-
-impl LossSums {
-    /// Adds the logarithm of the product: the sum of the factors' logarithms, for the price of one.
-    #[inline(never)]
-    pub(super) fn multiply(&mut self, factors: [f32; LANES]) {
-        self.logarithms += ln(factors.iter().map(|x| f64::from(*x)).product());
-    }
-
-    pub(super) fn total(&self) -> f64 {
-        tree_sum_f64(self.sums) + self.logarithms
-    }
+/// The logarithm of the product: the sum of the factors' logarithms, for the price of one.
+#[inline(never)]
+pub(super) fn ln_of_product(factors: [f32; LANES]) -> f64 {
+    ln(factors.iter().map(|x| f64::from(*x)).product())
 }
 
 /// softplus(v) = ln(1 + eᵛ) for v in [-limit, limit], and what it is there beyond: so -ln p for the clamped p.

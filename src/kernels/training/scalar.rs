@@ -1,7 +1,7 @@
 //! The naive text of the kernels that only training asks for.
 
 use super::adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shrink, Squares, SteppedRows};
-use super::log_loss::{ATANH_POLY, FACTORS, LogLoss, LossInputs, LossKind, LossSums, MULTIPLY_FROM};
+use super::log_loss::{ATANH_POLY, FACTORS, LogLoss, LossInputs, LossKind, MULTIPLY_FROM, ln_of_product, tree_sum_f64};
 use super::product::{Product, RowsMut};
 use crate::activation::Activation;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
@@ -115,7 +115,7 @@ fn sigma_of_minus(x: f32) -> f32 {
 pub(super) fn log_loss(loss: &LogLoss, x: LossInputs<'_>, gradient: &mut [Block]) -> f64 {
     let softplus = loss.clamp();
     let multiplies = gradient.len() >= MULTIPLY_FROM && loss.kind != LossKind::ClampTorch;
-    let mut sums = LossSums::default();
+    let (mut sums, mut logarithms) = ([0.0_f64; LANES], 0.0);
     let (mut factors, mut terms, mut blocks) = ([1.0_f32; LANES], [0.0_f32; LANES], 0);
     for (i, gradient) in gradient.iter_mut().enumerate() {
         let [logits, offsets, targets, weights, positive_weights] =
@@ -157,7 +157,7 @@ pub(super) fn log_loss(loss: &LogLoss, x: LossInputs<'_>, gradient: &mut [Block]
                 if negative != 0.0 {
                     value += negative * (above(u) + log1p_unit(e));
                 }
-                sums.sums[lane] += f64::from(weight * value);
+                sums[lane] += f64::from(weight * value);
             }
             let inside = loss.eps < sigma(u) && loss.eps < sigma_of_minus(u);
             if loss.kind != LossKind::ClampTorch || inside {
@@ -166,12 +166,12 @@ pub(super) fn log_loss(loss: &LogLoss, x: LossInputs<'_>, gradient: &mut [Block]
         }
         blocks += usize::from(multiplied);
         if blocks > 0 && (blocks == FACTORS || i + 1 == x.logits.len()) {
-            sums.sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += f64::from(term));
-            sums.multiply(factors);
+            sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += f64::from(term));
+            logarithms += ln_of_product(factors);
             (factors, terms, blocks) = ([1.0; LANES], [0.0; LANES], 0);
         }
     }
-    sums.total()
+    tree_sum_f64(sums) + logarithms
 }
 
 pub(super) fn activate_backward(activation: Activation, a: &[Block], h: &[Block], d: &mut [Block]) {
