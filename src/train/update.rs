@@ -39,44 +39,64 @@ pub(super) struct UpdateScratch {
 
 impl Update<'_> {
     /// Takes the step on all parameters.
-    pub(super) fn run(mut self, step: Step<'_>) -> Result<()> {
+    pub(super) fn run(self, step: Step<'_>) -> Result<()> {
         self.scratch.all.clear();
         self.scratch.all.extend((0..).take(self.samples));
         if let Some(b1) = step.b1 {
             self.bias(&self.pass.d_pre_activations, self.shape.row_blocks(), b1)?;
-        }
-        let tied = matches!(step.output, OutputStep::Tied);
-        match self.outputs {
-            Outputs::All => {
-                if let Some(b2) = step.b2 {
-                    self.bias(&self.pass.delta, self.shape.slot_blocks(), b2)?;
-                }
-                if let OutputStep::Units(mut w2) = step.output {
-                    self.output_weights(&mut w2)?;
-                    w2.finish(self.shape)?;
-                }
-            }
-            Outputs::Listed(pairs) => {
-                let gradients = pairs.gradients(&self.pass.delta);
-                if let Some(mut b2) = step.b2 {
-                    gradients.step_biases(&mut b2)?;
-                }
-                if let OutputStep::Rows(w2) = step.output {
-                    let cost = self.shape.row_blocks() * (pairs.pairs_per_row() + 4);
-                    RowSteps { workers: self.workers, cost, rows: pairs.rows() }
-                        .run(w2, &|place, out| gradients.add_row(self.kernels, place, &self.pass.hidden, None, out))?;
-                }
-            }
         }
         let factor = self.keywords.factor;
         if factor != 1.0 {
             // The hidden biases have had their step: from here on dL/da stands for what a keyword's row sees of it.
             as_floats_mut(&mut self.pass.d_pre_activations).iter_mut().for_each(|d| *d *= factor);
         }
+        // What follows is written by nobody else, so both layers can be stepped on at a time.
+        let mut lists = std::mem::take(&mut self.scratch.lists);
+        let (w1, b2, output) = (step.w1, step.b2, step.output);
+        let tied = matches!(output, OutputStep::Tied);
+        let output_layer = || self.output_layer(b2, output, &mut lists);
+        let first_layer = || match self.outputs {
+            Outputs::Listed(pairs) if tied => self.tied_rows(w1, pairs.gradients(&self.pass.delta)),
+            _ => self.rows_of_w1(0..self.keywords.rows().len(), 0, w1),
+        };
+        let (output_layer, first_layer) = if self.divides_rows(self.keywords.rows().len()) {
+            self.workers.join(output_layer, first_layer)
+        } else {
+            (output_layer(), first_layer())
+        };
+        self.scratch.lists = lists;
+        output_layer.and(first_layer)
+    }
+
+    fn output_layer(&self, b2: Option<StepRows<'_>>, output: OutputStep<'_>, lists: &mut UnitLists) -> Result<()> {
         match self.outputs {
-            Outputs::Listed(pairs) if tied => self.tied_rows(step.w1, pairs.gradients(&self.pass.delta)),
-            _ => self.rows_of_w1(0..self.keywords.rows().len(), 0, step.w1),
+            Outputs::All => {
+                if let Some(b2) = b2 {
+                    self.bias(&self.pass.delta, self.shape.slot_blocks(), b2)?;
+                }
+                if let OutputStep::Units(mut w2) = output {
+                    self.output_weights(&mut w2, lists)?;
+                    w2.finish(self.shape)?;
+                }
+            }
+            Outputs::Listed(pairs) => {
+                let gradients = pairs.gradients(&self.pass.delta);
+                if let Some(mut b2) = b2 {
+                    gradients.step_biases(&mut b2)?;
+                }
+                if let OutputStep::Rows(w2) = output {
+                    let cost = self.shape.row_blocks() * (pairs.pairs_per_row() + 4);
+                    RowSteps { workers: self.workers, cost, rows: pairs.rows() }
+                        .run(w2, &|place, out| gradients.add_row(self.kernels, place, &self.pass.hidden, None, out))?;
+                }
+            }
         }
+        Ok(())
+    }
+
+    /// Whether steps on so many rows of W1 are worth dividing.
+    fn divides_rows(&self, rows: usize) -> bool {
+        self.workers.divides(rows, self.shape.row_blocks() * (self.keywords.pairs_per_row() + 4))
     }
 
     /// Steps on the rows of W1 where they are output weights too: each is the sum of its samples' da, and of its gradient as one of these.
@@ -110,7 +130,7 @@ impl Update<'_> {
     fn rows_of_w1(&self, places: Range<usize>, first: usize, mut table: StepRows<'_>) -> Result<()> {
         let width = self.shape.row_blocks();
         let rows = self.keywords.rows();
-        if self.workers.divides(places.len(), width * (self.keywords.pairs_per_row() + 4)) {
+        if self.divides_rows(places.len()) {
             let middle = places.start + places.len() / 2;
             let boundary = rows[middle] as usize;
             let (left, right) = table.split_at(boundary - first);
@@ -133,7 +153,7 @@ impl Update<'_> {
         })
     }
 
-    fn output_weights(&mut self, w2: &mut UnitStep<'_>) -> Result<()> {
+    fn output_weights(&self, w2: &mut UnitStep<'_>, lists: &mut UnitLists) -> Result<()> {
         let hidden = as_floats(&self.pass.hidden);
         for group in self.shape.groups() {
             match self.shape.layout() {
@@ -154,7 +174,7 @@ impl Update<'_> {
                     let active = factors.chunks(stride.max(1)).map(|h| h[..units].iter().filter(|h| **h != 0.0).count()).sum();
                     let dense = is_dense(active, self.samples, units, DENSE_FROM);
                     if !dense {
-                        self.scratch.lists.load(factors, stride, units, self.samples);
+                        lists.load(factors, stride, units, self.samples);
                     }
                     for panel in self.shape.panels(group) {
                         // A unit's row is the sum of the samples' δ, each times the unit's value.
@@ -162,7 +182,7 @@ impl Update<'_> {
                             rows: Rows { blocks: &self.pass.delta, stride: self.shape.slot_blocks(), first: panel.slots.start },
                             factors,
                             stride,
-                            lists: (!dense).then_some(&self.scratch.lists),
+                            lists: (!dense).then_some(&*lists),
                             width: panel.slots.len(),
                         };
                         self.output_rows(&rows, 0, w2.rows(panel.w2.clone(), rows.width))?;
