@@ -24,12 +24,12 @@ const SHOWN: usize = 20;
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Tagged items; items in common between two files are leaks. Of items with the same keywords all but one are duplicates; with
-    /// other tags are those that lack the most frequent tags among them. If there are faults the command fails in the end, unless
+    /// other tags are those that lack the most frequent tags among them. If lines are malformed the command fails in the end, unless
     /// --on-error is skip
     #[arg(required = true)]
     data: Vec<PathBuf>,
     /// Divide the items between train.jsonl and test.jsonl (and valid.jsonl) in this folder: every tag keeps its share, and items
-    /// with the same keywords or id stay together. Nothing is written if there are faults, unless --on-error is skip
+    /// with the same keywords or id stay together. Nothing is written if lines are malformed, unless --on-error is skip
     #[arg(long, value_name = "DIR")]
     split: Option<PathBuf>,
     /// Share of the items that go to test.jsonl
@@ -136,19 +136,21 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let parts = parts.filter(|_| failure.is_none());
     let split = parts.map(|parts| divide(arguments.seed, &parts, &checked, &lines)).transpose()?;
     let document = Document::new(&checked, split);
-    output::print(if session.json { output::json(&document)? } else { document.text() })?;
-    failure.map_or(Ok(()), Err)
+    match output::print(if session.json { output::json(&document)? } else { document.text() }) {
+        // That nobody reads the report is no error, but what it tells is.
+        done @ (Ok(()) | Err(Failure::ClosedPipe)) => failure.map_or(done, Err),
+        failed => failed,
+    }
 }
 
 /// Why the command fails after it has told what it found.
 fn failure(arguments: &Arguments, checked: &Checked) -> Option<Failure> {
     let Arguments { data, split, reading, .. } = arguments;
-    let faults: u64 = checked.faults.iter().map(|fault| fault.count).sum();
-    if faults > 0 && !reading.skips() {
+    if checked.malformed > 0 && !reading.skips() {
         let unsplit = if split.is_some() { ", so nothing is split" } else { "" };
-        let found = output::count(faults);
+        let found = output::count(checked.malformed);
         return Some(Failure::Work(format!(
-            "expected items without faults, found {found}{unsplit} (mend them, or go on with what is left: --on-error skip)"
+            "expected lines that are items, found {found} that are not{unsplit} (mend them, or go on without: --on-error skip)"
         )));
     }
     let cure = "give at least one, each on a line";

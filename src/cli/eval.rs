@@ -97,7 +97,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let labels = labelling.of(&model)?;
     let keyword = |keyword: &str| model.vocabulary().get(keyword);
     let encoded = load::encode(file, *reading, labels.rules(), keyword, model.tags())?;
-    encoded.check_tagged(file)?;
+    encoded.check_tagged(file, labels.name())?;
     let skipped = Skipped::of(&encoded, labels.name());
     let tagger = session.tagger(model)?;
     let (evaluated, html) = match page {

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use tagomatic::Model;
-use tagomatic::rules::Rules;
+use tagomatic::rules::{Others, Rules};
+use tagomatic::{Model, Tag};
 
-use super::failure::Result;
+use super::failure::{Failure, Result};
 use super::load;
 
 #[derive(clap::Args)]
@@ -44,11 +44,28 @@ impl Labelling {
                 Labels::Given { rules, are_others }
             }
             None => match stored.filter(|_| !self.raw_tags) {
-                Some(stored) => Labels::OfModel(Rules::parse(stored, "the rules in the model")?),
+                Some(stored) => {
+                    let which = "the rules in the model (--raw-tags does without)";
+                    let rules = Rules::parse(stored, which)?;
+                    if let Some(tag) = model.tags().iter().find(|tag| !gives(&rules, tag)) {
+                        let name = &tag.name;
+                        return Err(Failure::Usage(format!(
+                            "--tags: expected rules for all tags of the model, whose own do not give {name:?}, found none (or --raw-tags)"
+                        )));
+                    }
+                    Labels::OfModel(rules)
+                }
                 None => Labels::Raw,
             },
         })
     }
+}
+
+/// Whether the rules can give a tag of the model, which may have been renamed or added since.
+fn gives(rules: &Rules, tag: &Tag) -> bool {
+    let is_named = rules.rules().iter().any(|rule| !rule.deprecated && rule.name == tag.name);
+    let is_renamed = rules.rules().iter().any(|rule| rule.id == Some(tag.id) && rule.name != tag.name);
+    !is_renamed && (is_named || rules.others() == Others::Keep)
 }
 
 impl Labels {

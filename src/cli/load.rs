@@ -218,15 +218,22 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
-    /// Fails if no item has a tag of the model: on items that stand in `files` nothing could be measured then.
-    pub(super) fn check_tagged(&self, files: &[PathBuf]) -> Result<()> {
+    /// Fails if no item has a tag of the model: on items that stand in `files`, and were tagged by what is told, nothing could be measured
+    /// then.
+    pub(super) fn check_tagged(&self, files: &[PathBuf], tagged_by: Option<&str>) -> Result<()> {
         if !self.dataset.tag_sets().ids().is_empty() {
             return Ok(());
         }
         let items = output::count(self.dataset.len());
         let others = self.unknown_tag.as_ref().map_or_else(String::new, |tag| format!(", but others such as {tag:?}"));
-        let what = format!("expected items with tags of the model, found {items} items none of which has one{others}");
-        let cure = "give items that are tagged as those of the training; `tagomatic tags list` shows the model's tags";
+        let by = tagged_by.map_or_else(String::new, |by| format!(", tagged by the {by}"));
+        let what = format!("expected items with tags of the model, found {items} items none of which has one{by}{others}");
+        let cure = match tagged_by {
+            Some(_) => {
+                "give items that are tagged as those of the training, or --raw-tags if they have the tags that the rules make"
+            }
+            None => "give items that are tagged as those of the training; `tagomatic tags list` shows the model's tags",
+        };
         Err(Failure::in_files(Error::NoData { what, cure }, files))
     }
 }

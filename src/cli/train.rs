@@ -19,6 +19,7 @@ use tagomatic::train::{
 use tagomatic::weights::WeightType;
 
 use super::course::Course;
+use super::eval::Skipped;
 use super::failure::{Failure, Result};
 use super::folds::Tuning;
 use super::load::{Items, Reading};
@@ -436,7 +437,9 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         }
     }
     let training = training.with_weights(session, &set, arguments.weights)?;
-    let mut document = training.document(&set, read, valid.as_ref());
+    let tagged_by = rules.is_some().then_some("rules given");
+    let valid_left = valid.as_ref().map(|valid| Skipped::of(valid, tagged_by));
+    let mut document = training.document(&set, read, valid_left);
     document.search = found;
     document.tuned = tuned;
 

@@ -16,7 +16,7 @@ use tagomatic::{Error, Model, Tagger, Tags};
 use super::course::Course;
 use super::eval::{Measures, Skipped};
 use super::failure::{Failure, Result};
-use super::load::{Encoded, ReadCounts};
+use super::load::ReadCounts;
 use super::progress::{Part, TagProgress};
 use super::search::Search;
 use super::{Session, output, tune};
@@ -226,8 +226,8 @@ pub(super) struct Document<'a> {
 }
 
 impl Training {
-    /// `read` was counted in the training files; `valid` was read from files of its own.
-    pub(super) fn document<'a>(&'a self, set: &'a TrainingSet, read: ReadCounts, valid: Option<&Encoded>) -> Document<'a> {
+    /// `read` was counted in the training files, `valid` in files of their own.
+    pub(super) fn document<'a>(&'a self, set: &'a TrainingSet, read: ReadCounts, valid: Option<Skipped>) -> Document<'a> {
         let Done { fits, failed, measured, samples, valid_samples, refit_samples, pretrained, duration } = &self.done;
         let seconds = duration.as_secs_f64();
         let of_fit = |fit: &FitReport| samples * fit.epochs.len() + refit_samples * fit.best_epoch as usize;
@@ -260,7 +260,7 @@ impl Training {
             repeated_tags: stats.repeated_tags,
             calibration_left: set.begins_from().is_some_and(|model| model.extensions().calibration.is_some()),
             read,
-            valid_left: valid.map(|valid| Skipped::of(valid, None)),
+            valid_left: valid,
             search: None,
             tuned: None,
             curve: if let [fit] = &fits[..] { curve(fit, self.metric) } else { Vec::new() },

@@ -91,7 +91,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let labels = labelling.of(&model)?;
     let keyword = |keyword: &str| model.vocabulary().get(keyword);
     let encoded = load::encode(valid, *reading, labels.rules(), keyword, model.tags())?;
-    encoded.check_tagged(valid)?;
+    encoded.check_tagged(valid, labels.name())?;
     let tagger = session.tagger(model)?;
     let wishes = Wishes { threshold: *threshold, calibrate: *calibrate, tags: tags.as_deref() };
     let tuned = tune(&tagger, &encoded.dataset, wishes, session.pool.as_deref())?;

@@ -165,8 +165,10 @@ fn provenance(models: &[&Model], provenances: &[Provenance], parts: &[Part<'_>],
                 entries(key, &provenances, parts.iter(), place)
             }
             About::SomeTags => Provenance::union(&values).unwrap_or_else(|| all_of(&values)),
-            // Not to be taken apart, and two are none.
-            About::Document if values.len() > 1 => continue,
+            // Not to be taken apart: two are none of the whole, and neither is that of some.
+            About::Document if values.len() > 1 || provenances.iter().any(|provenance| provenance.get(key).is_none()) => {
+                continue;
+            }
             About::Tag(_) | About::Document | About::Model => all_of(&values),
         };
         merged.insert(key, value)?;

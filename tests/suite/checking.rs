@@ -67,14 +67,14 @@ fn a_split_leaks_nothing_and_keeps_the_lines() {
 }
 
 #[test]
-fn faults_fail_in_the_end_and_are_not_split() {
+fn malformed_lines_fail_in_the_end_and_nothing_is_split() {
     let place = Place::new();
     place.write("faulty.jsonl", items() + "nonsense\n{\"keywords\":[\"sea\",\"sea\"]}\n");
     let output = place.run("check faulty.jsonl --split parts --json");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), &report["faults"], &report["split"]), (Some(1), &json!(2), &Value::Null));
     let message = String::from_utf8(output.stderr).unwrap();
-    assert!(message.contains("found 2, so nothing is split") && message.contains("--on-error skip"), "{message}");
+    assert!(message.contains("found 1 that are not, so nothing is split") && message.contains("--on-error skip"), "{message}");
     assert!(!place.path("parts").exists());
     let report = place.json("check faulty.jsonl --split parts --on-error skip");
     assert_eq!((&report["faults"], report["split"].as_array().unwrap().len()), (&json!(2), 2));

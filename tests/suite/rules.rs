@@ -123,12 +123,22 @@ fn the_program_applies_rules_and_tells_where_they_fail() {
     }
     place.fails(1, "eval r.tagm ruled.jsonl --raw-tags", &["tags of the model", "\"sea\""]);
     place.write("tagged.jsonl", "{\"keywords\":[\"ship\"],\"tags\":[\"water\"]}\n");
+    place.fails(1, "eval r.tagm tagged.jsonl", &["tagged by the rules of the model", "--raw-tags"]);
     let raw = place.json("eval r.tagm tagged.jsonl --raw-tags");
     assert_eq!((&raw["tagged_by"], &raw["tags"][1]["positives"]), (&Value::Null, &Value::from(1)));
     let tuned =
         [place.json("tune r.tagm ruled.jsonl --out t.tagm"), place.json("tune r.tagm ruled.jsonl --tags r.toml --out u.tagm")];
     assert_eq!((&tuned[0]["tags"], &tuned[0]["tagged_by"]), (&tuned[1]["tags"], &Value::from("rules of the model")));
     place.fails(2, "eval r.tagm ruled.jsonl --raw-tags --tags r.toml", &["--raw-tags"]);
+    // The rules know nothing of what became of the model's tags since.
+    place.text("tags rename r.tagm water wet --out renamed.tagm");
+    place.text("tags remove r.tagm nature --out removed.tagm");
+    for command in ["eval renamed.tagm ruled.jsonl", "tune renamed.tagm ruled.jsonl --out t.tagm"] {
+        place.fails(2, command, &["do not give \"wet\"", "--raw-tags"]);
+    }
+    assert_eq!(place.json("eval removed.tagm ruled.jsonl")["tags"][0]["positives"], 24);
+    let trained = place.json("train ruled.jsonl --tags r.toml --valid ruled.jsonl --out v.tagm --epochs 1 --hidden 4");
+    assert_eq!(trained["valid_left"]["tagged_by"], "rules given");
 
     for (from, to, line) in [("\"sea\"", "\"see\"", 5), ("id = 4", "id = four", 4), ("[\"nature\"]", "[\"water\"]", 8)] {
         place.write("bad.toml", RULES.replace(from, to));
@@ -159,7 +169,10 @@ fn merged_models_keep_the_rules_that_they_share() {
     place.text("tags merge a.tagm b.tagm --out ab.tagm");
     place.text("tag ab.tagm items.jsonl --consistent");
     assert_eq!(place.json("info ab.tagm")["provenance"]["data.rules"], place.json("info a.tagm")["provenance"]["data.rules"]);
-    // Rules of two kinds are no rules of the whole.
-    place.text("tags merge a.tagm c.tagm --out ac.tagm");
-    assert!(place.json("info ac.tagm")["provenance"].get("data.rules").is_none());
+    // Rules of two kinds are no rules of the whole, and neither are those of some.
+    place.text("train items.jsonl --objective per-tag --epochs 1 --hidden 4 --only low --out d.tagm");
+    for other in ["c", "d"] {
+        place.text(&format!("tags merge a.tagm {other}.tagm --out ac.tagm"));
+        assert!(place.json("info ac.tagm")["provenance"].get("data.rules").is_none(), "{other}");
+    }
 }

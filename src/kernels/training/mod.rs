@@ -291,8 +291,8 @@ impl Kernels {
     /// gradient m · scale · ((1−y)·σ(u) − w·y·σ(−u))                   0 outside (eps, 1−eps) for `ClampTorch`
     /// ```
     ///
-    /// The value is summed in f64, 16 partial sums; where a block's pairs count 0 or 1 each, for many blocks as the logarithm of
-    /// `Π (1 + e^−|u|)`, which is one logarithm for all. A pair with m = 0 contributes exactly 0 to both.
+    /// The value is summed in f64, 16 partial sums. Of `ClampSte`, from 8 blocks on, the pairs of a block that count 0 or 1 each are summed as
+    /// the logarithm of `Π (1 + e^−|u|)`, right to 2⁻²⁴ a pair: one logarithm for all. A pair with m = 0 contributes exactly 0 to both.
     ///
     /// # Errors
     /// [`Error::Length`] if the slices differ in length.

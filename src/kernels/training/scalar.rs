@@ -114,7 +114,7 @@ fn sigma_of_minus(x: f32) -> f32 {
 
 pub(super) fn log_loss(loss: &LogLoss, x: LossInputs<'_>, gradient: &mut [Block]) -> f64 {
     let softplus = loss.clamp();
-    let multiplies = gradient.len() >= MULTIPLY_FROM && loss.kind != LossKind::ClampTorch;
+    let multiplies = gradient.len() >= MULTIPLY_FROM && loss.kind == LossKind::ClampSte;
     let (mut sums, mut logarithms) = ([0.0_f64; LANES], 0.0);
     let (mut factors, mut terms, mut blocks) = ([1.0_f32; LANES], [0.0_f32; LANES], 0);
     for (i, gradient) in gradient.iter_mut().enumerate() {
