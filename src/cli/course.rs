@@ -141,6 +141,9 @@ impl UnderWay<'_> {
             error => error.into(),
         })?;
         progress.finish()?;
+        if let Some(error) = checkpoints.unsaved() {
+            output::print_aside(&format!("tagomatic: {error}; the training went on, and the checkpoint is an older one\n"));
+        }
         if flow.is_continue() {
             return Ok(());
         }

@@ -102,29 +102,24 @@ trait Narrow {
     fn largest_bits(w: f32) -> u16;
 }
 
-impl Narrow for f16 {
-    const FITS: &'static str = "at most 65504 in magnitude for f16, or saturation";
+macro_rules! narrow {
+    ($narrow:ident, $fits:literal) => {
+        impl Narrow for $narrow {
+            const FITS: &'static str = $fits;
 
-    fn finite_bits(w: f32) -> Option<u16> {
-        Some(f16::from_f32(w)).filter(|narrow| narrow.is_finite()).map(f16::to_bits)
-    }
+            fn finite_bits(w: f32) -> Option<u16> {
+                Some($narrow::from_f32(w)).filter(|narrow| narrow.is_finite()).map($narrow::to_bits)
+            }
 
-    fn largest_bits(w: f32) -> u16 {
-        f16::from_f32(f16::MAX.to_f32().copysign(w)).to_bits()
-    }
+            fn largest_bits(w: f32) -> u16 {
+                $narrow::from_f32($narrow::MAX.to_f32().copysign(w)).to_bits()
+            }
+        }
+    };
 }
 
-impl Narrow for bf16 {
-    const FITS: &'static str = "at most 3.38e38 in magnitude for bf16, or saturation";
-
-    fn finite_bits(w: f32) -> Option<u16> {
-        Some(bf16::from_f32(w)).filter(|narrow| narrow.is_finite()).map(bf16::to_bits)
-    }
-
-    fn largest_bits(w: f32) -> u16 {
-        bf16::from_f32(bf16::MAX.to_f32().copysign(w)).to_bits()
-    }
-}
+narrow!(f16, "at most 65504 in magnitude for f16, or saturation");
+narrow!(bf16, "at most 3.38e38 in magnitude for bf16, or saturation");
 
 /// Integers with a scale a column: the largest magnitude of the column is [`I8_MAX`].
 fn integers(source: &Source<'_>) -> MatrixBuf {

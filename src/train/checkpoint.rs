@@ -114,6 +114,8 @@ pub struct Checkpoints {
     best: u32,
     /// What decides the training, in the form that is saved.
     settings: Option<String>,
+    /// Why the last checkpoint is an older one than it should be.
+    unsaved: Option<Error>,
     _lock: File,
 }
 
@@ -161,7 +163,7 @@ impl Checkpoints {
             Err(TryLockError::Error(error)) => return Err(fail(error)),
         }
         atomic::sweep(&folder).map_err(|error| Error::io(&folder, "clear the folder of checkpoints", error))?;
-        Ok(Checkpoints { folder, every, network: 0, best: 0, settings: None, _lock: lock })
+        Ok(Checkpoints { folder, every, network: 0, best: 0, settings: None, unsaved: None, _lock: lock })
     }
 
     fn last(&self) -> PathBuf {
@@ -210,10 +212,11 @@ impl Checkpoints {
     }
 
     /// Goes on with `run` until it is done or the observer breaks, and saves a checkpoint first, last, and when it is due. If the
-    /// training fails, the last checkpoint stays.
+    /// training fails, the last checkpoint stays. Where the system does not let one be saved meanwhile, on a full disk, say, it goes on, for
+    /// what has been trained is worth more; [`Checkpoints::unsaved`] tells.
     ///
     /// # Errors
-    /// As [`Run::advance`] and [`Checkpoints::save`].
+    /// As [`Run::advance`]; as [`Checkpoints::save`] for the first checkpoint, and for the last one if the observer breaks.
     pub fn advance(&mut self, run: &mut Run<'_>, observer: &mut PhaseObserver<'_>) -> Result<ControlFlow<()>> {
         self.save(run)?;
         loop {
@@ -229,11 +232,20 @@ impl Checkpoints {
                     || self.every.time.is_some_and(|time| start.elapsed() >= time);
                 if stopped || due { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
-            self.save(run)?;
+            self.unsaved = match self.save(run) {
+                Err(error @ Error::Io { .. }) if !stopped => Some(error),
+                saved => saved.map(|()| None)?,
+            };
             if flow.is_continue() || stopped {
                 return Ok(flow);
             }
         }
+    }
+
+    /// Why the last checkpoint that was due could not be saved, if it could not: the one that is there is older.
+    #[must_use]
+    pub fn unsaved(&self) -> Option<&Error> {
+        self.unsaved.as_ref()
     }
 }
 
@@ -326,6 +338,40 @@ mod tests {
             events += 1;
             if events % n == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
+    }
+
+    #[test]
+    fn a_training_goes_on_where_no_checkpoint_can_be_saved() {
+        let set = set();
+        let go_on = |_: Phase, _: Event<'_>| ControlFlow::Continue(());
+        let mut plain = run(&set, &config());
+        assert!(plain.advance(&mut { go_on }).unwrap().is_continue());
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("run");
+        let mut checkpoints = Checkpoints::create(&folder, Every { steps: Some(2), time: None }).unwrap();
+        let mut lossy = run(&set, &config());
+        checkpoints.begin(0, &mut lossy).unwrap();
+        let mut is_gone = false;
+        let lose = &mut |_: Phase, event: Event<'_>| {
+            if matches!(event, Event::Epoch(_)) && !is_gone {
+                fs::remove_dir_all(&folder).unwrap();
+                is_gone = true;
+            }
+            ControlFlow::Continue(())
+        };
+        assert!(checkpoints.advance(&mut lossy, lose).unwrap().is_continue());
+        assert!(matches!(checkpoints.unsaved(), Some(Error::Io { .. })));
+        let [plain, lossy] = [plain, lossy].map(|run| run.into_model().unwrap().0);
+        assert_eq!(plain.bytes(), lossy.bytes());
+        // Where the training is ended, its last state would be lost: that is an error. So is a first one.
+        let mut ended = run(&set, &config());
+        assert!(matches!(checkpoints.advance(&mut ended, &mut { go_on }), Err(Error::Io { .. })));
+        fs::create_dir(&folder).unwrap();
+        let end = &mut |_: Phase, _: Event<'_>| {
+            fs::remove_dir_all(&folder).unwrap();
+            ControlFlow::Break(())
+        };
+        assert!(matches!(checkpoints.advance(&mut ended, end), Err(Error::Io { .. })));
     }
 
     #[test]
