@@ -1,6 +1,5 @@
 //! `check`: what is wrong with data, and a split without leaks.
 
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -113,7 +112,7 @@ struct Lines {
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     let parts = arguments.split.as_deref().map(|folder| parts(arguments, folder)).transpose()?;
     let mut checker = Checker::new();
-    let mut lines = Lines::default();
+    let (mut lines, mut malformed) = (Lines::default(), 0);
     for file in &arguments.data {
         checker.file(file.display().to_string());
         let mut items = Items::new(std::slice::from_ref(file), arguments.reading.stopping())?;
@@ -125,13 +124,16 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
                         lines.push(items.text());
                     }
                 }
-                Err(error @ Error::Data { .. }) => checker.malformed(&error),
+                Err(error @ Error::Data { .. }) => {
+                    checker.malformed(&error);
+                    malformed += 1;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
     }
     let checked = checker.finish()?;
-    let failure = failure(arguments, &checked);
+    let failure = failure(arguments, &checked, malformed);
     // What is wrong is not to be learnt from.
     let parts = parts.filter(|_| failure.is_none());
     let split = parts.map(|parts| divide(arguments.seed, &parts, &checked, &lines)).transpose()?;
@@ -144,11 +146,11 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
 }
 
 /// Why the command fails after it has told what it found.
-fn failure(arguments: &Arguments, checked: &Checked) -> Option<Failure> {
+fn failure(arguments: &Arguments, checked: &Checked, malformed: u64) -> Option<Failure> {
     let Arguments { data, split, reading, .. } = arguments;
-    if checked.malformed > 0 && !reading.skips() {
+    if malformed > 0 && !reading.skips() {
         let unsplit = if split.is_some() { ", so nothing is split" } else { "" };
-        let found = output::count(checked.malformed);
+        let found = output::count(malformed);
         return Some(Failure::Work(format!(
             "expected lines that are items, found {found} that are not{unsplit} (mend them, or go on without: --on-error skip)"
         )));
@@ -194,10 +196,8 @@ fn parts(arguments: &Arguments, folder: &Path) -> Result<Vec<(PathBuf, f64)>> {
 fn divide(seed: u64, parts: &[(PathBuf, f64)], checked: &Checked, lines: &Lines) -> Result<Vec<Part>> {
     let shares: Vec<f64> = parts.iter().map(|(_, share)| *share).collect();
     let part_of = stratified(&checked.prepared.dataset, &checked.group, &shares, Philox::new(seed))?;
-    for folder in parts.iter().filter_map(|(path, _)| path.parent()) {
-        let failed = |source| Error::Io { path: folder.to_owned(), doing: "make the folder", source };
-        fs::create_dir_all(folder).map_err(failed)?;
-    }
+    // All are in one folder.
+    parts.first().and_then(|(path, _)| path.parent()).map_or(Ok(()), load::make_folder)?;
     let write = |(part, (path, _)): (usize, &(PathBuf, f64))| {
         let mut file = NewFile::create(path, "write the items")?;
         let samples: Vec<usize> = (0..part_of.len()).filter(|sample| part_of[*sample] == part).collect();

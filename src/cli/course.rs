@@ -142,7 +142,7 @@ impl UnderWay<'_> {
         })?;
         progress.finish()?;
         if let Some(error) = checkpoints.unsaved() {
-            output::print_aside(&format!("tagomatic: {error}; the training went on, and the checkpoint is an older one\n"));
+            output::message(format_args!("{error}; the training went on, and the checkpoint is an older one"));
         }
         if flow.is_continue() {
             return Ok(());

@@ -12,7 +12,7 @@ use super::failure::Result;
 use super::labels::Labelling;
 use super::load::{Encoded, ReadCounts, Reading};
 use super::target::Target;
-use super::{Session, load, output};
+use super::{Session, output};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -94,11 +94,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
         page.check(file.iter().chain(&labelling.rules).chain([model]), |path| report::check_save(path))?;
     }
     let model = session.model(model)?;
-    let labels = labelling.of(&model)?;
-    let keyword = |keyword: &str| model.vocabulary().get(keyword);
-    let encoded = load::encode(file, *reading, labels.rules(), keyword, model.tags())?;
-    encoded.check_tagged(file, labels.name())?;
-    let skipped = Skipped::of(&encoded, labels.name());
+    let (encoded, skipped) = labelling.encode(file, *reading, &model)?;
     let tagger = session.tagger(model)?;
     let (evaluated, html) = match page {
         Some(_) => examine(session, &tagger, &encoded, arguments).map(|(evaluated, html)| (evaluated, Some(html)))?,

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use tagomatic::rules::{Others, Rules};
 use tagomatic::{Model, Tag};
 
+use super::eval::Skipped;
 use super::failure::{Failure, Result};
-use super::load;
+use super::load::{self, Encoded, Reading};
 
 #[derive(clap::Args)]
 pub(super) struct Labelling {
@@ -19,7 +20,7 @@ pub(super) struct Labelling {
 }
 
 /// What tags the items.
-pub(super) enum Labels {
+enum Labels {
     /// Nothing: their tags are those of the file.
     Raw,
     /// The rules that the model tells of itself.
@@ -33,8 +34,18 @@ pub(super) enum Labels {
 }
 
 impl Labelling {
-    /// What tags the items that `model` is measured on.
-    pub(super) fn of(&self, model: &Model) -> Result<Labels> {
+    /// Reads items that `model` is to be measured on. Fails if none has one of its tags.
+    pub(super) fn encode(&self, files: &[PathBuf], reading: Reading, model: &Model) -> Result<(Encoded, Skipped)> {
+        let labels = self.of(model)?;
+        let keyword = |keyword: &str| model.vocabulary().get(keyword);
+        let encoded = load::encode(files, reading, labels.rules(), keyword, model.tags())?;
+        encoded.check_tagged(files, labels.name())?;
+        let skipped = Skipped::of(&encoded, labels.name());
+        Ok((encoded, skipped))
+    }
+
+    /// What tags these items.
+    fn of(&self, model: &Model) -> Result<Labels> {
         let provenance = model.provenance()?;
         let stored = provenance.get("data.rules");
         Ok(match &self.rules {
@@ -69,7 +80,7 @@ fn gives(rules: &Rules, tag: &Tag) -> bool {
 }
 
 impl Labels {
-    pub(super) fn rules(&self) -> Option<&Rules> {
+    fn rules(&self) -> Option<&Rules> {
         match self {
             Labels::Raw => None,
             Labels::OfModel(rules) | Labels::Given { rules, .. } => Some(rules),
@@ -77,7 +88,7 @@ impl Labels {
     }
 
     /// What they are, for people and documents.
-    pub(super) fn name(&self) -> Option<&'static str> {
+    fn name(&self) -> Option<&'static str> {
         match self {
             Labels::Raw => None,
             Labels::OfModel(_) => Some("rules of the model"),

@@ -192,10 +192,7 @@ impl Iterator for Items<'_> {
 /// All items of `items`, in memory or in files of the folder `cache`, and what was passed over. Fails if they are tagged by rules that
 /// do not fit them.
 pub(super) fn corpus(mut items: Items<'_>, cache: Option<&Path>) -> Result<(Corpus, ReadCounts)> {
-    if let Some(folder) = cache {
-        let failed = |source| Error::Io { path: folder.to_owned(), doing: "make the folder", source };
-        std::fs::create_dir_all(folder).map_err(failed)?;
-    }
+    cache.map_or(Ok(()), make_folder)?;
     let mut corpus = cache.map_or_else(|| Ok(Corpus::new()), Corpus::in_files)?;
     for item in &mut items {
         corpus.push(&item?)?;
@@ -204,6 +201,12 @@ pub(super) fn corpus(mut items: Items<'_>, cache: Option<&Path>) -> Result<(Corp
         labeller.check_used()?;
     }
     Ok((corpus, items.counts()))
+}
+
+/// Makes a folder, and those that it is in, unless they are there.
+pub(super) fn make_folder(folder: &Path) -> Result<()> {
+    let failed = |source| Error::Io { path: folder.to_owned(), doing: "make the folder", source };
+    Ok(std::fs::create_dir_all(folder).map_err(failed)?)
 }
 
 /// Items in the ids of a model, with what was left out.

@@ -11,7 +11,7 @@ use super::eval::Skipped;
 use super::failure::Result;
 use super::folds::FoldCounts;
 use super::labels::Labelling;
-use super::load::{self, Reading};
+use super::load::Reading;
 use super::target::Target;
 use super::{Session, names, output};
 
@@ -88,14 +88,11 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<()> {
     target.check_model(valid.iter().chain(&labelling.rules))?;
     let model = session.model(path)?;
     let tags = (!tags.is_empty()).then(|| names::tags("--tag", tags, model.tags(), "the model")).transpose()?;
-    let labels = labelling.of(&model)?;
-    let keyword = |keyword: &str| model.vocabulary().get(keyword);
-    let encoded = load::encode(valid, *reading, labels.rules(), keyword, model.tags())?;
-    encoded.check_tagged(valid, labels.name())?;
+    let (encoded, skipped) = labelling.encode(valid, *reading, &model)?;
     let tagger = session.tagger(model)?;
     let wishes = Wishes { threshold: *threshold, calibrate: *calibrate, tags: tags.as_deref() };
     let tuned = tune(&tagger, &encoded.dataset, wishes, session.pool.as_deref())?;
-    let document = Document::new(&tuned, tagger.tags(), None, Some(Skipped::of(&encoded, labels.name())));
+    let document = Document::new(&tuned, tagger.tags(), None, Some(skipped));
 
     let results = if session.json {
         output::json(&document)?

@@ -45,7 +45,6 @@ pub struct Checker {
     /// For each file its name and the number of its first item.
     files: Vec<(String, usize)>,
     faults: Faults,
-    malformed: u64,
 }
 
 /// What a [`Checker`] found.
@@ -55,8 +54,6 @@ pub struct Checked {
     pub prepared: Prepared,
     /// Everything that is wrong with single items, by kind; kinds that did not occur are left out.
     pub faults: Vec<Fault>,
-    /// Lines that are no items; they stand among the faults too.
-    pub malformed: u64,
     /// Items with the very keywords of an earlier one; items without keywords are not counted.
     pub duplicates: u64,
     /// Items to change so that items with the same keywords have the same tags: all but those with the most frequent tags among them.
@@ -149,7 +146,6 @@ impl Checker {
 
     /// Counts a line that is no item.
     pub fn malformed(&mut self, error: &Error) {
-        self.malformed += 1;
         self.faults.count_if(true, "malformed lines", || error.to_string());
     }
 
@@ -158,7 +154,7 @@ impl Checker {
     /// # Errors
     /// None with items that [`push`](Self::push) accepted.
     pub fn finish(self) -> Result<Checked> {
-        let Checker { corpus, ids, lines, files, mut faults, malformed } = self;
+        let Checker { corpus, ids, lines, files, mut faults } = self;
         let prepared = corpus.finish(1)?;
         let dataset = &prepared.dataset;
         let samples = dataset.len();
@@ -197,7 +193,6 @@ impl Checker {
         let all = samples as u64;
         let counts = dataset.tag_counts(prepared.tags.len());
         Ok(Checked {
-            malformed,
             faults: faults.kinds,
             duplicates,
             contradictions,

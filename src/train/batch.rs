@@ -118,6 +118,11 @@ impl Sample<'_> {
         }
     }
 
+    /// The tags whose targets are 1, where these are told by tags.
+    fn positives(&self) -> &[u32] {
+        if let Targets::Tags(positives) = self.targets { positives } else { &[] }
+    }
+
     /// The target of a tag.
     fn target(&self, tag: u32) -> f32 {
         match self.targets {
@@ -142,7 +147,7 @@ impl Sample<'_> {
     /// Calls `score(tag, target, weight)` for each of `tags` tags that counts, ascending.
     pub(super) fn for_each_scored(&self, tags: usize, mut score: impl FnMut(u32, f32, f32)) {
         let PairWeights::Listed { negatives, weight } = self.weights else {
-            let mut positives = if let Targets::Tags(positives) = self.targets { positives } else { &[] }.iter().peekable();
+            let mut positives = self.positives().iter().peekable();
             for tag in (0..).take(tags) {
                 let target = match self.targets {
                     Targets::Tags(_) => f32::from(u8::from(positives.next_if_eq(&&tag).is_some())),
@@ -190,7 +195,7 @@ impl Sample<'_> {
         let (y, m) = (as_floats_mut(targets), as_floats_mut(weights));
         y.fill(0.0);
         m.fill(0.0);
-        let mut positives = if let Targets::Tags(positives) = self.targets { positives } else { &[] };
+        let mut positives = self.positives();
         for group in shape.groups() {
             let (y, m) = (&mut y[group.slots.clone()], &mut m[group.slots.clone()]);
             let of_group;

@@ -67,8 +67,8 @@ impl Trainer {
         for (model, here) in keywords {
             same("init", "its keywords before all others", model == here, format!("{here:?} for {model:?}"))?;
         }
-        let names = |tag: &'_ Tag| (tag.id, tag.name.clone());
-        let is_same = model.tags().iter().map(names).eq(self.tags.iter().take(model.tags().len()).map(names));
+        let is_named_alike = |(old, new): (&Tag, &Tag)| (old.id, &old.name) == (new.id, &new.name);
+        let is_same = model.tags().len() <= self.tags.len() && model.tags().iter().zip(&self.tags).all(is_named_alike);
         same("init", "its tags before all others", is_same, format!("{} tags, or others", self.tags.len()))?;
 
         // Sums of integers are not those of the floats that they stand for.
