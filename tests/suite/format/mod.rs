@@ -19,7 +19,7 @@ use tagomatic::format::MapAdvice;
 use tagomatic::format::{Extensions, LogitError};
 use tagomatic::network::{Activation, Network, OutputLayout, Pooling, Shape, StoredWeights, Weights};
 use tagomatic::weights::WeightType;
-use tagomatic::{Error, Model, ModelParts, Provenance, Tagger, Tags, Vocabulary};
+use tagomatic::{Error, Model, ModelParts, Provenance, Tags, Vocabulary};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The sections of every file.
@@ -240,7 +240,7 @@ fn a_damaged_model_has_one_signature() {
         let mut bytes = model.bytes().to_vec();
         bytes[bias..bias + 4].copy_from_slice(&bits.to_le_bytes());
         fs::write(&path, bytes).unwrap();
-        let tagger = Tagger::new(map(&path).unwrap());
+        let tagger = tagomatic::Tagger::new(map(&path).unwrap());
         let mut scores = vec![0.0_f32; tagger.tags().len()];
         tagger.score(&[], &mut tagger.scratch(), &mut scores).unwrap();
         assert!(scores[0].is_nan());
