@@ -51,6 +51,7 @@ mod activation;
 pub mod aligned;
 pub mod atomic;
 pub mod average;
+mod buffer;
 #[cfg(feature = "train")]
 pub mod calibrate;
 pub mod calibration;

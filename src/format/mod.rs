@@ -30,7 +30,7 @@ pub(crate) use weights::check_weights;
 pub use write::ModelParts;
 
 #[cfg(target_endian = "big")]
-use crate::aligned::Block;
+use crate::buffer::Buffer;
 use crate::error::Result;
 use crate::network::{Network, StoredWeights};
 use crate::tags::Tags;
@@ -69,7 +69,7 @@ pub struct Model {
     contents: Contents,
     /// The bytes with the weights in the machine's byte order, where that is not the file's.
     #[cfg(target_endian = "big")]
-    swapped: Vec<Block>,
+    swapped: Buffer<Block>,
 }
 
 impl Model {

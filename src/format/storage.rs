@@ -6,11 +6,12 @@ use std::path::Path;
 
 use super::header::{self, PREAMBLE};
 use crate::aligned::Block;
+use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 
 /// The bytes of a model file.
 pub(super) enum Storage {
-    Owned(Vec<Block>),
+    Owned(Buffer<Block>),
     Static(&'static [Block]),
     #[cfg(feature = "mmap")]
     Mapped(memmap2::Mmap),
@@ -28,18 +29,12 @@ impl Storage {
     }
 
     /// Zeros for a file of `length` bytes, a multiple of the block size. An error if there is no memory for them.
-    pub(super) fn zeroed(length: usize) -> Result<Vec<Block>> {
-        let mut blocks = Vec::new();
-        let count = length / size_of::<Block>();
-        blocks
-            .try_reserve_exact(count)
-            .map_err(|_| Error::TooLarge { what: "model in memory", limit: (length as u64).saturating_sub(1) })?;
-        blocks.resize(count, Block::ZERO);
-        Ok(blocks)
+    pub(super) fn zeroed(length: usize) -> Result<Buffer<Block>> {
+        Buffer::zeroed("model in memory", length / size_of::<Block>())
     }
 
     /// A copy of `bytes`, a whole number of blocks.
-    pub(super) fn copy(bytes: &[u8]) -> Result<Vec<Block>> {
+    pub(super) fn copy(bytes: &[u8]) -> Result<Buffer<Block>> {
         let mut blocks = Self::zeroed(bytes.len())?;
         bytemuck::cast_slice_mut(&mut blocks).copy_from_slice(bytes);
         Ok(blocks)

@@ -11,6 +11,7 @@ use super::storage::Storage;
 use super::{Model, records, weights};
 use crate::aligned::Block;
 use crate::atomic;
+use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::network::{Network, StoredWeights};
 use crate::tags::Tags;
@@ -88,7 +89,7 @@ fn serialize(
     parts: [&[u8]; Part::COUNT],
     extensions: &[(Extension, Cow<'_, [u8]>)],
     types: [WeightType; 2],
-) -> Result<Vec<Block>> {
+) -> Result<Buffer<Block>> {
     let lengths: Vec<_> = extensions.iter().map(|(kind, body)| (*kind, body.len())).collect();
     let mut header = Header::plan(parts.map(<[u8]>::len), &lengths)?;
     let mut blocks = Storage::zeroed(header.length())?;

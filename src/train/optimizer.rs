@@ -17,6 +17,7 @@ use super::objective::{Biases, OutputForm};
 use super::parameters::{Parameters, unit_of};
 use super::table::{Table, TableSize, Touched};
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
+use crate::buffer::Buffer;
 use crate::error::Result;
 use crate::kernels::{
     self, AdaGradStep, Decay, Denominator, Kernels, PREFETCH_FROM, STEPS_AHEAD, Shrink, Squares, SteppedRows, tree_sum,
@@ -50,9 +51,9 @@ enum Output {
 #[derive(Clone, Debug)]
 pub(super) enum Sums {
     /// One a weight, where the weight is.
-    EachWeight(Vec<Block>),
+    EachWeight(Buffer<Block>),
     /// One a row, as floats. The rows of W2 are hidden units, of a bias there is one.
-    EachRow(Vec<Block>),
+    EachRow(Buffer<Block>),
     /// All are 1, and stay it: with no ε, D = 1.
     One,
 }
@@ -99,7 +100,7 @@ impl Sums {
             return Ok(Sums::One);
         }
         let blocks = if rowwise { blocks_for(rows) } else { weights };
-        let sums = Parameters::filled_part(what, blocks, config.initial_square as f32)?;
+        let sums = Buffer::filled(what, blocks, Block([config.initial_square as f32; LANES]))?;
         Ok(if rowwise { Sums::EachRow(sums) } else { Sums::EachWeight(sums) })
     }
 
@@ -131,7 +132,7 @@ impl Sums {
     }
 
     /// A sum for every weight, given the place of its row among all rows.
-    pub(super) fn spread(&self, weights: usize, row_of: impl Fn(usize) -> usize) -> Vec<Block> {
+    pub(super) fn spread(&self, weights: usize, row_of: impl Fn(usize) -> usize) -> Buffer<Block> {
         let mut spread = vec![Block::ZERO; weights];
         match self {
             Sums::EachWeight(sums) => spread.copy_from_slice(sums),
@@ -142,7 +143,7 @@ impl Sums {
             }
             Sums::One => {}
         }
-        spread
+        Buffer::Heap(spread)
     }
 }
 
@@ -212,8 +213,8 @@ impl Optimizer {
         let output = match &mut self.output {
             Output::Units(sums) => {
                 let gathered = match sums {
-                    Sums::EachRow(_) => Parameters::filled_part("gradients, for this machine's memory", w2.len(), 0.0)?,
-                    Sums::EachWeight(_) | Sums::One => Vec::new(),
+                    Sums::EachRow(_) => Buffer::zeroed("gradients, for this machine's memory", w2.len())?,
+                    Sums::EachWeight(_) | Sums::One => Buffer::EMPTY,
                 };
                 OutputStep::Units(UnitStep { constants: weights, weights: w2, sums, gathered })
             }
@@ -240,12 +241,12 @@ impl Optimizer {
     }
 
     /// W1 with all decay applied; `None` if it is so already.
-    pub(super) fn decayed_w1(&self, kernels: Kernels, w1: &[Block]) -> Option<Vec<Block>> {
+    pub(super) fn decayed_w1(&self, kernels: Kernels, w1: &[Block]) -> Option<Buffer<Block>> {
         self.w1.decayed(&self.rule, kernels, w1)
     }
 
     /// W2 with all decay applied; `None` if it is so already.
-    pub(super) fn decayed_w2(&self, kernels: Kernels, w2: &[Block]) -> Option<Vec<Block>> {
+    pub(super) fn decayed_w2(&self, kernels: Kernels, w2: &[Block]) -> Option<Buffer<Block>> {
         match &self.output {
             Output::Rows(table) => table.decayed(&self.rule, kernels, w2),
             Output::Units(_) | Output::Tied => None,
@@ -261,7 +262,7 @@ impl Optimizer {
             w2: match &self.output {
                 Output::Units(sums) => sums.spread(shape.w2_blocks(), |place| unit_of(shape, place)),
                 Output::Rows(table) => table.squares(&self.rule, kernels, &parameters.w2),
-                Output::Tied => Vec::new(),
+                Output::Tied => Buffer::EMPTY,
             },
             b2: self.b2.spread(shape.slot_blocks(), |_| 0),
             tied: parameters.tied,
@@ -453,7 +454,7 @@ pub(super) struct UnitStep<'a> {
     weights: &'a mut [Block],
     sums: &'a mut Sums,
     /// All gradients, if they have to be known before the first step.
-    gathered: Vec<Block>,
+    gathered: Buffer<Block>,
 }
 
 impl UnitStep<'_> {
@@ -556,7 +557,7 @@ mod tests {
                 let config = TrainConfig { rowwise, lr: 0.1, initial_square: 0.25, ..TrainConfig::default() };
                 let (gradients, start) = (random_w2(&shape, 1), random_w2(&shape, 2));
                 let mut parameters = Parameters::filled(&shape, false, 0.0).unwrap();
-                parameters.w2.clone_from(&start);
+                parameters.w2.copy_from_slice(&start);
                 let mut optimizer = Optimizer::new(&config, &shape).unwrap();
                 let kernels = Kernels::best();
                 let step = optimizer.begin(kernels, 0.1, Touched { w1: &[], outputs: &[] }, &mut parameters).unwrap();

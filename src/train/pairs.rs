@@ -294,6 +294,7 @@ mod tests {
         Anchor, AnchorKind, Autoencoder, Objective, PairWeights, Parameters, Sample, Statistics, Targets, TrainConfig, Trainer,
     };
     use crate::aligned::{Block, as_floats, as_floats_mut};
+    use crate::buffer::Buffer;
     use crate::kernels::LossKind;
     use crate::tags::Tags;
     use crate::vocab::Vocabulary;
@@ -365,7 +366,7 @@ mod tests {
                 let mut trainer = started(config.lr, None);
                 trainer.step(&samples).unwrap();
                 let (squares, moved) = (trainer.squares(), trainer.snapshot());
-                type Part = fn(&mut Parameters) -> &mut Vec<Block>;
+                type Part = fn(&mut Parameters) -> &mut Buffer<Block>;
                 let parts: [Part; 4] = [|p| &mut p.w1, |p| &mut p.b1, |p| &mut p.w2, |p| &mut p.b2];
                 for (part, stride) in parts.into_iter().zip([1, 1, 2, 1]) {
                     let of = |parameters: &Parameters| as_floats(part(&mut parameters.clone())).to_vec();

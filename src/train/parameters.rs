@@ -4,6 +4,7 @@ use super::codec::Codec;
 use super::config::TrainConfig;
 use super::objective::OutputForm;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
+use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::format::check_weights;
 use crate::ln::ln;
@@ -13,10 +14,10 @@ use crate::rng::{Parameter, Philox};
 /// Values of all parameters, owned; also the form of AdaGrad's squared-gradient sums.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameters {
-    pub(super) w1: Vec<Block>,
-    pub(super) b1: Vec<Block>,
-    pub(super) w2: Vec<Block>,
-    pub(super) b2: Vec<Block>,
+    pub(super) w1: Buffer<Block>,
+    pub(super) b1: Buffer<Block>,
+    pub(super) w2: Buffer<Block>,
+    pub(super) b2: Buffer<Block>,
     /// Whether W2 is W1, and the part of that name empty.
     pub(super) tied: bool,
 }
@@ -35,7 +36,7 @@ pub struct Statistics {
 impl Parameters {
     /// Parameters that all have this value, padding too.
     pub(super) fn filled(shape: &Shape, tied: bool, value: f32) -> Result<Self> {
-        let filled = |what, blocks| Self::filled_part(what, blocks, value);
+        let filled = |what, blocks| Buffer::filled(what, blocks, Block([value; LANES]));
         Ok(Parameters {
             w1: filled("the first layer, for this machine's memory", shape.w1_blocks())?,
             b1: filled("the hidden biases, for this machine's memory", shape.row_blocks())?,
@@ -43,15 +44,6 @@ impl Parameters {
             b2: filled("the output biases, for this machine's memory", shape.slot_blocks())?,
             tied,
         })
-    }
-
-    /// Blocks that all have this value; `what` is what there may be no memory for.
-    pub(super) fn filled_part(what: &'static str, blocks: usize, value: f32) -> Result<Vec<Block>> {
-        let mut buffer = Vec::new();
-        let limit = isize::MAX as u64;
-        buffer.try_reserve_exact(blocks).map_err(|_| Error::TooLarge { what, limit })?;
-        buffer.resize(blocks, Block([value; LANES]));
-        Ok(buffer)
     }
 
     /// He et al. (2015) for W1, with the mean number of *active* keywords as fan-in (Glorot & Bengio, 2010, for sigmoid units), times
@@ -127,8 +119,8 @@ impl Parameters {
             let expected = "the weights of the first layer, which a tied autoencoder's are";
             return Err(Error::Config { option: "output weights", expected, found: "others".to_owned() });
         }
-        let w2 = if tied { Vec::new() } else { w2.to_vec() };
-        Ok(Parameters { w1: w1.to_vec(), b1: b1.to_vec(), w2, b2: b2.to_vec(), tied })
+        let w2 = if tied { &[] } else { w2 };
+        Ok(Parameters { w1: w1.into(), b1: b1.into(), w2: w2.into(), b2: b2.into(), tied })
     }
 }
 
@@ -180,17 +172,16 @@ mod tests {
     }
 
     #[test]
-    fn parts_have_their_lengths_and_there_may_be_no_memory_for_them() {
+    fn parts_have_their_lengths() {
         let shape = Shape::new(3, 5, &[2], OutputLayout::TagMajor).unwrap();
         assert!(Parameters::filled(&shape, true, 0.0).unwrap().w2.is_empty());
-        let part = Parameters::filled_part("part", usize::MAX / size_of::<Block>(), 0.0);
-        assert!(matches!(part, Err(Error::TooLarge { what: "part", .. })));
         let fitting = Parameters::filled(&shape, false, 0.0).unwrap();
         assert_eq!(Parameters::copy_from(&shape, false, fitting.weights()).unwrap(), fitting);
         for part in 0..4 {
             let mut longer = fitting.clone();
             let Parameters { w1, b1, w2, b2, .. } = &mut longer;
-            [w1, b1, w2, b2][part].push(Block::ZERO);
+            let part_ = &mut *[w1, b1, w2, b2][part];
+            *part_ = [&part_[..], &[Block::ZERO]].concat()[..].into();
             assert!(Parameters::copy_from(&shape, false, longer.weights()).is_err(), "part {part}");
         }
     }

@@ -7,6 +7,7 @@ use super::batch::{Keywords, Sample};
 use super::pairs::{Outputs, PairScratch};
 use super::penalty::{BatchPenalty, Penalty};
 use crate::aligned::{Block, LANES, as_floats_mut};
+use crate::buffer::Buffer;
 use crate::error::Result;
 use crate::kernels::{ActiveUnits, Kernels, LogLoss, LossInputs};
 use crate::layers::{activation, embedding_bag, output};
@@ -38,18 +39,18 @@ pub(super) struct PassInputs<'a> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pass {
     /// Hidden vectors after dropout.
-    pub(super) hidden: Vec<Block>,
+    pub(super) hidden: Buffer<Block>,
     /// dL/da, divided by the number of keywords where their mean is taken. Until a sample goes back it holds a, which nobody needs
     /// after that.
-    pub(super) d_pre_activations: Vec<Block>,
+    pub(super) d_pre_activations: Buffer<Block>,
     /// dL/dz.
-    pub(super) delta: Vec<Block>,
+    pub(super) delta: Buffer<Block>,
     /// Unreduced losses.
     pub(super) losses: Vec<f64>,
     /// The penalty, 0 without one.
     pub(super) penalty: f64,
     /// Hidden vectors before dropout, where [`PassInputs::needs_undropped`].
-    undropped: Vec<Block>,
+    undropped: Buffer<Block>,
     scratch: Vec<Scratch>,
 }
 
@@ -113,16 +114,14 @@ impl Pass {
         let samples = inputs.samples.len();
         let shape = &inputs.network.shape;
         let (row, slots) = (shape.row_blocks(), inputs.outputs.delta_blocks(shape));
-        self.hidden.resize(samples * row, Block::ZERO);
-        self.d_pre_activations.resize(samples * row, Block::ZERO);
-        self.delta.resize(samples * slots, Block::ZERO);
+        const WHAT: &str = "a mini-batch, for this machine's memory";
+        self.hidden.resize(WHAT, samples * row)?;
+        self.d_pre_activations.resize(WHAT, samples * row)?;
+        self.delta.resize(WHAT, samples * slots)?;
         self.losses.resize(samples, 0.0);
-        self.undropped.resize(if inputs.needs_undropped() { samples * row } else { 0 }, Block::ZERO);
+        self.undropped.resize(WHAT, if inputs.needs_undropped() { samples * row } else { 0 })?;
         if self.scratch.len() < samples.div_ceil(LEAF) {
             self.scratch.resize_with(samples.div_ceil(LEAF), Scratch::default);
-        }
-        for scratch in &mut self.scratch {
-            scratch.resize(samples.min(LEAF), row, if let Outputs::All = inputs.outputs { slots } else { 0 });
         }
         self.penalty = 0.0;
         if let Some(penalty) = inputs.penalty {
@@ -181,7 +180,7 @@ struct SampleRange<'a> {
     scratch: &'a mut [Scratch],
 }
 
-impl<'a> SampleRange<'a> {
+impl SampleRange<'_> {
     fn run(self, inputs: &PassInputs<'_>, direction: Direction<'_>, workers: Workers) -> Result<()> {
         let shape = &inputs.network.shape;
         let slots = inputs.outputs.delta_blocks(shape);
@@ -192,7 +191,7 @@ impl<'a> SampleRange<'a> {
             let (left, right) = workers.join(|| left.run(inputs, direction, workers), || right.run(inputs, direction, workers));
             return left.and(right);
         }
-        self.leaves(shape.row_blocks(), slots).try_for_each(|mut leaf| {
+        self.for_each_leaf(inputs, |mut leaf| {
             if !matches!(direction, Direction::Back(_)) {
                 leaf.forward(inputs)?;
             }
@@ -227,24 +226,27 @@ impl<'a> SampleRange<'a> {
         (SampleRange { first: self.first, hidden, d_pre_activations, delta, undropped, losses, scratch }, right)
     }
 
-    /// All leaves, one after the other.
-    fn leaves(self, row: usize, slots: usize) -> impl Iterator<Item = Leaf<'a>> {
+    /// Calls `work` with one leaf after the other. They share buffers, which so stay near.
+    fn for_each_leaf(self, inputs: &PassInputs<'_>, mut work: impl FnMut(Leaf<'_>) -> Result<()>) -> Result<()> {
+        let (row, slots) = (inputs.network.shape.row_blocks(), inputs.outputs.delta_blocks(&inputs.network.shape));
         let SampleRange { mut first, mut hidden, mut d_pre_activations, mut delta, mut undropped, mut losses, scratch } = self;
-        scratch.iter_mut().map_while(move |scratch| {
+        let Some(scratch) = scratch.first_mut() else { return Ok(()) };
+        scratch.resize(losses.len().min(LEAF), row, if let Outputs::All = inputs.outputs { slots } else { 0 });
+        while !losses.is_empty() {
             let samples = losses.len().min(LEAF);
-            let start = first;
-            first += samples;
             let kept = if undropped.is_empty() { 0 } else { samples * row };
-            (samples > 0).then(|| Leaf {
-                first: start,
+            work(Leaf {
+                first,
                 hidden: hidden.split_off_mut(..samples * row).unwrap_or_default(),
                 d_pre_activations: d_pre_activations.split_off_mut(..samples * row).unwrap_or_default(),
                 delta: delta.split_off_mut(..samples * slots).unwrap_or_default(),
                 undropped: undropped.split_off_mut(..kept).unwrap_or_default(),
                 losses: losses.split_off_mut(..samples).unwrap_or_default(),
-                scratch,
-            })
-        })
+                scratch: &mut *scratch,
+            })?;
+            first += samples;
+        }
+        Ok(())
     }
 }
 

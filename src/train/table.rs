@@ -9,6 +9,7 @@ use super::decay::{LazyDecay, Missed};
 use super::optimizer::{Rule, StepRows, Sums};
 use super::undo::Undo;
 use crate::aligned::{Block, LANES};
+use crate::buffer::Buffer;
 use crate::error::Result;
 use crate::kernels::{Kernels, ProximalSteps};
 
@@ -96,9 +97,9 @@ impl Table {
     }
 
     /// Copies of the weights and their sums with all decay applied, if rows decay lazily.
-    fn caught_up(&self, rule: &Rule, kernels: Kernels, weights: &[Block]) -> Option<(Vec<Block>, Sums)> {
+    fn caught_up(&self, rule: &Rule, kernels: Kernels, weights: &[Block]) -> Option<(Buffer<Block>, Sums)> {
         let lazy = self.lazy.as_ref()?;
-        let mut weights = weights.to_vec();
+        let mut weights = Buffer::from(weights);
         // Decoupled decay asks no sums.
         let mut sums = if rule.mode == DecayMode::Decoupled { Sums::One } else { self.sums.clone() };
         for row in 0..self.size.rows {
@@ -108,12 +109,12 @@ impl Table {
     }
 
     /// The weights with all decay applied; `None` if they are so already.
-    pub(super) fn decayed(&self, rule: &Rule, kernels: Kernels, weights: &[Block]) -> Option<Vec<Block>> {
+    pub(super) fn decayed(&self, rule: &Rule, kernels: Kernels, weights: &[Block]) -> Option<Buffer<Block>> {
         self.caught_up(rule, kernels, weights).map(|(weights, _)| weights)
     }
 
     /// The squared-gradient sum of every weight, all decay applied.
-    pub(super) fn squares(&self, rule: &Rule, kernels: Kernels, weights: &[Block]) -> Vec<Block> {
+    pub(super) fn squares(&self, rule: &Rule, kernels: Kernels, weights: &[Block]) -> Buffer<Block> {
         let replayed =
             self.lazy.as_ref().is_some_and(LazyDecay::replays).then(|| self.caught_up(rule, kernels, weights)).flatten();
         let sums = replayed.as_ref().map_or(&self.sums, |(_, sums)| sums);
@@ -194,7 +195,7 @@ mod tests {
                 parameters.w1[0].0[0] != 1.0
             });
             assert_eq!(flushed, Some(1024), "{decay}");
-            assert!(parameters.w1.iter().chain(&parameters.w2).all(|row| row.0.iter().all(|w| *w < 1.0)));
+            assert!(parameters.w1.iter().chain(&parameters.w2[..]).all(|row| row.0.iter().all(|w| *w < 1.0)));
             assert_eq!(optimizer.decayed_w1(kernels, &parameters.w1).as_ref(), Some(&parameters.w1));
             assert_eq!(optimizer.decayed_w2(kernels, &parameters.w2).as_ref(), Some(&parameters.w2));
         }

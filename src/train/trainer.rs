@@ -1,6 +1,5 @@
 //! The trainer: parameters, the optimiser and the step on a mini-batch.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::batch::{Keywords, Sample};
@@ -15,6 +14,7 @@ use super::state::State;
 use super::table::Touched;
 use super::update::{Update, UpdateScratch};
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
+use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::format::{Extensions, Model, ModelParts, Provenance, check_weights};
 use crate::kernels::{Kernels, Level, LogLoss};
@@ -202,31 +202,30 @@ impl Trainer {
     #[must_use]
     pub fn snapshot(&self) -> Parameters {
         Parameters {
-            w1: self.decayed_w1().into_owned(),
+            w1: self.decayed_w1().unwrap_or_else(|| self.state.parameters.w1.clone()),
             b1: self.state.parameters.b1.clone(),
-            w2: self.decayed_w2().into_owned(),
+            w2: self.decayed_w2().unwrap_or_else(|| self.state.parameters.w2.clone()),
             b2: self.state.parameters.b2.clone(),
             tied: self.state.parameters.tied,
         }
     }
 
-    /// W1 with all decay applied: a copy, if rows decay lazily, so that looking at a training never changes it.
-    fn decayed_w1(&self) -> Cow<'_, [Block]> {
-        let w1 = &self.state.parameters.w1;
-        self.state.optimizer.decayed_w1(self.kernels, w1).map_or(Cow::Borrowed(w1), Cow::Owned)
+    /// W1 with all decay applied, if rows decay lazily: a copy, so that looking at a training never changes it.
+    fn decayed_w1(&self) -> Option<Buffer<Block>> {
+        self.state.optimizer.decayed_w1(self.kernels, &self.state.parameters.w1)
     }
 
-    /// W2 in the same way; nothing if it is W1.
-    fn decayed_w2(&self) -> Cow<'_, [Block]> {
-        let w2 = &self.state.parameters.w2;
-        self.state.optimizer.decayed_w2(self.kernels, w2).map_or(Cow::Borrowed(w2), Cow::Owned)
+    /// W2 in the same way; `None` if it is W1.
+    fn decayed_w2(&self) -> Option<Buffer<Block>> {
+        self.state.optimizer.decayed_w2(self.kernels, &self.state.parameters.w2)
     }
 
     /// Calls `look` with the weights after the last step, all decay applied.
     fn with_decayed<R>(&self, look: impl FnOnce(Weights<'_>) -> R) -> R {
-        let (w1, w2) = (self.decayed_w1(), self.decayed_w2());
-        let w2 = if self.state.parameters.tied { &w1 } else { &w2 };
-        look(Weights { w1: &w1, w2, ..self.state.parameters.weights() })
+        let (decayed, parameters) = ((self.decayed_w1(), self.decayed_w2()), &self.state.parameters);
+        let w1 = decayed.0.as_ref().unwrap_or(&parameters.w1);
+        let w2 = if parameters.tied { w1 } else { decayed.1.as_ref().unwrap_or(&parameters.w2) };
+        look(Weights { w1, w2, ..parameters.weights() })
     }
 
     /// Calls `look` with the weights that are served.
