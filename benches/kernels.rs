@@ -238,12 +238,13 @@ fn log_loss(c: &mut Criterion) {
             for (call, (gradient, sum)) in gradient.chunks_exact_mut(blocks).zip(losses).enumerate() {
                 let part = call * blocks..(call + 1) * blocks;
                 let inputs = LossInputs {
-                    logits: &logits[part.clone()],
                     targets: &targets[part.clone()],
                     weights: &ones[part.clone()],
                     positive_weights: &ones[part.clone()],
-                    offsets: &zeros[part],
+                    offsets: &zeros[part.clone()],
                 };
+                // As training has it: logits come from the output layer.
+                gradient.copy_from_slice(&logits[part]);
                 *sum = kernels.log_loss(&loss, inputs, gradient).unwrap();
             }
         });

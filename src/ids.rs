@@ -77,6 +77,18 @@ impl<'a> Sets<'a> {
         }
     }
 
+    /// Where each set lies in the ids, and the set.
+    #[cfg(any(test, feature = "train"))]
+    pub(crate) fn places(self) -> impl Iterator<Item = (std::ops::Range<usize>, &'a [u32])> {
+        self.starts.windows(2).map(move |bounds| (bounds[0]..bounds[1], &self.ids[bounds[0]..bounds[1]]))
+    }
+
+    /// Fails unless there are `count` ids.
+    #[cfg(any(test, feature = "train"))]
+    pub(crate) fn check_length(self, what: &'static str, count: usize) -> Result<()> {
+        Error::check_length(what, self.ids.len(), count)
+    }
+
     /// Each set, with the ids that come after its first.
     pub(crate) fn iter(self) -> impl Iterator<Item = (&'a [u32], &'a [u32])> {
         self.starts.windows(2).map(move |bounds| (&self.ids[bounds[0]..bounds[1]], &self.ids[bounds[0]..]))

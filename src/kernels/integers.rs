@@ -63,7 +63,7 @@ pub(super) fn sum_bags<S: Simd>(
         while column < width {
             let tile = BagTile { rows, ids, column, ahead };
             column += match width - column {
-                8.. if S::WIDE_TILES => tile.sum::<S, 8, 4>(s, scales, init, out),
+                8.. if S::TILE >= 4 => tile.sum::<S, 8, 4>(s, scales, init, out),
                 4.. => tile.sum::<S, 4, 2>(s, scales, init, out),
                 2.. => tile.sum::<S, 2, 1>(s, scales, init, out),
                 _ => tile.sum::<S, 1, 1>(s, scales, init, out),

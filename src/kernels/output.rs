@@ -278,7 +278,7 @@ fn sparse_of<S: Simd, B: Stored>(s: S, panels: PanelsOf<'_, B>, active: ActiveLi
                     SparseTile { panels: &panels, weights, stride: blocks, column, first: first + column, units, values };
                 let (answer, floats) = (answers.answer, answers.of_item(item, first + column));
                 column += match blocks - column {
-                    4.. if S::WIDE_TILES => tile.run::<S, 4>(s, answer, floats),
+                    4.. if S::TILE >= 4 => tile.run::<S, 4>(s, answer, floats),
                     2.. => tile.run::<S, 2>(s, answer, floats),
                     _ => tile.run::<S, 1>(s, answer, floats),
                 };
@@ -381,7 +381,7 @@ fn dense_of<S: Simd, B: Stored>(s: S, panels: PanelsOf<'_, B>, hidden: HiddenRow
                     (6, _) => tile.run::<S, 6, 1>(s, hidden, answers),
                     (4, _) => tile.run::<S, 4, 1>(s, hidden, answers),
                     (2, _) => tile.run::<S, 2, 1>(s, hidden, answers),
-                    (_, 4) if S::WIDE_TILES => tile.run::<S, 1, 4>(s, hidden, answers),
+                    (_, 4) if S::TILE >= 4 => tile.run::<S, 1, 4>(s, hidden, answers),
                     (_, 2..) => tile.run::<S, 1, 2>(s, hidden, answers),
                     _ => tile.run::<S, 1, 1>(s, hidden, answers),
                 };

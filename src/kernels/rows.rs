@@ -131,7 +131,8 @@ pub(super) fn sum_tiles<S: Simd, W: RowWeights, B: Stored>(
     while column < width {
         let tile = Tile { rows, init, ids, column, ahead };
         column += match width - column {
-            4.. if S::WIDE_TILES => tile.sum::<S, W, 4>(s, weights, out),
+            8.. if S::TILE >= 8 => tile.sum::<S, W, 8>(s, weights, out),
+            4.. if S::TILE >= 4 => tile.sum::<S, W, 4>(s, weights, out),
             2.. => tile.sum::<S, W, 2>(s, weights, out),
             _ => tile.sum::<S, W, 1>(s, weights, out),
         };

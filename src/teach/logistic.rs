@@ -106,14 +106,8 @@ impl Problem {
     fn losses(&self, point: &Point, mask: &[Block], deltas: &mut [Block]) -> Result<f64> {
         let total: f64 = as_floats(mask).iter().map(|m| f64::from(*m)).sum();
         let constants = LogLoss::new(LossKind::Logit, 0.0, 1.0 / total.max(1.0))?;
-        let logits = self.logits(point)?;
-        let inputs = LossInputs {
-            logits: &logits,
-            targets: &self.targets,
-            weights: mask,
-            positive_weights: &self.ones,
-            offsets: &self.zeros,
-        };
+        deltas.copy_from_slice(&self.logits(point)?);
+        let inputs = LossInputs { targets: &self.targets, weights: mask, positive_weights: &self.ones, offsets: &self.zeros };
         Ok(self.kernels.log_loss(&constants, inputs, deltas)? / total.max(1.0))
     }
 

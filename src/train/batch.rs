@@ -194,9 +194,10 @@ impl Sample<'_> {
     pub(super) fn spread(&self, shape: &Shape, targets: &mut [Block], weights: &mut [Block]) {
         let (y, m) = (as_floats_mut(targets), as_floats_mut(weights));
         y.fill(0.0);
-        m.fill(0.0);
-        let mut positives = self.positives();
+        let (mut positives, mut end) = (self.positives(), 0);
         for group in shape.groups() {
+            m[end..group.slots.start].fill(0.0);
+            end = group.slots.end;
             let (y, m) = (&mut y[group.slots.clone()], &mut m[group.slots.clone()]);
             let of_group;
             (of_group, positives) = positives.split_at(positives.partition_point(|tag| (*tag as usize) < group.tags.end));
@@ -214,9 +215,10 @@ impl Sample<'_> {
                         *m = self.weight(tag, *y);
                     }
                 }
-                PairWeights::Listed { .. } => {}
+                PairWeights::Listed { .. } => m.fill(0.0),
             }
         }
+        m[end..].fill(0.0);
         if matches!(self.weights, PairWeights::Listed { .. }) {
             self.for_each_scored(shape.tags(), |tag, _, weight| m[shape.slot(tag as usize)] = weight);
         }

@@ -14,65 +14,52 @@ pub(super) struct ByRow {
     starts: Vec<usize>,
     /// How many samples were taken in.
     count: usize,
-    /// For each id that there can be 0; while ids are taken in, a count or a place.
-    counts: Vec<u32>,
-    distinct: IdSet,
+    /// How many ids there can be.
+    ids: usize,
+    sorter: Sorter,
 }
 
 impl ByRow {
     /// Nothing yet, for ids below `ids`.
     pub(super) fn new(ids: usize) -> Self {
-        ByRow { counts: vec![0; ids], distinct: IdSet::new(ids), ..ByRow::default() }
+        ByRow { ids, ..ByRow::default() }
     }
 
     /// How many ids there can be.
     pub(super) fn ids(&self) -> usize {
-        self.counts.len()
+        self.ids
     }
 
     /// Takes in the ids of samples, fewer than 2^32 in all: those of sample i are the set `ids[starts[i]..starts[i + 1]]`.
     pub(super) fn load(&mut self, ids: &[u32], starts: &[usize]) {
         self.count = starts.len().saturating_sub(1);
+        let ByRow { rows, samples, starts: ends, sorter, .. } = self;
         if self.count == 1 {
             // Its ids are the rows.
-            self.rows.clear();
-            self.rows.extend_from_slice(ids);
-            self.starts.clear();
-            self.starts.extend(0..=ids.len());
-            self.samples.clear();
-            self.samples.resize(ids.len(), 0);
+            rows.clear();
+            rows.extend_from_slice(ids);
+            ends.clear();
+            ends.extend(0..=ids.len());
+            samples.clear();
+            samples.resize(ids.len(), 0);
             return;
         }
-        // Which ids are new is not to be foreseen, so each is written down, and stays if it is.
-        self.rows.resize(ids.len(), 0);
-        let mut distinct = 0;
-        for &id in ids {
-            let count = &mut self.counts[id as usize];
-            self.rows[distinct] = id;
-            distinct += usize::from(*count == 0);
-            *count += 1;
+        let pairs = sorter.sort(ids, starts, self.ids);
+        samples.clear();
+        samples.extend(pairs.iter().map(|pair| *pair as u32));
+        // Where a row ends is not to be foreseen, so each pair is written down as its row's last, and stays if it is.
+        rows.resize(pairs.len(), 0);
+        ends.resize(pairs.len() + 1, 0);
+        let (row, row_end) = (&mut rows[..], &mut ends[..]);
+        let (mut distinct, mut last) = (0, u64::MAX);
+        for (end, pair) in (1..).zip(pairs) {
+            let id = pair >> 32;
+            distinct += usize::from(id != last);
+            (row[distinct - 1], row_end[distinct]) = (id as u32, end);
+            last = id;
         }
-        self.distinct.sort(&mut self.rows, distinct);
-        // A counting sort: sizes become starts, then every sample goes to the end of its row's part so far.
-        self.starts.clear();
-        let mut start = 0;
-        for &row in &self.rows {
-            self.starts.push(start as usize);
-            let count = &mut self.counts[row as usize];
-            start += std::mem::replace(count, start);
-        }
-        self.starts.push(start as usize);
-        self.samples.resize(ids.len(), 0);
-        for (sample, bounds) in (0..).zip(starts.windows(2)) {
-            for &id in &ids[bounds[0]..bounds[1]] {
-                let place = &mut self.counts[id as usize];
-                self.samples[*place as usize] = sample;
-                *place += 1;
-            }
-        }
-        for &row in &self.rows {
-            self.counts[row as usize] = 0;
-        }
+        rows.truncate(distinct);
+        ends.truncate(distinct + 1);
     }
 
     /// The samples that have the ids at these places of `rows`, a set for each.
@@ -96,46 +83,63 @@ impl ByRow {
     }
 }
 
-/// Sorts ids by means of a set of bits, in time that grows with their number alone.
+/// Sorts pairs of an id and a sample by id, digit by digit from the least: the time does not depend on how many ids there can be, as long
+/// as they have as many digits.
 #[derive(Clone, Debug, Default)]
-struct IdSet {
-    /// Bit i of all is 0 between sorts.
-    bits: Vec<u64>,
-    /// Bit w tells that word w of `bits` is not 0.
-    words: Vec<u64>,
+struct Sorter {
+    /// Ids in the high halves, samples in the low ones.
+    pairs: Vec<u64>,
+    room: Vec<u64>,
+    /// Where the next pair with a digit goes.
+    places: Vec<u32>,
 }
 
-impl IdSet {
-    fn new(ids: usize) -> Self {
-        let words = ids.div_ceil(64);
-        IdSet { bits: vec![0; words], words: vec![0; words.div_ceil(64)] }
-    }
+impl Sorter {
+    /// The pairs of samples that have `sets`, of ids below `end`; those of one id in the order of samples.
+    fn sort(&mut self, ids: &[u32], starts: &[usize], end: usize) -> &[u64] {
+        let bits = usize::BITS - end.saturating_sub(1).leading_zeros();
+        // Counts of a digit should not be more than there are pairs, nor be far.
+        let most = (ids.len().max(1).ilog2() + 1).clamp(8, 14);
+        let digits = bits.div_ceil(most).max(1);
+        let width = bits.div_ceil(digits);
+        self.pairs.resize(ids.len(), 0);
+        self.room.resize(ids.len(), 0);
+        self.places.resize(1 << width, 0);
+        let places = &mut self.places[..1 << width];
 
-    /// Sorts the first `count` of `ids`, which differ, and drops the others.
-    fn sort(&mut self, ids: &mut Vec<u32>, count: usize) {
-        ids.truncate(count);
-        for &id in ids.iter() {
-            let word = id as usize / 64;
-            self.bits[word] |= 1 << (id % 64);
-            self.words[word / 64] |= 1 << (word % 64);
-        }
-        ids.clear();
-        for (first, word) in (0..).step_by(64).zip(&mut self.words) {
-            for at in ones(std::mem::take(word)) {
-                let word: u32 = first + at;
-                ids.extend(ones(std::mem::take(&mut self.bits[word as usize])).map(|bit| word * 64 + bit));
+        let digit = |id: u32| id as usize % (1 << width);
+        count(places, ids.iter().map(|id| digit(*id)));
+        let pairs = &mut self.pairs[..];
+        for (sample, bounds) in (0_u64..).zip(starts.windows(2)) {
+            for &id in &ids[bounds[0]..bounds[1]] {
+                let place = &mut places[digit(id)];
+                pairs[*place as usize] = u64::from(id) << 32 | sample;
+                *place += 1;
             }
         }
+        for number in 1..digits {
+            let digit = |pair: u64| (pair >> (32 + number * width)) as usize % (1 << width);
+            count(places, self.pairs.iter().map(|pair| digit(*pair)));
+            let room = &mut self.room[..];
+            for &pair in &self.pairs {
+                let place = &mut places[digit(pair)];
+                room[*place as usize] = pair;
+                *place += 1;
+            }
+            std::mem::swap(&mut self.pairs, &mut self.room);
+        }
+        &self.pairs
     }
 }
 
-/// The places of the bits of `word` that are 1, ascending.
-fn ones(mut word: u64) -> impl Iterator<Item = u32> {
-    std::iter::from_fn(move || {
-        let place = word.trailing_zeros();
-        word &= word.wrapping_sub(1);
-        (place < 64).then_some(place)
-    })
+/// Turns `places` into where the first pair with each digit goes.
+fn count(places: &mut [u32], digits: impl Iterator<Item = usize>) {
+    places.fill(0);
+    digits.for_each(|digit| places[digit] += 1);
+    let mut end = 0;
+    for place in places {
+        end += std::mem::replace(place, end);
+    }
 }
 
 #[cfg(test)]

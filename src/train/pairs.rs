@@ -65,7 +65,6 @@ pub(super) struct Pairs {
 #[derive(Clone, Debug, Default)]
 pub(super) struct PairScratch {
     sums: Vec<Block>,
-    logits: Vec<Block>,
     targets: Vec<Block>,
     weights: Vec<Block>,
     positive_weights: Vec<Block>,
@@ -142,26 +141,25 @@ impl Pairs {
     ) -> Result<f64> {
         let range = self.starts[i]..self.starts[i + 1];
         let (outputs, blocks) = (&self.outputs[range.clone()], blocks_for(range.len()));
-        let PairScratch { sums, logits, targets, weights, positive_weights, offsets } = scratch;
+        let PairScratch { sums, targets, weights, positive_weights, offsets } = scratch;
         sums.clear();
         sums.resize(outputs.len(), Block::ZERO);
         inputs.kernels.dot_rows(Rows::new(inputs.weights.w2, hidden.len()), outputs, hidden, sums)?;
-        for buffer in [&mut *logits, &mut *targets, &mut *weights, &mut *positive_weights, &mut *offsets] {
+        for buffer in [&mut *targets, &mut *weights, &mut *positive_weights, &mut *offsets] {
             buffer.clear();
             buffer.resize(blocks, Block::ZERO);
         }
         as_floats_mut(targets)[..outputs.len()].copy_from_slice(&self.targets[range.clone()]);
         as_floats_mut(weights)[..outputs.len()].copy_from_slice(&self.weights[range]);
         let [bias, of_positives, of_outputs] = [inputs.weights.b2, inputs.positive_weights, inputs.offsets].map(as_floats);
-        let [z, w, o] = [logits, positive_weights, offsets].map(|buffer| as_floats_mut(buffer));
+        let (delta, rest) = delta.split_at_mut(blocks);
+        rest.fill(Block::ZERO);
+        let (z, w, o) = (as_floats_mut(delta), as_floats_mut(positive_weights), as_floats_mut(offsets));
         for (n, (&output, sum)) in outputs.iter().zip(&*sums).enumerate() {
             let output = output as usize;
             (z[n], w[n], o[n]) = (tree_sum(sum) + bias[output], of_positives[output], of_outputs[output]);
         }
-        let (delta, rest) = delta.split_at_mut(blocks);
-        rest.fill(Block::ZERO);
         let inputs_of_loss = LossInputs {
-            logits: &scratch.logits,
             targets: &scratch.targets,
             weights: &scratch.weights,
             positive_weights: &scratch.positive_weights,

@@ -62,7 +62,6 @@ struct Scratch {
     /// A row a sample.
     d_hidden: Vec<Block>,
     /// Of one sample after another.
-    logits: Vec<Block>,
     targets: Vec<Block>,
     pair_weights: Vec<Block>,
     units: Vec<u32>,
@@ -156,7 +155,7 @@ impl Pass {
 
 impl Scratch {
     fn resize(&mut self, samples: usize, row: usize, slots: usize) {
-        for buffer in [&mut self.logits, &mut self.targets, &mut self.pair_weights] {
+        for buffer in [&mut self.targets, &mut self.pair_weights] {
             buffer.resize(slots, Block::ZERO);
         }
         // Padding is never written, and stays 0.
@@ -292,14 +291,12 @@ impl Leaf<'_> {
         let hidden = output::HiddenItems { items: self.losses.len(), blocks: self.hidden };
         // Logits, until the loss of their sample is known.
         output::forward(kernels, &network.shape, weights, hidden, &mut self.scratch.output, self.delta)?;
-        let Scratch { logits, targets, pair_weights, .. } = &mut *self.scratch;
-        let slots = logits.len();
+        let Scratch { targets, pair_weights, .. } = &mut *self.scratch;
+        let slots = targets.len();
         for (i, loss) in self.losses.iter_mut().enumerate() {
             let delta = &mut self.delta[i * slots..(i + 1) * slots];
-            logits.copy_from_slice(delta);
             inputs.samples[self.first + i].spread(&network.shape, targets, pair_weights);
             let pairs = LossInputs {
-                logits,
                 targets,
                 weights: pair_weights,
                 positive_weights: inputs.positive_weights,

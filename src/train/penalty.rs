@@ -208,8 +208,8 @@ fn divergence(kernels: Kernels, shape: &Shape, p: f64, a: &[Block], scale: f32, 
     for unit in 0..shape.hidden() * shape.groups().len() {
         as_floats_mut(&mut units)[shape.unit_position(unit)] = 1.0;
     }
-    let inputs =
-        LossInputs { logits: a, targets: &same(p as f32), weights: &units, positive_weights: &same(1.0), offsets: &same(0.0) };
+    let inputs = LossInputs { targets: &same(p as f32), weights: &units, positive_weights: &same(1.0), offsets: &same(0.0) };
+    gradient.copy_from_slice(a);
     kernels.log_loss(&LogLoss { kind: LossKind::Logit, eps: 0.0, limit: f32::INFINITY, scale }, inputs, gradient)
 }
 

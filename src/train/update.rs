@@ -10,6 +10,7 @@ use super::pairs::{OutputGradients, Outputs, RowSteps};
 use super::pass::Pass;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::Result;
+use crate::ids::Sets;
 use crate::kernels::{DENSE_FROM, Kernels, Product, Rows, RowsMut, is_dense};
 use crate::layers::embedding_bag;
 use crate::network::{OutputLayout, Shape};
@@ -203,11 +204,12 @@ impl Update<'_> {
                 self.workers.join(|| self.output_rows(form, first, left), || self.output_rows(form, first + middle, right));
             return left.and(right);
         }
-        with_buffer(form.width, |buffer| {
+        with_buffer(2 * form.width, |buffer| {
+            let (zero, buffer) = buffer.split_at_mut(form.width);
             let at_once = buffer.len() / form.width.max(1);
             for start in (0..count).step_by(at_once) {
                 let gradients = &mut buffer[..at_once.min(count - start) * form.width];
-                form.gradients(self.kernels, self.samples, first + start, gradients)?;
+                form.gradients(self.kernels, self.samples, first + start, zero, gradients)?;
                 rows.step(start, gradients)?;
             }
             Ok(())
@@ -229,17 +231,15 @@ struct OutputRows<'a> {
 }
 
 impl OutputRows<'_> {
-    /// Writes the gradients of the rows from row `first` on.
-    fn gradients(&self, kernels: Kernels, samples: usize, first: usize, gradients: &mut [Block]) -> Result<()> {
+    /// Writes the gradients of the rows from row `first` on; `zero` is a row.
+    fn gradients(&self, kernels: Kernels, samples: usize, first: usize, zero: &[Block], gradients: &mut [Block]) -> Result<()> {
+        let count = gradients.len().checked_div(self.width).unwrap_or(0);
         if let Some(lists) = self.lists {
-            for (unit, gradient) in (first..).zip(gradients.chunks_exact_mut(self.width)) {
-                let (samples, values) = lists.of(unit);
-                kernels.weighted_sum_rows(self.rows, None, samples, values, gradient)?;
-            }
-            return Ok(());
+            let (samples, values) = lists.of(first..first + count, samples);
+            return kernels.sum_weighted_bags(self.rows, zero, samples, values, gradients);
         }
         let product = Product {
-            items: gradients.len().checked_div(self.width).unwrap_or(0),
+            items: count,
             terms: samples,
             factors: &self.factors[first..],
             item_stride: 1,
@@ -280,9 +280,10 @@ impl UnitLists {
         starts.push(end);
     }
 
-    fn of(&self, unit: usize) -> (&[u32], &[f32]) {
-        let places = self.starts[unit]..self.starts[unit + 1];
-        (&self.samples[places.clone()], &self.values[places])
+    /// The lists of some units, of so many samples: a set of samples for each, and their values.
+    fn of(&self, units: Range<usize>, samples: usize) -> (Sets<'_>, &[f32]) {
+        let starts = &self.starts[units.start..=units.end];
+        (Sets::known(&self.samples, starts, samples as u64), &self.values)
     }
 }
 
@@ -302,11 +303,11 @@ mod tests {
     fn lists_hold_the_samples_in_which_a_unit_is_on() {
         let mut lists = UnitLists::default();
         lists.load(&[0.0], 1, 1, 1);
-        assert!(lists.of(0).0.is_empty());
+        assert_eq!(lists.starts, [0, 0]);
         lists.load(&[1.0, 0.0, -2.0, 9.0, 0.0, 0.0, 3.0, 9.0], 4, 3, 2);
-        let [first, second, third] = [0, 1, 2].map(|unit| lists.of(unit));
-        assert_eq!((first, third), ((&[0][..], &[1.0][..]), (&[0, 1][..], &[-2.0, 3.0][..])));
-        assert!(second.0.is_empty() && second.1.is_empty());
+        let (samples, values) = lists.of(0..3, 2);
+        let found: Vec<(&[u32], &[f32])> = samples.places().map(|(places, samples)| (samples, &values[places])).collect();
+        assert_eq!(found, [(&[0][..], &[1.0][..]), (&[], &[]), (&[0, 1], &[-2.0, 3.0])]);
     }
 
     #[test]

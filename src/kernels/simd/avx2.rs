@@ -108,7 +108,7 @@ impl Simd for Avx2 {
     type Ints = [__m256i; 4];
     type Weights = [__m256i; 4];
 
-    const WIDE_TILES: bool = true;
+    const TILE: usize = 4;
     const DENSE_ITEMS: usize = 4;
     const INTEGER_ITEMS: usize = 2;
     const WIDE_INTEGERS: bool = false;

@@ -60,7 +60,7 @@ impl Simd for Avx512 {
     type Ints = [__m512i; 2];
     type Weights = [__m512i; 2];
 
-    const WIDE_TILES: bool = true;
+    const TILE: usize = 8;
     const SUMS_FOUR: bool = true;
     const DENSE_ITEMS: usize = 6;
     const INTEGER_ITEMS: usize = 6;

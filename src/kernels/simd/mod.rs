@@ -35,8 +35,8 @@ pub(super) trait Simd: Copy {
     /// Two times 32 integers of 8 bits, as [`Simd::add_products`] wants them.
     type Weights: Copy;
 
-    /// Whether the register file holds a tile of 4 vectors beside what a kernel needs for itself; otherwise tiles are 2 vectors.
-    const WIDE_TILES: bool;
+    /// Blocks in the widest tile that the register file holds beside what a kernel needs for itself: 2, 4 or 8.
+    const TILE: usize;
 
     /// Whether [`Simd::sums`] of four vectors cost little more than one.
     const SUMS_FOUR: bool = false;

@@ -36,7 +36,7 @@ impl Simd for Portable {
     type Weights = [i16x8; 8];
 
     /// 16 registers of 128 bits are the common case: a tile of 4 vectors would fill them all.
-    const WIDE_TILES: bool = cfg!(target_feature = "avx");
+    const TILE: usize = if cfg!(target_feature = "avx") { 4 } else { 2 };
 
     const DENSE_ITEMS: usize = 2;
     const INTEGER_ITEMS: usize = 1;

@@ -32,13 +32,8 @@ fn log_loss_is_the_same_bits_on_every_level() {
                 },
             );
             let offsets = noise(seed + 4, width, false);
-            let inputs = LossInputs {
-                logits: &logits,
-                targets: &targets,
-                weights: &weights,
-                positive_weights: &positive_weights,
-                offsets: &offsets,
-            };
+            let inputs =
+                LossInputs { targets: &targets, weights: &weights, positive_weights: &positive_weights, offsets: &offsets };
             let loss = LogLoss { kind, eps: 0.01, limit: 4.595_12, scale: 0.125 };
             let mut expected = logits.clone();
             let expected_value = scalar().log_loss(&loss, inputs, &mut expected).unwrap();
@@ -89,10 +84,8 @@ fn sigmoid_and_loss_are_within_their_stated_error() {
             worst_sigmoid = worst_sigmoid.max(ulps(p[0].0[0], 1.0 / (1.0 + (-z).exp())));
         }
         if step % 64 == 0 {
-            let logits = [Block([x; LANES])];
-            let inputs =
-                LossInputs { logits: &logits, targets: &zeros, weights: &ones, positive_weights: &ones, offsets: &zeros };
-            let mut gradient = [Block::ZERO];
+            let inputs = LossInputs { targets: &zeros, weights: &ones, positive_weights: &ones, offsets: &zeros };
+            let mut gradient = [Block([x; LANES])];
             let value = kernels.log_loss(&loss, inputs, &mut gradient).unwrap() / 16.0;
             worst_loss = worst_loss.max(ulps(value as f32, z.max(0.0) + (-z.abs()).exp().ln_1p()));
         }
@@ -114,9 +107,8 @@ fn losses_of_many_pairs_are_sums_of_logarithms() {
             let mut weights = noise(2, blocks, false);
             as_floats_mut(&mut weights).iter_mut().for_each(|m| *m = f32::from(u8::from(*m > 0.0)));
             let loss = LogLoss::new(kind, eps, 1.0).unwrap();
-            let inputs =
-                LossInputs { logits: &logits, targets: &targets, weights: &weights, positive_weights: &ones, offsets: &zeros };
-            let value = kernels.log_loss(&loss, inputs, &mut zeros.clone()).unwrap();
+            let inputs = LossInputs { targets: &targets, weights: &weights, positive_weights: &ones, offsets: &zeros };
+            let value = kernels.log_loss(&loss, inputs, &mut logits.clone()).unwrap();
             let pairs = as_floats(&logits).iter().zip(as_floats(&targets)).zip(as_floats(&weights));
             let exact: f64 = pairs
                 .map(|((z, y), m)| {

@@ -62,11 +62,9 @@ impl LogLoss {
     }
 }
 
-/// The operands of [`crate::kernels::Kernels::log_loss`], equally long; one float a tag slot.
+/// The operands of [`crate::kernels::Kernels::log_loss`] beside the logits, as long as these; one float a tag slot.
 #[derive(Clone, Copy, Debug)]
 pub struct LossInputs<'a> {
-    /// Logits.
-    pub logits: &'a [Block],
     /// Targets in [0, 1].
     pub targets: &'a [Block],
     /// Pair weights, at least 0; 0 leaves the pair out.
@@ -87,14 +85,14 @@ fn log1p_unit<S: Simd>(s: S, e: S::F) -> S::F {
 
 /// See [`crate::kernels::Kernels::log_loss`]. All slices are equally long.
 #[inline(always)]
-pub(super) fn log_loss<S: Simd>(s: S, loss: &LogLoss, x: LossInputs<'_>, gradient: &mut [Block]) -> f64 {
+pub(super) fn log_loss<S: Simd>(s: S, loss: &LogLoss, x: LossInputs<'_>, logits: &mut [Block]) -> f64 {
     let (zero, one) = (s.splat(0.0), s.splat(1.0));
     let softplus = loss.clamp();
-    let multiplies = gradient.len() >= MULTIPLY_FROM && loss.kind == LossKind::ClampSte;
+    let multiplies = logits.len() >= MULTIPLY_FROM && loss.kind == LossKind::ClampSte;
     let (mut sums, mut logarithms) = ([0.0_f64; LANES], 0.0);
     let (mut factors, mut terms, mut blocks) = (one, zero, 0);
-    for (i, gradient) in gradient.iter_mut().enumerate() {
-        let u = s.sub(s.load(&x.logits[i]), s.load(&x.offsets[i]));
+    for (i, logits) in logits.iter_mut().enumerate() {
+        let u = s.sub(s.load(logits), s.load(&x.offsets[i]));
         let e = exp_negative(s, s.sub(zero, s.abs(u)));
         let (positive_weight, weight, y) = (s.load(&x.positive_weights[i]), s.load(&x.weights[i]), s.load(&x.targets[i]));
         let pairs: Pairs<S> = Pairs { u, e, positive_weight, weight };
@@ -104,7 +102,7 @@ pub(super) fn log_loss<S: Simd>(s: S, loss: &LogLoss, x: LossInputs<'_>, gradien
         let is_hard = (s.bits(is_positive) | s.bits(s.equal(y, zero))) & s.bits(is_finite) == 0xFFFF;
         if !is_hard || loss.kind == LossKind::ClampTorch {
             let (value, g) = pairs.soft(s, loss, softplus, y);
-            s.store(g, gradient);
+            s.store(g, logits);
             s.add_to_f64(value, &mut sums);
             continue;
         }
@@ -112,7 +110,7 @@ pub(super) fn log_loss<S: Simd>(s: S, loss: &LogLoss, x: LossInputs<'_>, gradien
         let coefficient = s.select(is_positive, positive_weight, one);
         let v = s.select(is_positive, s.sub(zero, u), u);
         let g = s.mul(coefficient, s.div(s.select(s.less(v, zero), e, one), s.add(one, e)));
-        s.store(pairs.weigh(s, s.select(is_positive, s.sub(zero, g), g), loss.scale), gradient);
+        s.store(pairs.weigh(s, s.select(is_positive, s.sub(zero, g), g), loss.scale), logits);
         let (term, e) = softplus.parts(s, v, e);
         let count = s.mul(weight, coefficient);
         let counts = s.equal(count, one);
@@ -248,13 +246,12 @@ mod tests {
     use crate::kernels::{Kernels, LossInputs};
     use crate::layers::tests::random_blocks;
 
-    fn loss(kind: LossKind, eps: f64, z: &[Block], targets: &[Block], gradient: &mut [Block]) -> f64 {
+    fn loss(kind: LossKind, eps: f64, targets: &[Block], z: &mut [Block]) -> f64 {
         let weights: Vec<Block> = random_blocks(31, z.len()).iter().map(|b| Block(b.0.map(|x| x.max(0.0)))).collect();
         let positive_weights: Vec<Block> = random_blocks(32, z.len()).iter().map(|b| Block(b.0.map(|x| x + 1.5))).collect();
         let offsets = random_blocks(33, z.len());
-        let inputs =
-            LossInputs { logits: z, targets, weights: &weights, positive_weights: &positive_weights, offsets: &offsets };
-        Kernels::best().log_loss(&LogLoss::new(kind, eps, 1.0).unwrap(), inputs, gradient).unwrap()
+        let inputs = LossInputs { targets, weights: &weights, positive_weights: &positive_weights, offsets: &offsets };
+        Kernels::best().log_loss(&LogLoss::new(kind, eps, 1.0).unwrap(), inputs, z).unwrap()
     }
 
     /// Inside the clamp all three losses have the gradient of their value.
@@ -263,13 +260,13 @@ mod tests {
         for kind in [LossKind::ClampSte, LossKind::Logit, LossKind::ClampTorch] {
             let z: Vec<Block> = random_blocks(1, 3).iter().map(|b| Block(b.0.map(|x| x * 4.0))).collect();
             let targets: Vec<Block> = random_blocks(2, 3).iter().map(|b| Block(b.0.map(f32::abs))).collect();
-            let mut gradient = vec![Block::ZERO; 3];
-            loss(kind, 1e-4, &z, &targets, &mut gradient);
+            let mut gradient = z.clone();
+            loss(kind, 1e-4, &targets, &mut gradient);
             for slot in 0..3 * LANES {
                 let at = |step: f32| {
                     let mut moved = z.clone();
                     as_floats_mut(&mut moved)[slot] += step;
-                    loss(kind, 1e-4, &moved, &targets, &mut [Block::ZERO; 3])
+                    loss(kind, 1e-4, &targets, &mut moved)
                 };
                 let difference = (at(0.02) - at(-0.02)) / 0.04;
                 assert!((difference - f64::from(as_floats(&gradient)[slot])).abs() < 2e-4, "{kind:?}");
@@ -281,15 +278,9 @@ mod tests {
     #[test]
     fn a_confidently_wrong_score_is_pushed_back() {
         let ones = [Block([1.0; LANES])];
-        let inputs = LossInputs {
-            logits: &[Block([12.0; LANES])],
-            targets: &[Block::ZERO],
-            weights: &ones,
-            positive_weights: &ones,
-            offsets: &[Block::ZERO],
-        };
+        let inputs = LossInputs { targets: &[Block::ZERO], weights: &ones, positive_weights: &ones, offsets: &[Block::ZERO] };
         for (kind, push) in [(LossKind::ClampSte, 1.0), (LossKind::Logit, 1.0), (LossKind::ClampTorch, 0.0)] {
-            let mut gradient = [Block::ZERO];
+            let mut gradient = [Block([12.0; LANES])];
             let value = Kernels::best().log_loss(&LogLoss::new(kind, 1e-4, 1.0).unwrap(), inputs, &mut gradient).unwrap();
             assert!((gradient[0].0[0] - push).abs() < 1e-4);
             let expected = if kind == LossKind::Logit { 12.0 } else { 9.2103 };
@@ -301,15 +292,9 @@ mod tests {
     #[test]
     fn without_a_clamp_every_loss_pushes_back() {
         let ones = [Block([1.0; LANES])];
-        let inputs = LossInputs {
-            logits: &[Block([200.0; LANES])],
-            targets: &[Block::ZERO],
-            weights: &ones,
-            positive_weights: &ones,
-            offsets: &[Block::ZERO],
-        };
+        let inputs = LossInputs { targets: &[Block::ZERO], weights: &ones, positive_weights: &ones, offsets: &[Block::ZERO] };
         for kind in [LossKind::ClampSte, LossKind::Logit, LossKind::ClampTorch] {
-            let mut gradient = [Block::ZERO];
+            let mut gradient = [Block([200.0; LANES])];
             let value = Kernels::best().log_loss(&LogLoss::new(kind, 0.0, 1.0).unwrap(), inputs, &mut gradient).unwrap();
             assert_eq!((value, gradient), (16.0 * 200.0, ones), "{kind}");
         }

@@ -27,6 +27,7 @@ type BackwardSparse = unsafe fn(Panels<&[Block]>, HiddenRows<'_>, ActiveLists<'_
 #[derive(Debug)]
 pub(super) struct Table {
     sum_scaled_bags: unsafe fn(Rows<'_>, &[Block], Sets<'_>, f32, &mut [Block]),
+    sum_weighted_bags: unsafe fn(Rows<'_>, &[Block], Sets<'_>, &[f32], &mut [Block]),
     sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &mut [Block]),
     weighted_sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &[f32], &mut [Block]),
     dot_rows: unsafe fn(Rows<'_>, &[u32], &[Block], &mut [Block]),
@@ -45,6 +46,7 @@ pub(super) struct Table {
 
 pub(super) static SCALAR: Table = Table {
     sum_scaled_bags: scalar::sum_scaled_bags,
+    sum_weighted_bags: scalar::sum_weighted_bags,
     sum_rows: scalar::sum_rows,
     weighted_sum_rows: scalar::weighted_sum_rows,
     dot_rows: scalar::dot_rows,
@@ -68,6 +70,10 @@ macro_rules! level {
             $(#[$features])?
             fn sum_scaled_bags(rows: Rows<'_>, init: &[Block], sets: Sets<'_>, factor: f32, out: &mut [Block]) {
                 super::rows::sum_bags($token, rows, init, sets, rows::Same(factor), out);
+            }
+            $(#[$features])?
+            fn sum_weighted_bags(rows: Rows<'_>, init: &[Block], sets: Sets<'_>, weights: &[f32], out: &mut [Block]) {
+                rows::sum_weighted_bags($token, rows, init, sets, weights, out);
             }
             $(#[$features])?
             fn sum_rows(rows: Rows<'_>, init: Start<'_>, ids: &[u32], out: &mut [Block]) {
@@ -104,8 +110,8 @@ macro_rules! level {
                 activation::activate_backward($token, activation, a, h, d);
             }
             $(#[$features])?
-            fn log_loss(loss: &LogLoss, inputs: LossInputs<'_>, gradient: &mut [Block]) -> f64 {
-                log_loss::log_loss($token, loss, inputs, gradient)
+            fn log_loss(loss: &LogLoss, inputs: LossInputs<'_>, logits: &mut [Block]) -> f64 {
+                log_loss::log_loss($token, loss, inputs, logits)
             }
             $(#[$features])?
             fn adagrad(step: &AdaGradStep, gradients: &[Block], weights: &mut [Block], squares: Squares<'_>) {
@@ -139,6 +145,7 @@ macro_rules! level {
             }
             Table {
                 sum_scaled_bags,
+                sum_weighted_bags,
                 sum_rows,
                 weighted_sum_rows,
                 dot_rows,
@@ -222,6 +229,27 @@ impl Kernels {
         Ok(())
     }
 
+    /// [`Kernels::sum_bags`] with a weight on every row, and without an activation: `out = init + Σ_k weights[k] · rows[k]`. A set's
+    /// weights stand where its ids stand among all.
+    ///
+    /// # Errors
+    /// As [`Kernels::sum_bags`]; [`Error::Length`] also if there is not a weight for every id.
+    pub fn sum_weighted_bags(
+        self,
+        rows: Rows<'_>,
+        init: &[Block],
+        sets: Sets<'_>,
+        weights: &[f32],
+        out: &mut [Block],
+    ) -> Result<()> {
+        Error::check_length("sums of bags", init.len().saturating_mul(sets.len()), out.len())?;
+        sets.check_length("row weights", weights.len())?;
+        sets.check_below(rows.count(init.len()))?;
+        // SAFETY: the machine has the table's level (invariant of `Kernels`).
+        unsafe { (self.table.training.sum_weighted_bags)(rows, init, sets, weights, out) };
+        Ok(())
+    }
+
     /// Row m of the result is `Σ_k factor(m, k) · rows[k]`, in ascending order of k. The same bits as [`Kernels::weighted_sum_rows`]
     /// with or without terms whose factor is 0, if rows are finite.
     ///
@@ -282,7 +310,7 @@ impl Kernels {
         Ok(())
     }
 
-    /// Log-loss of the pairs of one sample, and its gradient by the logits.
+    /// Log-loss of the pairs of one sample; its gradient by the logits takes their place.
     ///
     /// With u = z − ln π, target y, positive weight w, pair weight m, and softplus(x) = ln(1 + eˣ) in a form that does not overflow:
     ///
@@ -296,19 +324,18 @@ impl Kernels {
     ///
     /// # Errors
     /// [`Error::Length`] if the slices differ in length.
-    pub fn log_loss(self, loss: &LogLoss, inputs: LossInputs<'_>, gradient: &mut [Block]) -> Result<f64> {
-        let LossInputs { logits, targets, weights, positive_weights, offsets } = inputs;
+    pub fn log_loss(self, loss: &LogLoss, inputs: LossInputs<'_>, logits: &mut [Block]) -> Result<f64> {
+        let LossInputs { targets, weights, positive_weights, offsets } = inputs;
         for (what, slice) in [
-            ("logits", logits),
             ("targets", targets),
             ("pair weights", weights),
             ("positive weights", positive_weights),
             ("logit offsets", offsets),
         ] {
-            Error::check_length(what, gradient.len(), slice.len())?;
+            Error::check_length(what, logits.len(), slice.len())?;
         }
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        Ok(unsafe { (self.table.training.log_loss)(loss, inputs, gradient) })
+        Ok(unsafe { (self.table.training.log_loss)(loss, inputs, logits) })
     }
 
     /// One AdaGrad step on each float: `G += g²` if [`Squares`] says so, then `w ← w − γ·(g / D)` with the step's [`Decay`]. With

@@ -76,7 +76,7 @@ pub(super) fn product<S: Simd>(s: S, product: Product<'_>, out: &mut RowsMut<'_>
                 (6, _) => tile.run::<S, 6, 1>(s, out),
                 (4, _) => tile.run::<S, 4, 1>(s, out),
                 (2, _) => tile.run::<S, 2, 1>(s, out),
-                (_, 4..) if S::WIDE_TILES => tile.run::<S, 1, 4>(s, out),
+                (_, 4..) if S::TILE >= 4 => tile.run::<S, 1, 4>(s, out),
                 (_, 2..) => tile.run::<S, 1, 2>(s, out),
                 _ => tile.run::<S, 1, 1>(s, out),
             };
@@ -138,7 +138,7 @@ pub(super) fn panels_backward<S: Simd>(s: S, panels: Panels<&[Block]>, delta: Hi
                 (6, _) => tile.run::<S, 6, 1>(s, out),
                 (4, _) => tile.run::<S, 4, 1>(s, out),
                 (2, _) => tile.run::<S, 2, 1>(s, out),
-                (_, 4..) if S::WIDE_TILES => tile.run::<S, 1, 4>(s, out),
+                (_, 4..) if S::TILE >= 4 => tile.run::<S, 1, 4>(s, out),
                 _ => tile.run::<S, 1, 1>(s, out),
             };
         }
@@ -340,6 +340,16 @@ mod tests {
                 kernels.weighted_sum_rows(rows, Some(&init), ids, &[1.25; 4][..ids.len()], &mut expected).unwrap();
                 assert_eq!(bits(found), bits(&expected), "{}", kernels.level());
             }
+            let weights: Vec<f32> = (1..=7).map(|n| n as f32 / 4.0).collect();
+            kernels.sum_weighted_bags(rows, &init, sets, &weights, &mut found).unwrap();
+            for ((places, ids), found) in sets.places().zip(found.chunks_exact(5)) {
+                let mut expected = noise(4, 5, false);
+                kernels.weighted_sum_rows(rows, Some(&init), ids, &weights[places], &mut expected).unwrap();
+                assert_eq!(bits(found), bits(&expected), "{}", kernels.level());
+            }
+            assert!(kernels.sum_weighted_bags(rows, &init, sets, &weights[1..], &mut found).is_err());
+            assert!(kernels.sum_weighted_bags(rows, &init, sets, &weights, &mut found[..10]).is_err());
+            assert!(kernels.sum_weighted_bags(Rows::new(&table[..55], 5), &init, sets, &weights, &mut found).is_err());
             assert!(kernels.sum_scaled_bags(rows, &init, sets, 1.25, &mut found[..10]).is_err());
             assert!(kernels.sum_scaled_bags(Rows::new(&table[..55], 5), &init, sets, 1.0, &mut found).is_err());
         }

@@ -1,6 +1,7 @@
 //! Weighted sums of table rows, and dot products with table rows.
 
 use crate::aligned::Block;
+use crate::ids::Sets;
 use crate::kernels::output::PANEL_BLOCKS;
 use crate::kernels::rows::{Ahead, RowWeights, Rows, sum_tiles};
 use crate::kernels::simd::Simd;
@@ -47,6 +48,21 @@ pub(super) fn sum<S: Simd, W: RowWeights>(
     out: &mut [Block],
 ) {
     sum_tiles(s, rows, init, ids, weights, Ahead::NONE, out);
+}
+
+/// See [`crate::kernels::Kernels::sum_weighted_bags`]. Every id is below `rows.count(init.len())`, and there is a weight for each.
+#[inline(always)]
+pub(super) fn sum_weighted_bags<S: Simd>(
+    s: S,
+    rows: Rows<'_>,
+    init: &[Block],
+    sets: Sets<'_>,
+    weights: &[f32],
+    out: &mut [Block],
+) {
+    for ((places, ids), out) in sets.places().zip(out.chunks_exact_mut(init.len().max(1))) {
+        sum_tiles(s, rows, Some(init), ids, &weights[places], Ahead::NONE, out);
+    }
 }
 
 /// See [`crate::kernels::Kernels::dot_rows`]. Every id is below `rows.count(x.len())`; there is a sum for each.

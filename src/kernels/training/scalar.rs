@@ -48,6 +48,12 @@ pub(super) fn sum_scaled_bags(rows: Rows<'_>, init: &[Block], sets: Sets<'_>, fa
     }
 }
 
+pub(super) fn sum_weighted_bags(rows: Rows<'_>, init: &[Block], sets: Sets<'_>, weights: &[f32], out: &mut [Block]) {
+    for ((places, ids), out) in sets.places().zip(out.chunks_exact_mut(init.len().max(1))) {
+        weighted_sum_rows(rows, Some(init), ids, &weights[places], out);
+    }
+}
+
 pub(super) fn product(product: Product<'_>, out: &mut RowsMut<'_>) {
     let Product { items, terms, factors, item_stride, term_stride, rows, width } = product;
     for item in 0..items {
@@ -112,14 +118,16 @@ fn sigma_of_minus(x: f32) -> f32 {
     (if x < 0.0 { 1.0 } else { e }) / (1.0 + e)
 }
 
-pub(super) fn log_loss(loss: &LogLoss, x: LossInputs<'_>, gradient: &mut [Block]) -> f64 {
+pub(super) fn log_loss(loss: &LogLoss, x: LossInputs<'_>, logits: &mut [Block]) -> f64 {
     let softplus = loss.clamp();
-    let multiplies = gradient.len() >= MULTIPLY_FROM && loss.kind == LossKind::ClampSte;
+    let multiplies = logits.len() >= MULTIPLY_FROM && loss.kind == LossKind::ClampSte;
     let (mut sums, mut logarithms) = ([0.0_f64; LANES], 0.0);
     let (mut factors, mut terms, mut blocks) = ([1.0_f32; LANES], [0.0_f32; LANES], 0);
-    for (i, gradient) in gradient.iter_mut().enumerate() {
-        let [logits, offsets, targets, weights, positive_weights] =
-            [x.logits, x.offsets, x.targets, x.weights, x.positive_weights].map(|blocks| blocks[i].0);
+    let last = logits.len().wrapping_sub(1);
+    for (i, gradient) in logits.iter_mut().enumerate() {
+        let [offsets, targets, weights, positive_weights] =
+            [x.offsets, x.targets, x.weights, x.positive_weights].map(|blocks| blocks[i].0);
+        let logits = gradient.0;
         let count = |lane: usize| weights[lane] * if targets[lane] == 1.0 { positive_weights[lane] } else { 1.0 };
         let zero_or_one = |x: f32| x == 0.0 || x == 1.0;
         let multiplied = multiplies
@@ -165,7 +173,7 @@ pub(super) fn log_loss(loss: &LogLoss, x: LossInputs<'_>, gradient: &mut [Block]
             }
         }
         blocks += usize::from(multiplied);
-        if blocks > 0 && (blocks == FACTORS || i + 1 == x.logits.len()) {
+        if blocks > 0 && (blocks == FACTORS || i == last) {
             sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += f64::from(term));
             logarithms += ln_of_product(factors);
             (factors, terms, blocks) = ([1.0; LANES], [0.0; LANES], 0);

@@ -1,7 +1,7 @@
 //! Edge cases: extreme numbers, configurations, shapes; initial values; decay caught up.
 
 use serde_json::Value;
-use tagomatic::aligned::{Block, LANES, as_floats, padded, zeroed};
+use tagomatic::aligned::{Block, LANES, as_floats, padded};
 use tagomatic::convert::{Conversion, convert};
 use tagomatic::data::logit_correction;
 use tagomatic::kernels::{
@@ -207,15 +207,9 @@ fn scalar_edge(case: &Value, kernels: Kernels) {
 fn pair(kernels: Kernels, loss: &LogLoss, z: f32, y: f32, ones: &[Block]) -> (f64, f32) {
     let mut only_first = [Block::ZERO];
     only_first[0].0[0] = 1.0;
-    let (logits, targets) = ([Block([z; LANES])], [Block([y; LANES])]);
-    let inputs = LossInputs {
-        logits: &logits,
-        targets: &targets,
-        weights: &only_first,
-        positive_weights: ones,
-        offsets: &[Block::ZERO],
-    };
-    let mut gradient = [Block::ZERO];
+    let targets = [Block([y; LANES])];
+    let inputs = LossInputs { targets: &targets, weights: &only_first, positive_weights: ones, offsets: &[Block::ZERO] };
+    let mut gradient = [Block([z; LANES])];
     let value = kernels.log_loss(loss, inputs, &mut gradient).unwrap();
     (value, gradient[0].0[0])
 }
@@ -333,13 +327,12 @@ fn loss_block(case: &Value) {
     for (i, weights) in weights.iter().enumerate() {
         let blocks = |floats: Vec<f32>| padded(&floats);
         let inputs = LossInputs {
-            logits: &blocks(floats(&case["z"][i])),
             targets: &blocks(floats(&case["y"][i])),
             weights: &blocks(weights.clone()),
             positive_weights: &blocks(positive_weights.iter().map(|w| *w as f32).collect()),
             offsets: &blocks(vec![0.0; tags]),
         };
-        let mut gradient = zeroed(tags);
+        let mut gradient = blocks(floats(&case["z"][i]));
         value += Kernels::best().log_loss(&loss, inputs, &mut gradient).unwrap();
         close(&format!("{case}: dz"), &as_floats(&gradient)[..tags], &flat(&case["dz"][i]), 1e-5);
     }
