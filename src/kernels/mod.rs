@@ -48,7 +48,6 @@ pub(crate) use integers::{MAX_INTEGERS, largest_integer};
 pub use level::Level;
 pub(crate) use network::ForwardBuffers;
 #[cfg(feature = "train")]
-pub(crate) use output::DENSE_FROM;
 #[cfg(any(test, feature = "train"))]
 pub(crate) use output::is_dense;
 pub use output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor};

@@ -200,7 +200,7 @@ impl ListBuffers<'_> {
 
 /// Items are multiplied as a whole if this share of their units is active or more. With half of them active the sparse form took
 /// 0.6 of the dense one's time, see `benches/record`.
-pub(crate) const DENSE_FROM: f64 = 0.8;
+const DENSE_FROM: f64 = 0.8;
 
 /// The same of weights that are integers, where items in a tile share more of the work: with 44 % active units both forms took as long,
 /// and what the sparse one takes grows with that share.

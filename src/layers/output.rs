@@ -57,7 +57,7 @@ impl OutputScratch {
     }
 }
 
-/// As [`crate::kernels::DENSE_FROM`], for [`backward_hidden`].
+/// The share of active units from which [`backward_hidden`] computes those of all units.
 const DENSE_BACKWARD_FROM: f64 = 0.7;
 
 /// Writes the logits of some items to `logits`, a row of tag slots each.

@@ -64,14 +64,28 @@ impl Sample<'_> {
         if let Targets::Tags(positives) = self.targets {
             check_ascending("tags", positives)?;
         }
-        self.check_range(shape)
+        self.check_keywords(shape)?;
+        self.check_pairs(shape)
     }
 
-    /// [`Sample::check`] where keywords and tags are known to ascend without repeats.
-    pub(super) fn check_range(&self, shape: &Shape) -> Result<()> {
-        if let Some(&id) = self.keywords.last().filter(|id| **id as usize >= shape.keywords()) {
-            return Err(Error::KeywordOutOfRange { id, keywords: shape.keywords(), item: None });
+    /// [`Sample::check`] of some samples where keywords and tags are known to ascend without repeats.
+    pub(super) fn check_ranges(samples: &[Self], shape: &Shape) -> Result<()> {
+        // One after the other, so that many ids at random places in memory are waited for at a time.
+        samples.iter().try_for_each(|sample| sample.check_keywords(shape))?;
+        samples.iter().try_for_each(|sample| sample.check_pairs(shape))
+    }
+
+    fn check_keywords(&self, shape: &Shape) -> Result<()> {
+        match self.keywords.last() {
+            Some(&id) if id as usize >= shape.keywords() => {
+                Err(Error::KeywordOutOfRange { id, keywords: shape.keywords(), item: None })
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// Fails unless targets and weights fit `shape` and are in range.
+    fn check_pairs(&self, shape: &Shape) -> Result<()> {
         let tags = shape.tags();
         let in_range = |option, ok: bool, expected, found: f32| {
             if ok { Ok(()) } else { Err(Error::Config { option, expected, found: found.to_string() }) }

@@ -216,7 +216,7 @@ fn fill<'a>(batch: &mut Vec<Sample<'a>>, shape: &Shape, samples: impl Iterator<I
     batch.clear();
     batch.extend(samples);
     // Apart from where samples are found: so the memory is asked for many of them at once.
-    batch.iter().try_for_each(|sample| sample.check_range(shape))
+    Sample::check_ranges(batch, shape)
 }
 
 /// Watches a training; [`ControlFlow::Break`] ends it after the present mini-batch or epoch.
