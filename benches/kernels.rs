@@ -38,7 +38,7 @@ fn main() {
     sigmoid(&mut c);
     log_loss(&mut c);
     adagrad(&mut c);
-    adagrad_rows(&mut c);
+    adagrad_bags(&mut c);
     shrink(&mut c);
     magnitude(&mut c);
     c.final_summary();
@@ -305,20 +305,22 @@ fn plain_adagrad_avx2(gradient: &[f32; HIDDEN], squares: &mut [f32; HIDDEN], wei
     plain_adagrad(gradient, squares, weights);
 }
 
-/// Steps on the rows that a mini-batch touched, beside as many steps of a plain loop on one row, which never leaves the nearest cache.
-fn adagrad_rows(c: &mut Criterion) {
+/// Steps on the rows that a mini-batch touched, each by one sample, beside as many steps of a plain loop on one row, which never leaves the nearest cache.
+fn adagrad_bags(c: &mut Criterion) {
     let ids = Sets::uniform(TABLE, CALLS, 1).ids;
     let gradients = noise(1, CALLS * HIDDEN);
     let (weights, squares) = (noise(2, TABLE * HIDDEN), vec![Block([0.1; LANES]); TABLE * HIDDEN / LANES]);
+    let (each, starts): (Vec<u32>, Vec<usize>) = ((0..CALLS as u32).collect(), (0..=CALLS).collect());
     let step = AdaGradStep { lr: 0.05, denominator: Denominator { inside: 0.0, outside: 1e-10 }, decay: Decay::None };
-    let mut group = c.benchmark_group("adagrad_rows");
+    let mut group = c.benchmark_group("adagrad_bags");
     group.throughput(Throughput::Elements(CALLS as u64));
     for level in Level::available() {
         let kernels = Kernels::at(level).unwrap();
         let (mut weights, mut squares) = (weights.clone(), squares.clone());
         let rows = SteppedRows { ids: &ids, first: 0, width: HIDDEN / LANES };
+        let samples = tagomatic::ids::Sets::new(&each, &starts).unwrap();
         group.bench_function(BenchmarkId::new(level.to_string(), "k2000_h64"), |b| {
-            b.iter(|| kernels.adagrad_rows(&step, rows, &gradients, &mut weights, &mut squares).unwrap());
+            b.iter(|| kernels.adagrad_bags(&step, rows, &gradients, samples, &mut weights, &mut squares).unwrap());
         });
     }
     #[cfg(target_arch = "x86_64")]

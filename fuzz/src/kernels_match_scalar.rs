@@ -30,7 +30,7 @@ pub fn run(input: &[u8]) {
         8 => sigmoid(&mut source),
         9 => log_loss(&mut source),
         10 => adagrad(&mut source),
-        11 => adagrad_rows(&mut source),
+        11 => adagrad_bags(&mut source),
         12 => decay(&mut source),
         13 => proximal(&mut source),
         _ => products(&mut source),
@@ -115,9 +115,15 @@ fn scaled_bags(source: &mut Source<'_>) {
     let (init, factor) = (source.blocks(width, Source::number), source.number());
     let length = about(source, width * sets.len());
     let rows = Rows { blocks: &table, stride: width, first: source.below(2) };
+    let count = if source.flag() { about(source, ids.len()) } else { 0 };
+    let weights: Vec<f32> = (0..count).map(|_| source.number()).collect();
     same(|kernels| {
         let mut out = vec![Block([7.0; 16]); length];
-        let done = kernels.sum_scaled_bags(rows, &init, sets, factor, &mut out);
+        let done = if weights.is_empty() {
+            kernels.sum_scaled_bags(rows, &init, sets, factor, &mut out)
+        } else {
+            kernels.sum_weighted_bags(rows, &init, sets, &weights, &mut out)
+        };
         (done.is_ok(), bits(as_floats(&out)))
     });
 }
@@ -343,20 +349,23 @@ fn adagrad(source: &mut Source<'_>) {
     });
 }
 
-fn adagrad_rows(source: &mut Source<'_>) {
-    let (width, count, step) = (source.below(5), 1 + source.below(12), step(source));
+fn adagrad_bags(source: &mut Source<'_>) {
+    let (width, count, step) = (source.below(12), 1 + source.below(12), step(source));
     let first = source.of(&[0, 1, 100, u32::MAX - 20]);
-    let ids: Vec<u32> = (0..source.below(16))
+    let terms = 1 + source.below(8);
+    let (samples, starts) = sets(source, terms);
+    let Some(sets) = Sets::new(&samples, &starts) else { return };
+    let ids: Vec<u32> = (0..about(source, sets.len()))
         .map(|_| first.wrapping_add(source.below(count + 1) as u32).wrapping_sub(source.rarely(32).into()))
         .collect();
-    let stepped = source.below(ids.len() + 2);
-    let gradients = source.blocks(stepped * width, Source::number);
+    let terms = about(source, terms * width);
+    let terms = source.blocks(terms, Source::float);
     let length = about(source, width * count);
     let (weights, sums) = (source.blocks(width * count, Source::number), squares(source, length));
     same(|kernels| {
         let (mut weights, mut sums) = (weights.clone(), sums.clone());
         let rows = SteppedRows { ids: &ids, first, width };
-        let done = kernels.adagrad_rows(&step, rows, &gradients, &mut weights, &mut sums);
+        let done = kernels.adagrad_bags(&step, rows, &terms, sets, &mut weights, &mut sums);
         (done.is_ok(), [bits(as_floats(&weights)), bits(as_floats(&sums))].concat())
     });
 }

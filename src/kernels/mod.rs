@@ -52,13 +52,14 @@ pub(crate) use network::ForwardBuffers;
 pub(crate) use output::is_dense;
 pub use output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor};
 #[cfg(any(test, feature = "train"))]
+#[cfg(test)]
 pub(crate) use rows::PREFETCH_FROM;
 pub use rows::{Rows, tree_sum};
 pub use select::Bounds;
 #[cfg(any(test, feature = "train"))]
 pub use training::{
-    AdaGradStep, Decay, Denominator, LogLoss, LossInputs, LossKind, Product, ProximalSteps, Rates, RowsMut, STEPS_AHEAD,
-    Shrink, Squares, SteppedRows,
+    AdaGradStep, Decay, Denominator, LogLoss, LossInputs, LossKind, Product, ProximalSteps, Rates, RowsMut, Shrink, Squares,
+    SteppedRows,
 };
 
 use crate::activation::Activation;

@@ -140,19 +140,29 @@ pub(super) fn sum_tiles<S: Simd, W: RowWeights, B: Stored>(
 }
 
 /// Columns of a sum that stay in registers.
-struct Tile<'a, B> {
-    rows: Rows<'a, B>,
-    init: Option<&'a [Block]>,
-    ids: &'a [u32],
+pub(super) struct Tile<'a, B> {
+    pub(super) rows: Rows<'a, B>,
+    pub(super) init: Option<&'a [Block]>,
+    pub(super) ids: &'a [u32],
     /// The first of them, in blocks.
-    column: usize,
-    ahead: Ahead<'a>,
+    pub(super) column: usize,
+    pub(super) ahead: Ahead<'a>,
 }
 
 impl<B: Stored> Tile<'_, B> {
     /// Sums `N` blocks; returns `N`.
     #[inline(always)]
     fn sum<S: Simd, W: RowWeights, const N: usize>(&self, s: S, weights: W, out: &mut [Block]) -> usize {
+        let sums: [S::F; N] = self.sums(s, weights);
+        for (sum, block) in sums.iter().zip(&mut out[self.column..self.column + N]) {
+            s.store(*sum, block);
+        }
+        N
+    }
+
+    /// The sums of `N` blocks.
+    #[inline(always)]
+    pub(super) fn sums<S: Simd, W: RowWeights, const N: usize>(&self, s: S, weights: W) -> [S::F; N] {
         let Tile { rows, init, ids, column, ahead } = *self;
         // Adding +0.0 turns -0.0 into +0.0. From then on no term can make a sum -0.0, so skipping zero terms changes no bit.
         let mut sums = [s.splat(0.0); N];
@@ -172,10 +182,7 @@ impl<B: Stored> Tile<'_, B> {
         for (n, &id) in ids.iter().enumerate().skip(asked) {
             self.add(s, weights, n, id, &mut sums);
         }
-        for (sum, block) in sums.iter().zip(&mut out[column..column + N]) {
-            s.store(*sum, block);
-        }
-        N
+        sums
     }
 
     /// Adds row `id`, number `n` of the sum.

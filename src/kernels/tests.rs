@@ -335,27 +335,29 @@ fn steps_and_decay_are_the_same_bits_on_every_level() {
 }
 
 #[test]
-fn steps_on_rows_are_steps_on_each_of_them() {
-    let step = steps().next().unwrap();
-    for width in [1, 3, 4] {
-        let (gradients, weights, squares) = (noise(1, 2 * width, true), noise(2, 12 * width, true), sums(3, 12 * width));
-        let take = |kernels: Kernels, ids: &[u32]| {
+fn steps_on_bags_are_steps_on_each_row_with_their_sum() {
+    let sets = Sets::new(&[0, 3, 1, 0, 1, 2, 3], &[0, 2, 3, 3, 7]).unwrap();
+    for (width, step) in steps().zip([1, 3, 4, 11, 15].into_iter().cycle()).map(|(step, width)| (width, step)) {
+        let (terms, weights, squares) = (noise(1, 4 * width, false), noise(2, 12 * width, true), sums(3, 12 * width));
+        let take = |kernels: Kernels, ids: &[u32], sets: Sets<'_>| {
             let (mut w, mut grown) = (weights.clone(), squares.clone());
             let rows = SteppedRows { ids, first: 5, width };
-            kernels.adagrad_rows(&step, rows, &gradients, &mut w, &mut grown).map(|()| [bits(&w), bits(&grown)])
+            kernels.adagrad_bags(&step, rows, &terms, sets, &mut w, &mut grown).map(|()| [bits(&w), bits(&grown)])
         };
         for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
             let (mut w, mut grown) = (weights.clone(), squares.clone());
-            for (row, gradient) in [2, 11].into_iter().zip(gradients.chunks_exact(width)) {
+            for (row, (set, _)) in [2, 11, 0, 6].into_iter().zip(sets.iter()) {
+                let mut gradient = noise(4, width, false);
+                kernels.sum_rows(Rows::new(&terms, width), None, set, &mut gradient).unwrap();
                 let range = row * width..(row + 1) * width;
-                kernels.adagrad(&step, gradient, &mut w[range.clone()], Squares::Grow(&mut grown[range])).unwrap();
+                kernels.adagrad(&step, &gradient, &mut w[range.clone()], Squares::Grow(&mut grown[range])).unwrap();
             }
-            // The ids behind the second are only asked for, whether there are such rows or not.
-            let ids = [7, 16, 6, 5, 9, 17, 4, 0, u32::MAX, 8];
-            assert_eq!(take(kernels, &ids).unwrap(), [bits(&w), bits(&grown)], "{}", kernels.level());
-            for wrong in [&[7][..], &[7, 17], &[4, 7], &[u32::MAX, 7]] {
-                assert!(take(kernels, wrong).is_err(), "{wrong:?}");
+            assert_eq!(take(kernels, &[7, 16, 5, 11], sets).unwrap(), [bits(&w), bits(&grown)], "{}", kernels.level());
+            for wrong in [[7, 16, 5, 17], [4, 16, 5, 6], [7, u32::MAX, 5, 6]] {
+                assert!(take(kernels, &wrong, sets).is_err(), "{wrong:?}");
             }
+            assert!(take(kernels, &[7, 16, 5], sets).is_err(), "a row for each set");
+            assert!(take(kernels, &[7], Sets::new(&[4], &[0, 1]).unwrap()).is_err(), "a term that there is not");
         }
     }
 }

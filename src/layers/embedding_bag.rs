@@ -56,19 +56,13 @@ pub(crate) fn backward_mean(keywords: usize, d_pre_activations: &mut [Block]) {
     as_floats_mut(d_pre_activations).iter_mut().for_each(|d| *d /= divisor);
 }
 
-/// Writes the gradients of some rows of W1 to `out`, row after row: `Σ_i da_i` over the samples that hold a row's keyword, a set of
-/// them for each row. `d_pre_activations` has one row a sample, as long as `zero`. Where keywords have a factor, it is in `da` already.
+/// Writes the gradient of a row of W1 to `out`: `Σ_i da_i` over the samples that hold the row's keyword, in their order.
+/// `d_pre_activations` has one row a sample. Where keywords have a factor, it is in `da` already.
 ///
 /// # Errors
 /// If a sample has no row, or a length is wrong.
-pub(crate) fn backward_rows(
-    kernels: Kernels,
-    d_pre_activations: &[Block],
-    samples: Sets<'_>,
-    zero: &[Block],
-    out: &mut [Block],
-) -> Result<()> {
-    kernels.sum_bags(Matrix::F32(d_pre_activations), zero, Activation::Identity, samples, out)
+pub(crate) fn backward_row(kernels: Kernels, d_pre_activations: &[Block], samples: &[u32], out: &mut [Block]) -> Result<()> {
+    kernels.sum_rows(Rows::new(d_pre_activations, out.len()), None, samples, out)
 }
 
 #[cfg(test)]
@@ -102,9 +96,8 @@ mod tests {
                 }
                 sum
             };
-            let (zero, mut gradient) = (zeroed(hidden), zeroed(hidden));
-            let holders = Sets::new(&[0, 2, 3], &[0, 3]).unwrap();
-            backward_rows(kernels, &d, holders, &zero, &mut gradient).unwrap();
+            let mut gradient = zeroed(hidden);
+            backward_row(kernels, &d, &[0, 2, 3], &mut gradient).unwrap();
             for unit in [0, hidden / 2, hidden - 1] {
                 let mut moved = w1.clone();
                 as_floats_mut(&mut moved)[2 * blocks * 16 + unit] += 0.5;
@@ -135,8 +128,8 @@ mod tests {
             backward_mean(ids.len(), &mut shared);
             for id in 0..4 {
                 let samples: &[u32] = if ids.contains(&id) { &[0] } else { &[] };
-                let (mut gradient, zero, starts) = (zeroed(hidden), zeroed(hidden), [0, samples.len()]);
-                backward_rows(kernels, &shared, Sets::new(samples, &starts).unwrap(), &zero, &mut gradient).unwrap();
+                let mut gradient = zeroed(hidden);
+                backward_row(kernels, &shared, samples, &mut gradient).unwrap();
                 for unit in [0, hidden / 2, hidden - 1] {
                     let mut moved = w1.clone();
                     as_floats_mut(&mut moved)[id as usize * blocks * 16 + unit] += 0.5;

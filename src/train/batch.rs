@@ -315,6 +315,11 @@ impl Keywords {
         self.by_row.samples_of(places)
     }
 
+    /// The samples that hold the keyword at one place of [`Keywords::rows`].
+    pub(super) fn samples_of_one(&self, place: usize) -> &[u32] {
+        self.by_row.samples_of_one(place)
+    }
+
     /// The mean number of pairs a row takes part in, at least 1.
     pub(super) fn pairs_per_row(&self) -> usize {
         self.by_row.samples_per_row()

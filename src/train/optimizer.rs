@@ -19,9 +19,9 @@ use super::table::{Table, TableSize, Touched};
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::buffer::Buffer;
 use crate::error::Result;
-use crate::kernels::{
-    self, AdaGradStep, Decay, Denominator, Kernels, PREFETCH_FROM, STEPS_AHEAD, Shrink, Squares, SteppedRows, tree_sum,
-};
+use crate::ids::Sets;
+use crate::kernels::{self, AdaGradStep, Decay, Denominator, Kernels, Shrink, Squares, SteppedRows, tree_sum};
+use crate::layers::embedding_bag;
 use crate::network::{Group, OutputLayout, Shape};
 
 /// The optimiser's memory.
@@ -372,19 +372,16 @@ impl<'a> StepRows<'a> {
         self.weights.len().checked_div(self.width).unwrap_or(0)
     }
 
-    /// Steps on the first of the rows `ids`, given their gradients, row after row, which are used up. The table begins at row `first`.
-    /// What follows in `ids` is stepped on soon after.
-    pub(super) fn step_rows(&mut self, ids: &[u32], first: usize, gradients: &mut [Block]) -> Result<()> {
+    /// Steps on the rows `ids`, whose gradients are sums of rows of `terms`, a set of them for each. The table begins at row `first`.
+    pub(super) fn step_bags(&mut self, ids: &[u32], first: usize, terms: &[Block], sets: Sets<'_>) -> Result<()> {
         if let (Memory::EachWeight(sums), Constants { kernels, step, coupled: None }) = (&mut self.memory, &self.constants) {
-            let count = gradients.len().checked_div(self.width).unwrap_or(0);
-            // Weights and sums are both read.
-            let ahead = if 2 * size_of_val(self.weights) > PREFETCH_FROM { STEPS_AHEAD } else { 0 };
-            let ids = &ids[..ids.len().min(count + ahead)];
             let rows = SteppedRows { ids, first: first as u32, width: self.width };
-            return kernels.adagrad_rows(step, rows, gradients, self.weights, sums);
+            return kernels.adagrad_bags(step, rows, terms, sets, self.weights, sums);
         }
-        for (id, gradient) in ids.iter().zip(chunks_mut(gradients, self.width)) {
-            self.step(*id as usize - first, gradient)?;
+        let mut gradient = vec![Block::ZERO; self.width];
+        for (id, (set, _)) in ids.iter().zip(sets.iter()) {
+            embedding_bag::backward_row(self.constants.kernels, terms, set, &mut gradient)?;
+            self.step(*id as usize - first, &mut gradient)?;
         }
         Ok(())
     }

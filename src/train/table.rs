@@ -174,6 +174,7 @@ mod tests {
     use super::super::optimizer::Optimizer;
     use super::super::parameters::Parameters;
     use super::*;
+    use crate::ids::Sets;
 
     const NOTHING: Touched<'_> = Touched { w1: &[], outputs: &[] };
 
@@ -215,29 +216,28 @@ mod tests {
         }
     }
 
-    /// More than 4 MiB of weights and sums, whose rows are asked for ahead of their step, as far as more rows are told than gradients.
+    /// More than 4 MiB of weights and sums, whose rows are asked for ahead of their step.
     #[test]
     fn rows_of_large_tables_are_stepped_on_like_others() {
         let config = TrainConfig { hidden: 1024, ..TrainConfig::default() };
         let shape = config.shape(600, 1).unwrap();
-        let (kernels, width, ids) = (Kernels::best(), shape.row_blocks(), (0..300).step_by(15).collect::<Vec<u32>>());
-        let gradients: Vec<Block> = (1..=10).flat_map(|n| vec![Block([n as f32; LANES]); width]).collect();
-        let run = |told: Option<usize>| {
+        let (kernels, width, ids) = (Kernels::best(), shape.row_blocks(), (0..600).step_by(15).collect::<Vec<u32>>());
+        let terms: Vec<Block> = (1..=10).flat_map(|n| vec![Block([n as f32; LANES]); width]).collect();
+        let (samples, starts): (Vec<u32>, Vec<usize>) = ((0..10).cycle().take(ids.len()).collect(), (0..=ids.len()).collect());
+        let run = |at_once: bool| {
             let mut parameters = Parameters::filled(&shape, false, 1.0).unwrap();
             assert!(2 * size_of_val(&parameters.w1[..]) > crate::kernels::PREFETCH_FROM);
             let mut optimizer = Optimizer::new(&config, &shape).unwrap();
             let mut rows = optimizer.begin(kernels, 0.1, NOTHING, &mut parameters).unwrap().w1;
-            match told {
-                Some(told) => rows.step_rows(&ids[..told], 0, &mut gradients.clone()).unwrap(),
-                None => {
-                    for (id, gradient) in ids.iter().zip(gradients.chunks(width)) {
-                        rows.step(*id as usize, &mut gradient.to_vec()).unwrap();
-                    }
+            if at_once {
+                rows.step_bags(&ids, 0, &terms, Sets::new(&samples, &starts).unwrap()).unwrap();
+            } else {
+                for (id, term) in ids.iter().zip(terms.chunks(width).cycle()) {
+                    rows.step(*id as usize, &mut term.to_vec()).unwrap();
                 }
             }
             parameters.w1
         };
-        let expected = run(None);
-        [10, 15, 20].iter().for_each(|told| assert_eq!(run(Some(*told)), expected, "{told} rows are told"));
+        assert_eq!(run(true), run(false));
     }
 }

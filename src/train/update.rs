@@ -114,8 +114,8 @@ impl Update<'_> {
             let row = self.rows[place];
             match self.keywords.rows().binary_search(&row) {
                 Ok(place) => {
-                    let (zero, samples) = (vec![Block::ZERO; out.len()], self.keywords.samples_of(place..place + 1));
-                    embedding_bag::backward_rows(self.kernels, &self.pass.d_pre_activations, samples, &zero, out)?;
+                    let samples = self.keywords.samples_of_one(place);
+                    embedding_bag::backward_row(self.kernels, &self.pass.d_pre_activations, samples, out)?;
                 }
                 Err(_) => out.fill(Block::ZERO),
             }
@@ -136,7 +136,6 @@ impl Update<'_> {
 
     /// Steps on the rows of W1 of the keywords at `places`. `table` begins at row `first`.
     fn rows_of_w1(&self, places: Range<usize>, first: usize, mut table: StepRows<'_>) -> Result<()> {
-        let width = self.shape.row_blocks();
         let rows = self.keywords.rows();
         if self.divides_rows(places.len()) {
             let middle = places.start + places.len() / 2;
@@ -148,17 +147,7 @@ impl Update<'_> {
             );
             return left.and(right);
         }
-        with_buffer(2 * width, |buffer| {
-            let (zero, gradients) = buffer.split_at_mut(width);
-            for start in places.clone().step_by(gradients.len() / width.max(1)) {
-                let some = start..places.end.min(start + gradients.len() / width.max(1));
-                let gradients = &mut gradients[..some.len() * width];
-                let samples = self.keywords.samples_of(some.clone());
-                embedding_bag::backward_rows(self.kernels, &self.pass.d_pre_activations, samples, zero, gradients)?;
-                table.step_rows(&rows[start..places.end], first, gradients)?;
-            }
-            Ok(())
-        })
+        table.step_bags(&rows[places.clone()], first, &self.pass.d_pre_activations, self.keywords.samples_of(places))
     }
 
     fn output_weights(&self, w2: &mut UnitStep<'_>, lists: &mut UnitLists) -> Result<()> {

@@ -31,12 +31,14 @@ fn operands_of_other_lengths_are_errors_at_every_level() {
                 assert!(kernels.log_loss(&loss, inputs, &mut out).is_err(), "{}", kernels.level());
             }
             let step = steps().next().unwrap();
-            let rows = SteppedRows { ids: &[0], first: 0, width: 2 };
-            assert!(kernels.adagrad_rows(&step, rows, fit, &mut out, &mut fit.to_vec()).is_ok());
-            assert!(kernels.adagrad_rows(&step, rows, fit, &mut out, &mut other.to_vec()).is_err());
-            assert!(kernels.adagrad_rows(&step, rows, other, &mut out, &mut fit.to_vec()).is_err());
-            let none = SteppedRows { ids: &[], first: 0, width: 0 };
-            assert!(kernels.adagrad_rows(&step, none, &[], &mut [], &mut []).is_ok(), "no rows of nothing");
+            let (rows, set) = (SteppedRows { ids: &[0], first: 0, width: 2 }, Sets::new(&[0], &[0, 1]).unwrap());
+            assert!(kernels.adagrad_bags(&step, rows, fit, set, &mut out, &mut fit.to_vec()).is_ok());
+            assert!(kernels.adagrad_bags(&step, rows, fit, set, &mut out, &mut other.to_vec()).is_err());
+            assert!(kernels.adagrad_bags(&step, rows, &fit[..1], set, &mut out, &mut fit.to_vec()).is_err());
+            let none = Sets::new(&[], &[]).unwrap();
+            assert!(kernels.adagrad_bags(&step, rows, fit, none, &mut out, &mut fit.to_vec()).is_err());
+            let nothing = SteppedRows { ids: &[], first: 0, width: 0 };
+            assert!(kernels.adagrad_bags(&step, nothing, &[], none, &mut [], &mut []).is_ok(), "no rows of nothing");
         }
     }
 }

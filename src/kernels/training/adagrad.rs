@@ -2,7 +2,8 @@
 //! gradients and squared-gradient sums; and decay alone.
 
 use crate::aligned::{Block, LANES};
-use crate::kernels::rows::FAR_FROM;
+use crate::ids::Sets;
+use crate::kernels::rows::{Ahead, FAR_FROM, Ones, PREFETCH_FROM, Rows, Tile};
 use crate::kernels::simd::Simd;
 
 /// Constants of one AdaGrad step, see [`crate::kernels::Kernels::adagrad`].
@@ -69,10 +70,10 @@ pub enum Squares<'a> {
     Same(f32),
 }
 
-/// Rows of a table that take a step, see [`crate::kernels::Kernels::adagrad_rows`].
+/// Rows of a table that take a step, see [`crate::kernels::Kernels::adagrad_bags`].
 #[derive(Clone, Copy, Debug)]
 pub struct SteppedRows<'a> {
-    /// Their numbers. More than there are gradients are asked for ahead of their own step.
+    /// Their numbers.
     pub ids: &'a [u32],
     /// The number of the table's first row.
     pub first: u32,
@@ -80,8 +81,8 @@ pub struct SteppedRows<'a> {
     pub width: usize,
 }
 
-/// Rows ahead at which [`crate::kernels::Kernels::adagrad_rows`] asks for a row.
-pub const STEPS_AHEAD: usize = 16;
+/// Rows ahead at which [`crate::kernels::Kernels::adagrad_bags`] asks for a row.
+const STEPS_AHEAD: usize = 16;
 
 /// Proximal steps without a gradient, see [`crate::kernels::Kernels::proximal`].
 #[derive(Clone, Copy, Debug)]
@@ -112,10 +113,7 @@ pub(super) fn adagrad<S: Simd>(s: S, step: &AdaGradStep, gradients: &[Block], we
     match squares {
         Squares::Grow(squares) => {
             for ((gradient, weight), square) in pairs.zip(squares) {
-                let g = s.load(gradient);
-                let sum = s.add(s.load(square), s.mul(g, g));
-                s.store(sum, square);
-                s.store(stepped(s, step, g, s.load(weight), sum), weight);
+                grow(s, step, s.load(gradient), weight, square);
             }
         }
         Squares::Each(squares) => {
@@ -131,28 +129,77 @@ pub(super) fn adagrad<S: Simd>(s: S, step: &AdaGradStep, gradients: &[Block], we
     }
 }
 
-/// See [`crate::kernels::Kernels::adagrad_rows`]. Rows with a gradient lie in the table.
+/// See [`crate::kernels::Kernels::adagrad_bags`]. The rows lie in the table; there is a set for each, of terms that there are.
 #[inline(always)]
-pub(super) fn adagrad_rows<S: Simd>(
+pub(super) fn adagrad_bags<S: Simd>(
     s: S,
     step: &AdaGradStep,
     rows: SteppedRows<'_>,
-    gradients: &[Block],
+    terms: &[Block],
+    sets: Sets<'_>,
     weights: &mut [Block],
     squares: &mut [Block],
 ) {
     let SteppedRows { ids, width, .. } = rows;
-    let far = size_of_val(weights) > FAR_FROM;
-    for (n, gradient) in gradients.chunks_exact(width.max(1)).enumerate() {
-        if let Some(range) = ids.get(n + STEPS_AHEAD).map(|id| rows.range(*id)) {
-            for block in range {
-                s.prefetch(weights, block, far);
-                s.prefetch(squares, block, far);
-            }
+    let bytes = size_of_val(weights);
+    // Weights and sums are both read.
+    let (asks, far) = (2 * bytes > PREFETCH_FROM, bytes > FAR_FROM);
+    for (n, (&id, (set, _))) in ids.iter().zip(sets.iter()).enumerate() {
+        let start = rows.range(id).start;
+        let next = ids.get(n + STEPS_AHEAD).filter(|_| asks).map(|next| rows.range(*next).start);
+        let mut column = 0;
+        while column < width {
+            let bag = Tile { rows: Rows::new(terms, width), init: None, ids: set, column, ahead: Ahead::NONE };
+            let row = Stepped { step, start, next, far };
+            column += match width - column {
+                8.. if S::TILE >= 8 => row.step_on::<S, 8>(s, &bag, weights, squares),
+                4.. if S::TILE >= 4 => row.step_on::<S, 4>(s, &bag, weights, squares),
+                2.. => row.step_on::<S, 2>(s, &bag, weights, squares),
+                _ => row.step_on::<S, 1>(s, &bag, weights, squares),
+            };
         }
-        let range = rows.range(ids[n]);
-        adagrad(s, step, gradient, &mut weights[range.clone()], Squares::Grow(&mut squares[range]));
     }
+}
+
+/// A row that takes a step.
+struct Stepped<'a> {
+    step: &'a AdaGradStep,
+    /// Its first block.
+    start: usize,
+    /// That of the row to ask for.
+    next: Option<usize>,
+    far: bool,
+}
+
+impl Stepped<'_> {
+    /// Steps on `N` blocks, whose gradient is the bag; returns `N`. Roots and quotients of one row take their time while the terms of the
+    /// next are added.
+    #[inline(always)]
+    fn step_on<S: Simd, const N: usize>(
+        &self,
+        s: S,
+        bag: &Tile<'_, Block>,
+        weights: &mut [Block],
+        squares: &mut [Block],
+    ) -> usize {
+        let gradients: [S::F; N] = bag.sums(s, Ones);
+        for (column, g) in (bag.column..).zip(gradients) {
+            if let Some(next) = self.next {
+                s.prefetch(weights, next.wrapping_add(column), self.far);
+                s.prefetch(squares, next.wrapping_add(column), self.far);
+            }
+            grow(s, self.step, g, &mut weights[self.start + column], &mut squares[self.start + column]);
+        }
+        N
+    }
+}
+
+/// A step on 16 weights, given their gradient.
+#[inline(always)]
+fn grow<S: Simd>(s: S, step: &AdaGradStep, g: S::F, weight: &mut Block, square: &mut Block) {
+    let sum = s.add(s.load(square), s.mul(g, g));
+    s.store(sum, square);
+    s.store(stepped(s, step, g, s.load(weight), sum), weight);
 }
 
 impl SteppedRows<'_> {

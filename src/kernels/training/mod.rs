@@ -7,7 +7,7 @@ mod product;
 mod rows;
 mod scalar;
 
-pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, STEPS_AHEAD, Shrink, Squares, SteppedRows};
+pub use adagrad::{AdaGradStep, Decay, Denominator, ProximalSteps, Rates, Shrink, Squares, SteppedRows};
 pub use log_loss::{LogLoss, LossInputs, LossKind};
 pub use product::{Product, RowsMut};
 
@@ -23,6 +23,9 @@ type Start<'a> = Option<&'a [Block]>;
 /// [`Kernels::panels_backward_sparse`] of a level.
 type BackwardSparse = unsafe fn(Panels<&[Block]>, HiddenRows<'_>, ActiveLists<'_>, &mut [Block], &mut RowsMut<'_>);
 
+/// [`Kernels::adagrad_bags`] of a level.
+type AdagradBags = unsafe fn(&AdaGradStep, SteppedRows<'_>, &[Block], Sets<'_>, &mut [Block], &mut [Block]);
+
 /// One level's functions, as in [`super::Table`].
 #[derive(Debug)]
 pub(super) struct Table {
@@ -37,7 +40,7 @@ pub(super) struct Table {
     activate_backward: unsafe fn(Activation, &[Block], &[Block], &mut [Block]),
     log_loss: unsafe fn(&LogLoss, LossInputs<'_>, &mut [Block]) -> f64,
     adagrad: unsafe fn(&AdaGradStep, &[Block], &mut [Block], Squares<'_>),
-    adagrad_rows: unsafe fn(&AdaGradStep, SteppedRows<'_>, &[Block], &mut [Block], &mut [Block]),
+    adagrad_bags: AdagradBags,
     couple: unsafe fn(f32, f32, &[Block], &mut [Block]),
     shrink: unsafe fn(&Shrink, &mut [Block]),
     proximal: unsafe fn(&ProximalSteps<'_>, &mut [Block], &Squares<'_>),
@@ -56,7 +59,7 @@ pub(super) static SCALAR: Table = Table {
     activate_backward: scalar::activate_backward,
     log_loss: scalar::log_loss,
     adagrad: scalar::adagrad,
-    adagrad_rows: scalar::adagrad_rows,
+    adagrad_bags: scalar::adagrad_bags,
     couple: scalar::couple,
     shrink: scalar::shrink,
     proximal: scalar::proximal,
@@ -118,14 +121,15 @@ macro_rules! level {
                 adagrad::adagrad($token, step, gradients, weights, squares);
             }
             $(#[$features])?
-            fn adagrad_rows(
+            fn adagrad_bags(
                 step: &AdaGradStep,
                 rows: SteppedRows<'_>,
-                gradients: &[Block],
+                terms: &[Block],
+                sets: Sets<'_>,
                 weights: &mut [Block],
                 squares: &mut [Block],
             ) {
-                adagrad::adagrad_rows($token, step, rows, gradients, weights, squares);
+                adagrad::adagrad_bags($token, step, rows, terms, sets, weights, squares);
             }
             $(#[$features])?
             fn couple(l1: f32, l2: f32, weights: &[Block], gradients: &mut [Block]) {
@@ -155,7 +159,7 @@ macro_rules! level {
                 activate_backward,
                 log_loss,
                 adagrad,
-                adagrad_rows,
+                adagrad_bags,
                 couple,
                 shrink,
                 proximal,
@@ -351,31 +355,30 @@ impl Kernels {
         Ok(())
     }
 
-    /// [`Kernels::adagrad`] with growing sums on some rows of a table, each with its own gradient, row after row in `gradients`.
+    /// [`Kernels::adagrad`] with growing sums on some rows of a table. The gradient of row `rows.ids[n]` is the sum of the rows of `terms` in
+    /// set n, added in ascending order.
     ///
     /// # Errors
-    /// [`Error::Length`] if `squares` is not as long as `weights`, or if there are not as many rows as gradients;
-    /// [`Error::KeywordOutOfRange`] for a row that the table does not have.
-    pub fn adagrad_rows(
+    /// [`Error::Length`] if `squares` is not as long as `weights`, or if there is not a set for each row;
+    /// [`Error::KeywordOutOfRange`] for a row that the table does not have, or a term that there is not.
+    pub fn adagrad_bags(
         self,
         step: &AdaGradStep,
         rows: SteppedRows<'_>,
-        gradients: &[Block],
+        terms: &[Block],
+        sets: Sets<'_>,
         weights: &mut [Block],
         squares: &mut [Block],
     ) -> Result<()> {
-        let count = gradients.len().checked_div(rows.width).unwrap_or(0);
         Error::check_length("squared-gradient sums", weights.len(), squares.len())?;
-        Error::check_length("gradients of rows", count.saturating_mul(rows.width), gradients.len())?;
-        if rows.ids.len() < count {
-            return Err(Error::Length { what: "rows to step on", expected: count, found: rows.ids.len() });
-        }
+        Error::check_length("rows to step on", sets.len(), rows.ids.len())?;
+        sets.check_below(Rows::new(terms, rows.width).count(rows.width))?;
         let end = weights.len().checked_div(rows.width).unwrap_or(0).saturating_add(rows.first as usize);
-        if let Some(&id) = rows.ids[..count].iter().find(|id| **id < rows.first || **id as usize >= end) {
+        if let Some(&id) = rows.ids.iter().find(|id| **id < rows.first || **id as usize >= end) {
             return Err(Error::KeywordOutOfRange { id, keywords: end, item: None });
         }
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.training.adagrad_rows)(step, rows, gradients, weights, squares) };
+        unsafe { (self.table.training.adagrad_bags)(step, rows, terms, sets, weights, squares) };
         Ok(())
     }
 

@@ -225,17 +225,20 @@ fn square(squares: &Squares<'_>, i: usize) -> f32 {
     }
 }
 
-pub(super) fn adagrad_rows(
+pub(super) fn adagrad_bags(
     step: &AdaGradStep,
     rows: SteppedRows<'_>,
-    gradients: &[Block],
+    terms: &[Block],
+    sets: Sets<'_>,
     weights: &mut [Block],
     squares: &mut [Block],
 ) {
-    for (id, gradient) in rows.ids.iter().zip(gradients.chunks_exact(rows.width.max(1))) {
+    let mut gradient = vec![Block::ZERO; rows.width];
+    for (id, (set, _)) in rows.ids.iter().zip(sets.iter()) {
+        sum_rows(Rows::new(terms, rows.width), None, set, &mut gradient);
         let start = (id - rows.first) as usize * rows.width;
         let range = start..start + rows.width;
-        adagrad(step, gradient, &mut weights[range.clone()], Squares::Grow(&mut squares[range]));
+        adagrad(step, &gradient, &mut weights[range.clone()], Squares::Grow(&mut squares[range]));
     }
 }
 
