@@ -214,7 +214,11 @@ impl Sample<'_> {
             end = group.slots.end;
             let (y, m) = (&mut y[group.slots.clone()], &mut m[group.slots.clone()]);
             let of_group;
-            (of_group, positives) = positives.split_at(positives.partition_point(|tag| (*tag as usize) < group.tags.end));
+            let is_before = |tag: &u32| (*tag as usize) < group.tags.end;
+            // Mostly all are, and a search in ids that are not near yet waits for memory at each step.
+            let all = positives.last().is_none_or(is_before);
+            let count = if all { positives.len() } else { positives.partition_point(is_before) };
+            (of_group, positives) = positives.split_at(count);
             for &tag in of_group {
                 y[tag as usize - group.tags.start] = 1.0;
             }

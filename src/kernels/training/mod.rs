@@ -88,7 +88,7 @@ macro_rules! level {
             }
             $(#[$features])?
             fn dot_rows(rows: Rows<'_>, ids: &[u32], x: &[Block], partial_sums: &mut [Block]) {
-                rows::dot($token, rows, ids, x, partial_sums);
+                rows::dot($token, rows, ids, x, false, partial_sums);
             }
             $(#[$features])?
             fn product(product: Product<'_>, out: &mut RowsMut<'_>) {

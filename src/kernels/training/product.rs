@@ -157,13 +157,15 @@ pub(super) fn panels_backward_sparse<S: Simd>(
     out: &mut RowsMut<'_>,
 ) {
     let ActiveLists { starts, units, .. } = active;
-    partial_sums.fill(Block::ZERO);
+    if panels.width == 0 {
+        partial_sums.fill(Block::ZERO);
+    }
     // Panel by panel, so that weights stay near while each item reads those of its units.
     for (first, blocks, weights) in panels.iter() {
         for (item, bounds) in starts.windows(2).enumerate() {
             let start = item * delta.stride + delta.first + first;
             let (listed, delta) = (bounds[0]..bounds[1], &delta.blocks[start..start + blocks]);
-            dot(s, Rows::new(weights, blocks), &units[listed.clone()], delta, &mut partial_sums[listed]);
+            dot(s, Rows::new(weights, blocks), &units[listed.clone()], delta, first == 0, &mut partial_sums[listed]);
         }
     }
     for (item, bounds) in starts.windows(2).enumerate() {

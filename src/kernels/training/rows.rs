@@ -65,20 +65,20 @@ pub(super) fn sum_weighted_bags<S: Simd>(
     }
 }
 
-/// See [`crate::kernels::Kernels::dot_rows`]. Every id is below `rows.count(x.len())`; there is a sum for each.
+/// See [`crate::kernels::Kernels::dot_rows`]. Every id is below `rows.count(x.len())`; there is a sum for each, which may begin here.
 #[inline(always)]
-pub(super) fn dot<S: Simd>(s: S, rows: Rows<'_>, ids: &[u32], x: &[Block], partial_sums: &mut [Block]) {
+pub(super) fn dot<S: Simd>(s: S, rows: Rows<'_>, ids: &[u32], x: &[Block], begins: bool, partial_sums: &mut [Block]) {
     if let Ok(x) = <&[Block; PANEL_BLOCKS]>::try_from(x) {
         // Of a panel `x` stays in registers.
         let mut row = [s.splat(0.0); PANEL_BLOCKS];
         for (x, block) in row.iter_mut().zip(x) {
             *x = s.load(block);
         }
-        return dot_with(s, rows, ids, row, partial_sums);
+        return dot_with(s, rows, ids, row, begins, partial_sums);
     }
     for (&id, sums) in ids.iter().zip(partial_sums) {
         let start = id as usize * rows.stride + rows.first;
-        let mut sum = s.load(sums);
+        let mut sum = if begins { s.splat(0.0) } else { s.load(sums) };
         for (a, b) in rows.blocks[start..start + x.len()].iter().zip(x) {
             sum = s.add(sum, s.mul(s.load(a), s.load(b)));
         }
@@ -87,10 +87,17 @@ pub(super) fn dot<S: Simd>(s: S, rows: Rows<'_>, ids: &[u32], x: &[Block], parti
 }
 
 #[inline(always)]
-fn dot_with<S: Simd, const N: usize>(s: S, rows: Rows<'_>, ids: &[u32], x: [S::F; N], partial_sums: &mut [Block]) {
+fn dot_with<S: Simd, const N: usize>(
+    s: S,
+    rows: Rows<'_>,
+    ids: &[u32],
+    x: [S::F; N],
+    begins: bool,
+    partial_sums: &mut [Block],
+) {
     for (&id, sums) in ids.iter().zip(partial_sums) {
         let start = id as usize * rows.stride + rows.first;
-        let mut sum = s.load(sums);
+        let mut sum = if begins { s.splat(0.0) } else { s.load(sums) };
         for (a, x) in rows.blocks[start..start + N].iter().zip(x) {
             sum = s.add(sum, s.mul(s.load(a), x));
         }
