@@ -122,7 +122,7 @@ fn scaled_bags(source: &mut Source<'_>) {
         let done = if weights.is_empty() {
             kernels.sum_scaled_bags(rows, &init, sets, factor, &mut out)
         } else {
-            kernels.sum_weighted_bags(rows, &init, sets, &weights, &mut out)
+            kernels.sum_weighted_bags(rows, sets, &weights, &mut out)
         };
         (done.is_ok(), bits(as_floats(&out)))
     });

@@ -160,6 +160,17 @@ impl<B: Stored> Tile<'_, B> {
         N
     }
 
+    /// Adds sums to `N` blocks of `out`; returns `N`.
+    #[inline(always)]
+    pub(super) fn add_to<S: Simd, W: RowWeights, const N: usize>(&self, s: S, weights: W, out: &mut [Block]) -> usize {
+        let tile = Tile { init: Some(&*out), ..*self };
+        let sums: [S::F; N] = tile.sums(s, weights);
+        for (sum, block) in sums.iter().zip(&mut out[self.column..self.column + N]) {
+            s.store(*sum, block);
+        }
+        N
+    }
+
     /// The sums of `N` blocks.
     #[inline(always)]
     pub(super) fn sums<S: Simd, W: RowWeights, const N: usize>(&self, s: S, weights: W) -> [S::F; N] {

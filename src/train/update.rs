@@ -201,12 +201,13 @@ impl Update<'_> {
                 self.workers.join(|| self.output_rows(form, first, left), || self.output_rows(form, first + middle, right));
             return left.and(right);
         }
-        with_buffer(2 * form.width, |buffer| {
-            let (zero, buffer) = buffer.split_at_mut(form.width);
-            let at_once = buffer.len() / form.width.max(1);
+        // Listed, the samples' rows are to stay near, too.
+        let at_once = if form.lists.is_some() { BUFFER / 4 } else { BUFFER } / form.width.max(1);
+        with_buffer(form.width, |buffer| {
+            let at_once = at_once.max(1);
             for start in (0..count).step_by(at_once) {
                 let gradients = &mut buffer[..at_once.min(count - start) * form.width];
-                form.gradients(self.kernels, self.samples, first + start, zero, gradients)?;
+                form.gradients(self.kernels, self.samples, first + start, gradients)?;
                 rows.step(start, gradients)?;
             }
             Ok(())
@@ -228,12 +229,14 @@ struct OutputRows<'a> {
 }
 
 impl OutputRows<'_> {
-    /// Writes the gradients of the rows from row `first` on; `zero` is a row.
-    fn gradients(&self, kernels: Kernels, samples: usize, first: usize, zero: &[Block], gradients: &mut [Block]) -> Result<()> {
+    /// Writes the gradients of the rows from row `first` on.
+    fn gradients(&self, kernels: Kernels, samples: usize, first: usize, gradients: &mut [Block]) -> Result<()> {
         let count = gradients.len().checked_div(self.width).unwrap_or(0);
         if let Some(lists) = self.lists {
-            let (samples, values) = lists.of(first..first + count, samples);
-            return kernels.sum_weighted_bags(self.rows, zero, samples, values, gradients);
+            gradients.fill(Block::ZERO);
+            return lists
+                .parts(first..first + count, samples)
+                .try_for_each(|sets| kernels.sum_weighted_bags(self.rows, sets, &lists.values, gradients));
         }
         let product = Product {
             items: count,
@@ -248,9 +251,14 @@ impl OutputRows<'_> {
     }
 }
 
-/// For each hidden unit of a group, the samples in which it is not 0, and its values in them.
+/// Samples whose δ of a panel the nearest cache holds.
+const PART: usize = 64;
+
+/// For each hidden unit of a group, the samples in which it is not 0, and its values in them: [`PART`] samples after the other.
 #[derive(Clone, Debug, Default)]
 struct UnitLists {
+    units: usize,
+    /// Those of unit u in part p lie from `starts[p * units + u]` on, to the next.
     starts: Vec<usize>,
     samples: Vec<u32>,
     values: Vec<f32>,
@@ -259,28 +267,34 @@ struct UnitLists {
 impl UnitLists {
     /// Lists the units of `samples` samples; the values of sample i begin at `hidden[i * stride]`.
     fn load(&mut self, hidden: &[f32], stride: usize, units: usize, samples: usize) {
-        let UnitLists { starts, samples: numbers, values } = self;
+        let UnitLists { starts, samples: numbers, values, .. } = self;
+        self.units = units;
         numbers.resize(units * samples, 0);
         values.resize(units * samples, 0.0);
         starts.clear();
-        let (numbers, values) = (&mut numbers[..], &mut values[..]);
+        let (list, of) = (&mut numbers[..], &mut values[..]);
         let mut end = 0;
-        for unit in 0..units {
-            starts.push(end);
-            for (sample, hidden) in hidden.chunks(stride.max(1)).take(samples).enumerate() {
-                // Which units are on is not to be foreseen, so each is written down, and stays if it is.
-                let value = hidden[unit];
-                (numbers[end], values[end]) = (sample as u32, value);
-                end += usize::from(value != 0.0);
+        for first in (0..samples).step_by(PART) {
+            let part = &hidden[first * stride..];
+            for unit in 0..units {
+                starts.push(end);
+                for (sample, hidden) in part.chunks(stride.max(1)).take(PART.min(samples - first)).enumerate() {
+                    // Which units are on is not to be foreseen, so each is written down, and stays if it is.
+                    let value = hidden[unit];
+                    (list[end], of[end]) = ((first + sample) as u32, value);
+                    end += usize::from(value != 0.0);
+                }
             }
         }
         starts.push(end);
     }
 
-    /// The lists of some units, of so many samples: a set of samples for each, and their values.
-    fn of(&self, units: Range<usize>, samples: usize) -> (Sets<'_>, &[f32]) {
-        let starts = &self.starts[units.start..=units.end];
-        (Sets::known(&self.samples, starts, samples as u64), &self.values)
+    /// The lists of some units in one part after the other, of so many samples in all: a set of samples for each unit.
+    fn parts(&self, units: Range<usize>, samples: usize) -> impl Iterator<Item = Sets<'_>> {
+        (0..samples.div_ceil(PART)).map(move |part| {
+            let starts = &self.starts[part * self.units..][units.start..=units.end];
+            Sets::known(&self.samples, starts, samples as u64)
+        })
     }
 }
 
@@ -302,9 +316,21 @@ mod tests {
         lists.load(&[0.0], 1, 1, 1);
         assert_eq!(lists.starts, [0, 0]);
         lists.load(&[1.0, 0.0, -2.0, 9.0, 0.0, 0.0, 3.0, 9.0], 4, 3, 2);
-        let (samples, values) = lists.of(0..3, 2);
-        let found: Vec<(&[u32], &[f32])> = samples.places().map(|(places, samples)| (samples, &values[places])).collect();
-        assert_eq!(found, [(&[0][..], &[1.0][..]), (&[], &[]), (&[0, 1], &[-2.0, 3.0])]);
+        let of_parts = |lists: &UnitLists, units: Range<usize>, samples| -> Vec<(Vec<u32>, Vec<f32>)> {
+            let sets = lists.parts(units, samples).flat_map(|sets| sets.places().collect::<Vec<_>>());
+            sets.map(|(places, set)| (set.to_vec(), lists.values[places].to_vec())).collect()
+        };
+        let expected = [(vec![0], vec![1.0]), (vec![], vec![]), (vec![0, 1], vec![-2.0, 3.0])];
+        assert_eq!(of_parts(&lists, 0..3, 2), expected);
+        // A unit that is always on, and one that is on in the first sample of each part.
+        let samples = 2 * PART + 5;
+        let hidden: Vec<f32> = (0..samples).flat_map(|i| [1.0, f32::from(u8::from(i % PART == 0))]).collect();
+        lists.load(&hidden, 2, 2, samples);
+        let always = [0..PART, PART..2 * PART, 2 * PART..samples].map(|part| part.map(|i| i as u32).collect::<Vec<u32>>());
+        let found = of_parts(&lists, 0..1, samples);
+        assert_eq!(found.iter().map(|(set, _)| set).collect::<Vec<_>>(), always.iter().collect::<Vec<_>>());
+        let found = of_parts(&lists, 1..2, samples);
+        assert_eq!(found.iter().flat_map(|(set, _)| set.clone()).collect::<Vec<_>>(), [0, PART as u32, 2 * PART as u32]);
     }
 
     #[test]

@@ -30,7 +30,7 @@ type AdagradBags = unsafe fn(&AdaGradStep, SteppedRows<'_>, &[Block], Sets<'_>, 
 #[derive(Debug)]
 pub(super) struct Table {
     sum_scaled_bags: unsafe fn(Rows<'_>, &[Block], Sets<'_>, f32, &mut [Block]),
-    sum_weighted_bags: unsafe fn(Rows<'_>, &[Block], Sets<'_>, &[f32], &mut [Block]),
+    sum_weighted_bags: unsafe fn(Rows<'_>, Sets<'_>, &[f32], &mut [Block]),
     sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &mut [Block]),
     weighted_sum_rows: unsafe fn(Rows<'_>, Start<'_>, &[u32], &[f32], &mut [Block]),
     dot_rows: unsafe fn(Rows<'_>, &[u32], &[Block], &mut [Block]),
@@ -75,8 +75,8 @@ macro_rules! level {
                 super::rows::sum_bags($token, rows, init, sets, rows::Same(factor), out);
             }
             $(#[$features])?
-            fn sum_weighted_bags(rows: Rows<'_>, init: &[Block], sets: Sets<'_>, weights: &[f32], out: &mut [Block]) {
-                rows::sum_weighted_bags($token, rows, init, sets, weights, out);
+            fn sum_weighted_bags(rows: Rows<'_>, sets: Sets<'_>, weights: &[f32], out: &mut [Block]) {
+                rows::sum_weighted_bags($token, rows, sets, weights, out);
             }
             $(#[$features])?
             fn sum_rows(rows: Rows<'_>, init: Start<'_>, ids: &[u32], out: &mut [Block]) {
@@ -233,24 +233,19 @@ impl Kernels {
         Ok(())
     }
 
-    /// [`Kernels::sum_bags`] with a weight on every row, and without an activation: `out = init + Σ_k weights[k] · rows[k]`. A set's
-    /// weights stand where its ids stand among all.
+    /// Adds weighted sums of rows to what stands in `out`, one for each set: `out += Σ_n weights[n] · rows[ids[n]]`, in ascending order, as
+    /// [`Kernels::weighted_sum_rows`] does. A set's weights stand where its ids stand among all.
     ///
     /// # Errors
-    /// As [`Kernels::sum_bags`]; [`Error::Length`] also if there is not a weight for every id.
-    pub fn sum_weighted_bags(
-        self,
-        rows: Rows<'_>,
-        init: &[Block],
-        sets: Sets<'_>,
-        weights: &[f32],
-        out: &mut [Block],
-    ) -> Result<()> {
-        Error::check_length("sums of bags", init.len().saturating_mul(sets.len()), out.len())?;
+    /// [`Error::Length`] if `out` is no whole number of blocks a set, or if there is not a weight for every id;
+    /// [`Error::KeywordOutOfRange`] if an id has no row.
+    pub fn sum_weighted_bags(self, rows: Rows<'_>, sets: Sets<'_>, weights: &[f32], out: &mut [Block]) -> Result<()> {
+        let width = out.len().checked_div(sets.len()).unwrap_or(0);
+        Error::check_length("sums of bags", width.saturating_mul(sets.len()), out.len())?;
         sets.check_length("row weights", weights.len())?;
-        sets.check_below(rows.count(init.len()))?;
+        sets.check_below(rows.count(width))?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.training.sum_weighted_bags)(rows, init, sets, weights, out) };
+        unsafe { (self.table.training.sum_weighted_bags)(rows, sets, weights, out) };
         Ok(())
     }
 

@@ -343,15 +343,18 @@ mod tests {
                 assert_eq!(bits(found), bits(&expected), "{}", kernels.level());
             }
             let weights: Vec<f32> = (1..=7).map(|n| n as f32 / 4.0).collect();
-            kernels.sum_weighted_bags(rows, &init, sets, &weights, &mut found).unwrap();
-            for ((places, ids), found) in sets.places().zip(found.chunks_exact(5)) {
+            let before = noise(5, 15, false);
+            found.copy_from_slice(&before);
+            kernels.sum_weighted_bags(rows, sets, &weights, &mut found).unwrap();
+            let of_sets = before.chunks_exact(5).zip(found.chunks_exact(5));
+            for ((places, ids), (init, found)) in sets.places().zip(of_sets) {
                 let mut expected = noise(4, 5, false);
-                kernels.weighted_sum_rows(rows, Some(&init), ids, &weights[places], &mut expected).unwrap();
+                kernels.weighted_sum_rows(rows, Some(init), ids, &weights[places], &mut expected).unwrap();
                 assert_eq!(bits(found), bits(&expected), "{}", kernels.level());
             }
-            assert!(kernels.sum_weighted_bags(rows, &init, sets, &weights[1..], &mut found).is_err());
-            assert!(kernels.sum_weighted_bags(rows, &init, sets, &weights, &mut found[..10]).is_err());
-            assert!(kernels.sum_weighted_bags(Rows::new(&table[..55], 5), &init, sets, &weights, &mut found).is_err());
+            assert!(kernels.sum_weighted_bags(rows, sets, &weights[1..], &mut found).is_err());
+            assert!(kernels.sum_weighted_bags(rows, sets, &weights, &mut found[..11]).is_err());
+            assert!(kernels.sum_weighted_bags(Rows::new(&table[..35], 5), sets, &weights, &mut found).is_err());
             assert!(kernels.sum_scaled_bags(rows, &init, sets, 1.25, &mut found[..10]).is_err());
             assert!(kernels.sum_scaled_bags(Rows::new(&table[..55], 5), &init, sets, 1.0, &mut found).is_err());
         }

@@ -3,7 +3,7 @@
 use crate::aligned::Block;
 use crate::ids::Sets;
 use crate::kernels::output::PANEL_BLOCKS;
-use crate::kernels::rows::{Ahead, RowWeights, Rows, sum_tiles};
+use crate::kernels::rows::{Ahead, RowWeights, Rows, Tile, sum_tiles};
 use crate::kernels::simd::Simd;
 
 impl<B> Rows<'_, B> {
@@ -50,18 +50,21 @@ pub(super) fn sum<S: Simd, W: RowWeights>(
     sum_tiles(s, rows, init, ids, weights, Ahead::NONE, out);
 }
 
-/// See [`crate::kernels::Kernels::sum_weighted_bags`]. Every id is below `rows.count(init.len())`, and there is a weight for each.
+/// See [`crate::kernels::Kernels::sum_weighted_bags`]. Every id is below `rows.count` of a sum's blocks, and there is a weight for each.
 #[inline(always)]
-pub(super) fn sum_weighted_bags<S: Simd>(
-    s: S,
-    rows: Rows<'_>,
-    init: &[Block],
-    sets: Sets<'_>,
-    weights: &[f32],
-    out: &mut [Block],
-) {
-    for ((places, ids), out) in sets.places().zip(out.chunks_exact_mut(init.len().max(1))) {
-        sum_tiles(s, rows, Some(init), ids, &weights[places], Ahead::NONE, out);
+pub(super) fn sum_weighted_bags<S: Simd>(s: S, rows: Rows<'_>, sets: Sets<'_>, weights: &[f32], out: &mut [Block]) {
+    let width = out.len().checked_div(sets.len()).unwrap_or(0);
+    for ((places, ids), out) in sets.places().zip(out.chunks_exact_mut(width.max(1))) {
+        let mut column = 0;
+        while column < width {
+            let tile = Tile { rows, init: None, ids, column, ahead: Ahead::NONE };
+            let weights = &weights[places.clone()];
+            column += match width - column {
+                4.. if S::TILE >= 4 => tile.add_to::<S, _, 4>(s, weights, out),
+                2.. => tile.add_to::<S, _, 2>(s, weights, out),
+                _ => tile.add_to::<S, _, 1>(s, weights, out),
+            };
+        }
     }
 }
 

@@ -48,9 +48,11 @@ pub(super) fn sum_scaled_bags(rows: Rows<'_>, init: &[Block], sets: Sets<'_>, fa
     }
 }
 
-pub(super) fn sum_weighted_bags(rows: Rows<'_>, init: &[Block], sets: Sets<'_>, weights: &[f32], out: &mut [Block]) {
-    for ((places, ids), out) in sets.places().zip(out.chunks_exact_mut(init.len().max(1))) {
-        weighted_sum_rows(rows, Some(init), ids, &weights[places], out);
+pub(super) fn sum_weighted_bags(rows: Rows<'_>, sets: Sets<'_>, weights: &[f32], out: &mut [Block]) {
+    let width = out.len().checked_div(sets.len()).unwrap_or(0);
+    for ((places, ids), out) in sets.places().zip(out.chunks_exact_mut(width.max(1))) {
+        let init = out.to_vec();
+        weighted_sum_rows(rows, Some(&init), ids, &weights[places], out);
     }
 }
 
