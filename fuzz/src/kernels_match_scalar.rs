@@ -21,7 +21,7 @@ pub fn run(input: &[u8]) {
     let mut source = Source::new(input);
     match source.below(15) {
         0 => bags(&mut source),
-        1 => scaled_bags(&mut source),
+        1 => weighted_bags(&mut source),
         2 => rows(&mut source),
         3 | 4 => panels(&mut source),
         5 => tag_major(&mut source),
@@ -107,7 +107,7 @@ fn bags(source: &mut Source<'_>) {
     });
 }
 
-fn scaled_bags(source: &mut Source<'_>) {
+fn weighted_bags(source: &mut Source<'_>) {
     let (width, count) = (width(source), 1 + source.below(40));
     let (ids, starts) = sets(source, count);
     let Some(sets) = Sets::new(&ids, &starts) else { return };
@@ -115,14 +115,14 @@ fn scaled_bags(source: &mut Source<'_>) {
     let (init, factor) = (source.blocks(width, Source::number), source.number());
     let length = about(source, width * sets.len());
     let rows = Rows { blocks: &table, stride: width, first: source.below(2) };
-    let count = if source.flag() { about(source, ids.len()) } else { 0 };
+    let (is_weighted, count) = (source.flag(), about(source, ids.len()));
     let weights: Vec<f32> = (0..count).map(|_| source.number()).collect();
     same(|kernels| {
         let mut out = vec![Block([7.0; 16]); length];
-        let done = if weights.is_empty() {
-            kernels.sum_scaled_bags(rows, &init, sets, factor, &mut out)
-        } else {
+        let done = if is_weighted {
             kernels.sum_weighted_bags(rows, sets, &weights, &mut out)
+        } else {
+            kernels.sum_scaled_bags(rows, &init, sets, factor, &mut out)
         };
         (done.is_ok(), bits(as_floats(&out)))
     });

@@ -29,12 +29,12 @@ pub(crate) use storage::to_little_endian;
 pub(crate) use weights::check_weights;
 pub use write::ModelParts;
 
-#[cfg(target_endian = "big")]
-use crate::buffer::Buffer;
 use crate::error::Result;
 use crate::network::{Network, StoredWeights};
 use crate::tags::Tags;
 use crate::vocab::VocabularyView;
+#[cfg(target_endian = "big")]
+use crate::{aligned::Block, buffer::Buffer};
 use header::Part;
 use read::Contents;
 use storage::Storage;

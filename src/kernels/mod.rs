@@ -47,11 +47,9 @@ pub(crate) use activation::clear_padding;
 pub(crate) use integers::{MAX_INTEGERS, largest_integer};
 pub use level::Level;
 pub(crate) use network::ForwardBuffers;
-#[cfg(feature = "train")]
 #[cfg(any(test, feature = "train"))]
 pub(crate) use output::is_dense;
 pub use output::{ActiveLists, Answer, Answers, HiddenRows, ListBuffers, PANEL_BLOCKS, Panels, TagMajor};
-#[cfg(any(test, feature = "train"))]
 #[cfg(test)]
 pub(crate) use rows::PREFETCH_FROM;
 pub use rows::{Rows, tree_sum};

@@ -161,6 +161,7 @@ impl<B: Stored> Tile<'_, B> {
     }
 
     /// Adds sums to `N` blocks of `out`; returns `N`.
+    #[cfg(any(test, feature = "train"))]
     #[inline(always)]
     pub(super) fn add_to<S: Simd, W: RowWeights, const N: usize>(&self, s: S, weights: W, out: &mut [Block]) -> usize {
         let tile = Tile { init: Some(&*out), ..*self };

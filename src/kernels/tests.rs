@@ -337,7 +337,7 @@ fn steps_and_decay_are_the_same_bits_on_every_level() {
 #[test]
 fn steps_on_bags_are_steps_on_each_row_with_their_sum() {
     let sets = Sets::new(&[0, 3, 1, 0, 1, 2, 3], &[0, 2, 3, 3, 7]).unwrap();
-    for (width, step) in steps().zip([1, 3, 4, 11, 15].into_iter().cycle()).map(|(step, width)| (width, step)) {
+    for (step, width) in steps().zip([1, 3, 4, 11, 15].into_iter().cycle()) {
         let (terms, weights, squares) = (noise(1, 4 * width, false), noise(2, 12 * width, true), sums(3, 12 * width));
         let take = |kernels: Kernels, ids: &[u32], sets: Sets<'_>| {
             let (mut w, mut grown) = (weights.clone(), squares.clone());
@@ -359,6 +359,25 @@ fn steps_on_bags_are_steps_on_each_row_with_their_sum() {
             assert!(take(kernels, &[7, 16, 5], sets).is_err(), "a row for each set");
             assert!(take(kernels, &[7], Sets::new(&[4], &[0, 1]).unwrap()).is_err(), "a term that there is not");
         }
+    }
+}
+
+/// So long that rows are asked for ahead, near and far.
+#[test]
+fn rows_of_long_tables_are_stepped_on_like_others() {
+    let step = steps().next().unwrap();
+    for blocks in [rows::PREFETCH_FROM / 64, rows::FAR_FROM / 64 + 1] {
+        let (ids, samples, starts): (Vec<u32>, _, _) =
+            ((0..20).map(|n| n * n * 100).collect(), [0; 20], (0..=20).collect::<Vec<_>>());
+        let (term, sets) = (noise(1, 1, false), Sets::new(&samples, &starts).unwrap());
+        let take = |kernels: Kernels| {
+            let (mut w, mut grown) = (vec![Block([1.0; LANES]); blocks], vec![Block([0.5; LANES]); blocks]);
+            let rows = SteppedRows { ids: &ids, first: 0, width: 1 };
+            kernels.adagrad_bags(&step, rows, &term, sets, &mut w, &mut grown).unwrap();
+            ids.iter().map(|id| bits(&[w[*id as usize], grown[*id as usize]])).collect::<Vec<_>>()
+        };
+        let expected = take(scalar());
+        others().for_each(|kernels| assert_eq!(take(kernels), expected, "{blocks} at {}", kernels.level()));
     }
 }
 

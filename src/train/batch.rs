@@ -310,7 +310,7 @@ impl Keywords {
 
     /// The kept keywords of some samples.
     pub(super) fn of_samples(&self, samples: Range<usize>) -> Bags<'_> {
-        let sets = Sets::known(&self.ids, &self.starts[samples.start..=samples.end], self.by_row.ids() as u64);
+        let sets = Sets::known(&self.ids, &self.starts[samples.start..=samples.end], self.by_row.end() as u64);
         Bags { sets, factor: self.factor }
     }
 

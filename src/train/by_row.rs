@@ -14,20 +14,20 @@ pub(super) struct ByRow {
     starts: Vec<usize>,
     /// How many samples were taken in.
     count: usize,
-    /// How many ids there can be.
-    ids: usize,
+    /// Ids are below it.
+    end: usize,
     sorter: Sorter,
 }
 
 impl ByRow {
-    /// Nothing yet, for ids below `ids`.
-    pub(super) fn new(ids: usize) -> Self {
-        ByRow { ids, ..ByRow::default() }
+    /// Nothing yet, for ids below `end`.
+    pub(super) fn new(end: usize) -> Self {
+        ByRow { end, ..ByRow::default() }
     }
 
-    /// How many ids there can be.
-    pub(super) fn ids(&self) -> usize {
-        self.ids
+    /// What ids are below of.
+    pub(super) fn end(&self) -> usize {
+        self.end
     }
 
     /// Takes in the ids of samples, fewer than 2^32 in all: those of sample i are the set `ids[starts[i]..starts[i + 1]]`.
@@ -44,12 +44,13 @@ impl ByRow {
             samples.resize(ids.len(), 0);
             return;
         }
-        let pairs = sorter.sort(ids, starts, self.ids);
+        let pairs = sorter.sort(ids, starts, self.end);
         samples.clear();
         samples.extend(pairs.iter().map(|pair| *pair as u32));
         // Where a row ends is not to be foreseen, so each pair is written down as its row's last, and stays if it is.
         rows.resize(pairs.len(), 0);
         ends.resize(pairs.len() + 1, 0);
+        ends[0] = 0;
         let (row, row_end) = (&mut rows[..], &mut ends[..]);
         let (mut distinct, mut last) = (0, u64::MAX);
         for (end, pair) in (1..).zip(pairs) {
@@ -98,7 +99,7 @@ impl Sorter {
     /// The pairs of samples that have `sets`, of ids below `end`; those of one id in the order of samples.
     fn sort(&mut self, ids: &[u32], starts: &[usize], end: usize) -> &[u64] {
         let bits = usize::BITS - end.saturating_sub(1).leading_zeros();
-        // Counts of a digit should not be more than there are pairs, nor be far.
+        // Digits with about as many values as there are pairs, but of few enough that their counts are near.
         let most = (ids.len().max(1).ilog2() + 1).clamp(8, 14);
         let digits = bits.div_ceil(most).max(1);
         let width = bits.div_ceil(digits);
@@ -146,36 +147,47 @@ fn count(places: &mut [u32], digits: impl Iterator<Item = usize>) {
 mod tests {
     use super::*;
 
-    /// Batch after batch through the same buffers, ids at the ends of words and beyond one word of words.
+    /// Batch after batch through the same buffers; ids of one to four digits, of few bits and of many.
     #[test]
     fn rows_and_their_samples_are_the_transposed_samples() {
-        let mut by_row = ByRow::new(10_000);
-        let batches: [&[&[u32]]; 6] = [
-            &[&[0, 63, 64, 4095, 4096, 9999], &[63, 4096], &[], &[0, 1]],
-            &[&[]],
-            &[],
-            &[&[9999], &[9999], &[5, 9999]],
-            &[&[3, 5, 9999]],
-            &[&[0, 63, 64, 4095, 4096, 9999], &[1, 2, 3]],
-        ];
-        for batch in batches {
-            let ends = batch.iter().scan(0, |end, ids| {
-                *end += ids.len();
-                Some(*end)
-            });
-            by_row.load(&batch.concat(), &std::iter::once(0).chain(ends).collect::<Vec<usize>>());
-            let mut expected: Vec<(u32, u32)> =
-                (0..).zip(batch).flat_map(|(sample, ids)| ids.iter().map(move |id| (*id, sample))).collect();
-            expected.sort_unstable();
-            let sets = by_row.samples_of(0..by_row.rows.len());
-            let found: Vec<(u32, u32)> = by_row
-                .rows
-                .iter()
-                .zip(sets.iter())
-                .flat_map(|(row, (samples, _))| samples.iter().map(|sample| (*row, *sample)))
-                .collect();
-            assert_eq!(found, expected);
-            assert_eq!(by_row.rows.len(), sets.len());
+        for end in [1, 200, 10_000, 1 << 31] {
+            let mut by_row = ByRow::new(end);
+            let last = end as u32 - 1;
+            let of = |ids: &[u32]| {
+                let mut set: Vec<u32> = ids.iter().map(|id| id.wrapping_mul(2_654_435_761) % end as u32).collect();
+                crate::ids::canonicalize(&mut set);
+                set
+            };
+            let many: Vec<Vec<u32>> =
+                (0..50).map(|sample| of(&(0..400).map(|n| n * (sample + 1)).collect::<Vec<_>>())).collect();
+            let batches = [
+                vec![of(&[0, 63, 64, 4095]), of(&[63, 4096]), vec![], of(&[0, 1])],
+                vec![vec![]],
+                many,
+                vec![],
+                vec![vec![last], vec![last], of(&[5, 9])],
+                vec![of(&[3, 5])],
+                vec![of(&[0, 63, 64]), vec![last]],
+            ];
+            for batch in batches {
+                let ends = batch.iter().scan(0, |end, ids| {
+                    *end += ids.len();
+                    Some(*end)
+                });
+                by_row.load(&batch.concat(), &std::iter::once(0).chain(ends).collect::<Vec<usize>>());
+                let mut expected: Vec<(u32, u32)> =
+                    (0..).zip(&batch).flat_map(|(sample, ids)| ids.iter().map(move |id| (*id, sample))).collect();
+                expected.sort_unstable();
+                let sets = by_row.samples_of(0..by_row.rows.len());
+                let found: Vec<(u32, u32)> = by_row
+                    .rows
+                    .iter()
+                    .zip(sets.iter())
+                    .flat_map(|(row, (samples, _))| samples.iter().map(|sample| (*row, *sample)))
+                    .collect();
+                assert_eq!(found, expected, "ids below {end}");
+                assert_eq!(by_row.rows.len(), sets.len());
+            }
         }
     }
 }

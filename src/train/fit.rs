@@ -215,7 +215,6 @@ struct EpochPlan {
 fn fill<'a>(batch: &mut Vec<Sample<'a>>, shape: &Shape, samples: impl Iterator<Item = Sample<'a>>) -> Result<()> {
     batch.clear();
     batch.extend(samples);
-    // Apart from where samples are found: so the memory is asked for many of them at once.
     Sample::check_ranges(batch, shape)
 }
 

@@ -15,7 +15,7 @@ use super::objective::SampleDraws;
 use super::optimizer::StepRows;
 use super::pass::PassInputs;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::{Kernels, LossInputs, Rows, tree_sum};
 use crate::network::Shape;
 use crate::workers::Workers;
@@ -78,7 +78,16 @@ impl Pairs {
     }
 
     /// Takes in a mini-batch; of samples whose pairs are listed, `draws` lists more.
-    pub(super) fn load(&mut self, samples: &[Sample<'_>], outputs: usize, draws: Option<&SampleDraws>, step: u64) {
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] from 2^32 pairs on.
+    pub(super) fn load(
+        &mut self,
+        samples: &[Sample<'_>],
+        outputs: usize,
+        draws: Option<&SampleDraws>,
+        step: u64,
+    ) -> Result<()> {
         let Pairs { starts, outputs: scored, targets, weights, longest, by_row } = self;
         starts.clear();
         starts.push(0);
@@ -102,7 +111,11 @@ impl Pairs {
             starts.push(scored.len());
         }
         *longest = starts.windows(2).map(|bounds| bounds[1] - bounds[0]).max().unwrap_or(0);
+        if scored.len() > u32::MAX as usize {
+            return Err(Error::TooLarge { what: "pairs of a mini-batch", limit: u32::MAX.into() });
+        }
         by_row.load(scored, starts);
+        Ok(())
     }
 
     /// How many there are.
@@ -152,6 +165,7 @@ impl Pairs {
         as_floats_mut(targets)[..outputs.len()].copy_from_slice(&self.targets[range.clone()]);
         as_floats_mut(weights)[..outputs.len()].copy_from_slice(&self.weights[range]);
         let [bias, of_positives, of_outputs] = [inputs.weights.b2, inputs.positive_weights, inputs.offsets].map(as_floats);
+        // Behind the pairs are lanes whose weight is 0: what they hold becomes 0 with the gradient.
         let (delta, rest) = delta.split_at_mut(blocks);
         rest.fill(Block::ZERO);
         let (z, w, o) = (as_floats_mut(delta), as_floats_mut(positive_weights), as_floats_mut(offsets));

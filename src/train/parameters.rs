@@ -120,7 +120,8 @@ impl Parameters {
             return Err(Error::Config { option: "output weights", expected, found: "others".to_owned() });
         }
         let w2 = if tied { &[] } else { w2 };
-        Ok(Parameters { w1: w1.into(), b1: b1.into(), w2: w2.into(), b2: b2.into(), tied })
+        let copy = |part| Buffer::copy("a copy of the weights, for this machine's memory", part);
+        Ok(Parameters { w1: copy(w1)?, b1: copy(b1)?, w2: copy(w2)?, b2: copy(b2)?, tied })
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) struct Pass {
     scratch: Vec<Scratch>,
 }
 
-/// Buffers for the samples of a leaf.
+/// Buffers for the samples of one leaf after the other.
 #[derive(Clone, Debug, Default)]
 struct Scratch {
     output: output::OutputScratch,

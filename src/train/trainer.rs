@@ -329,7 +329,7 @@ impl Trainer {
         self.rows.clear();
         self.rows.extend_from_slice(self.keywords.rows());
         if let Some(pairs) = &mut self.pairs {
-            pairs.load(samples, shape.tags(), self.draws.as_ref(), step);
+            pairs.load(samples, shape.tags(), self.draws.as_ref(), step)?;
         }
         let (outputs, touched_outputs, pairs) = match &self.pairs {
             None => (Outputs::All, &[][..], samples.iter().map(|sample| sample.scored(shape.tags())).sum()),

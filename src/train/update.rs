@@ -301,7 +301,7 @@ impl UnitLists {
 /// Blocks of a buffer on the stack: 16 KiB, which the nearest cache holds beside the rows that are read.
 const BUFFER: usize = 256;
 
-/// Runs `work` with a buffer of zeros, at least `least` blocks long.
+/// Runs `work` with a buffer at least `least` blocks long.
 fn with_buffer<R>(least: usize, work: impl FnOnce(&mut [Block]) -> R) -> R {
     if least <= BUFFER { work(&mut [Block::ZERO; BUFFER]) } else { work(&mut vec![Block::ZERO; least]) }
 }

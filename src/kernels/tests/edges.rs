@@ -39,6 +39,10 @@ fn operands_of_other_lengths_are_errors_at_every_level() {
             assert!(kernels.adagrad_bags(&step, rows, fit, none, &mut out, &mut fit.to_vec()).is_err());
             let nothing = SteppedRows { ids: &[], first: 0, width: 0 };
             assert!(kernels.adagrad_bags(&step, nothing, &[], none, &mut [], &mut []).is_ok(), "no rows of nothing");
+            let empty = SteppedRows { ids: &[3], first: 0, width: 0 };
+            assert!(kernels.adagrad_bags(&step, empty, &[], set, &mut [], &mut []).is_ok(), "a row of nothing");
+            let wide = SteppedRows { ids: &[], first: 0, width: usize::MAX };
+            assert!(kernels.adagrad_bags(&step, wide, &[], none, &mut [], &mut []).is_ok(), "no rows of any width");
         }
     }
 }

@@ -145,8 +145,8 @@ pub(super) fn adagrad_bags<S: Simd>(
     // Weights and sums are both read.
     let (asks, far) = (2 * bytes > PREFETCH_FROM, bytes > FAR_FROM);
     for (n, (&id, (set, _))) in ids.iter().zip(sets.iter()).enumerate() {
-        let start = rows.range(id).start;
-        let next = ids.get(n + STEPS_AHEAD).filter(|_| asks).map(|next| rows.range(*next).start);
+        let start = rows.start(id);
+        let next = ids.get(n + STEPS_AHEAD).filter(|_| asks).map(|next| rows.start(*next));
         let mut column = 0;
         while column < width {
             let bag = Tile { rows: Rows::new(terms, width), init: None, ids: set, column, ahead: Ahead::NONE };
@@ -203,11 +203,10 @@ fn grow<S: Simd>(s: S, step: &AdaGradStep, g: S::F, weight: &mut Block, square: 
 }
 
 impl SteppedRows<'_> {
-    /// Where row `id` lies in the table; of an id without a row, which is only asked for, anywhere.
+    /// Where row `id`, which the table has, begins.
     #[inline(always)]
-    pub(super) fn range(&self, id: u32) -> std::ops::Range<usize> {
-        let start = (id.wrapping_sub(self.first) as usize).wrapping_mul(self.width);
-        start..start.wrapping_add(self.width)
+    fn start(&self, id: u32) -> usize {
+        (id - self.first) as usize * self.width
     }
 }
 

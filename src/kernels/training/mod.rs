@@ -368,7 +368,8 @@ impl Kernels {
         Error::check_length("squared-gradient sums", weights.len(), squares.len())?;
         Error::check_length("rows to step on", sets.len(), rows.ids.len())?;
         sets.check_below(Rows::new(terms, rows.width).count(rows.width))?;
-        let end = weights.len().checked_div(rows.width).unwrap_or(0).saturating_add(rows.first as usize);
+        let Some(count) = weights.len().checked_div(rows.width) else { return Ok(()) };
+        let end = count.saturating_add(rows.first as usize);
         if let Some(&id) = rows.ids.iter().find(|id| **id < rows.first || **id as usize >= end) {
             return Err(Error::KeywordOutOfRange { id, keywords: end, item: None });
         }

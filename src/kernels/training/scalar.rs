@@ -235,7 +235,8 @@ pub(super) fn adagrad_bags(
     weights: &mut [Block],
     squares: &mut [Block],
 ) {
-    let mut gradient = vec![Block::ZERO; rows.width];
+    // Without rows a width need not be one of a table.
+    let mut gradient = vec![Block::ZERO; if rows.ids.is_empty() { 0 } else { rows.width }];
     for (id, (set, _)) in rows.ids.iter().zip(sets.iter()) {
         sum_rows(Rows::new(terms, rows.width), None, set, &mut gradient);
         let start = (id - rows.first) as usize * rows.width;
