@@ -16,7 +16,7 @@
 //! | --- | --- |
 //! | [`error`] | every failure: what was expected, what was found, the cure |
 //! | [`atomic`] | files that appear whole or not at all |
-//! | [`aligned`] | the unit of storage, a block of 16 floats |
+//! | [`aligned`], `buffer` | the unit of storage, a block of 16 floats; memory on huge pages |
 //! | `named` | enums whose variants have names that people type and files store |
 //! | [`rng`], `ln` | random numbers that depend on what they decide; the natural logarithm |
 //! | `workers` | work divided between threads |
