@@ -42,6 +42,15 @@ impl<T: Pod> Buffer<T> {
         Ok(Buffer::Heap(numbers))
     }
 
+    /// Their bytes.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Buffer::Heap(numbers) => bytemuck::cast_slice(numbers),
+            Buffer::Pages(pages) => pages.bytes(),
+        }
+    }
+
     /// A copy of `numbers`; `what` is what there may be no memory for.
     pub(crate) fn copy(what: &'static str, numbers: &[T]) -> Result<Self> {
         let mut copy = Self::zeroed(what, numbers.len())?;
@@ -117,10 +126,17 @@ mod pages {
             Some(Pages { map, start, count, room: bytes, of: PhantomData })
         }
 
-        pub(super) fn numbers(&self) -> &[T] {
-            bytemuck::cast_slice(&self.map[self.start..self.start + self.count * size_of::<T>()])
+        #[inline]
+        pub(super) fn bytes(&self) -> &[u8] {
+            &self.map[self.start..self.start + self.count * size_of::<T>()]
         }
 
+        #[inline]
+        pub(super) fn numbers(&self) -> &[T] {
+            bytemuck::cast_slice(self.bytes())
+        }
+
+        #[inline]
         pub(super) fn numbers_mut(&mut self) -> &mut [T] {
             bytemuck::cast_slice_mut(&mut self.map[self.start..self.start + self.count * size_of::<T>()])
         }
@@ -157,6 +173,10 @@ mod pages {
     impl<T> Pages<T> {
         pub(super) fn new(_: usize, _: usize) -> Option<Self> {
             None
+        }
+
+        pub(super) fn bytes(&self) -> &[u8] {
+            match self.0 {}
         }
 
         pub(super) fn numbers(&self) -> &[T] {

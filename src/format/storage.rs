@@ -21,7 +21,7 @@ impl Storage {
     #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
-            Storage::Owned(blocks) => bytemuck::cast_slice(blocks),
+            Storage::Owned(blocks) => blocks.bytes(),
             Storage::Static(blocks) => bytemuck::cast_slice(blocks),
             #[cfg(feature = "mmap")]
             Storage::Mapped(map) => map,

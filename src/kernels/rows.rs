@@ -153,19 +153,19 @@ impl<B: Stored> Tile<'_, B> {
     /// Sums `N` blocks; returns `N`.
     #[inline(always)]
     fn sum<S: Simd, W: RowWeights, const N: usize>(&self, s: S, weights: W, out: &mut [Block]) -> usize {
-        let sums: [S::F; N] = self.sums(s, weights);
-        for (sum, block) in sums.iter().zip(&mut out[self.column..self.column + N]) {
-            s.store(*sum, block);
-        }
-        N
+        self.store::<S, N>(s, self.sums(s, weights), out)
     }
 
     /// Adds sums to `N` blocks of `out`; returns `N`.
     #[cfg(any(test, feature = "train"))]
     #[inline(always)]
     pub(super) fn add_to<S: Simd, W: RowWeights, const N: usize>(&self, s: S, weights: W, out: &mut [Block]) -> usize {
-        let tile = Tile { init: Some(&*out), ..*self };
-        let sums: [S::F; N] = tile.sums(s, weights);
+        let sums = Tile { init: Some(&*out), ..*self }.sums(s, weights);
+        self.store::<S, N>(s, sums, out)
+    }
+
+    #[inline(always)]
+    fn store<S: Simd, const N: usize>(&self, s: S, sums: [S::F; N], out: &mut [Block]) -> usize {
         for (sum, block) in sums.iter().zip(&mut out[self.column..self.column + N]) {
             s.store(*sum, block);
         }

@@ -296,11 +296,7 @@ impl Keywords {
             }
             self.starts.push(self.ids.len());
         }
-        if self.ids.len() > u32::MAX as usize {
-            return Err(Error::TooLarge { what: "keywords of all samples of a mini-batch", limit: u32::MAX.into() });
-        }
-        self.by_row.load(&self.ids, &self.starts);
-        Ok(())
+        self.by_row.load("keywords of all samples of a mini-batch", &self.ids, &self.starts)
     }
 
     /// The distinct keywords, ascending.

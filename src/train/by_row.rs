@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::error::{Error, Result};
 use crate::ids::Sets;
 
 /// The distinct ids of a mini-batch, and the samples that have each.
@@ -25,13 +26,19 @@ impl ByRow {
         ByRow { end, ..ByRow::default() }
     }
 
-    /// What ids are below of.
+    /// Ids are below it.
     pub(super) fn end(&self) -> usize {
         self.end
     }
 
-    /// Takes in the ids of samples, fewer than 2^32 in all: those of sample i are the set `ids[starts[i]..starts[i + 1]]`.
-    pub(super) fn load(&mut self, ids: &[u32], starts: &[usize]) {
+    /// Takes in the ids of samples: those of sample i are the set `ids[starts[i]..starts[i + 1]]`.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] of `what` from 2^32 ids on.
+    pub(super) fn load(&mut self, what: &'static str, ids: &[u32], starts: &[usize]) -> Result<()> {
+        if ids.len() > u32::MAX as usize {
+            return Err(Error::TooLarge { what, limit: u32::MAX.into() });
+        }
         self.count = starts.len().saturating_sub(1);
         let ByRow { rows, samples, starts: ends, sorter, .. } = self;
         if self.count == 1 {
@@ -42,7 +49,7 @@ impl ByRow {
             ends.extend(0..=ids.len());
             samples.clear();
             samples.resize(ids.len(), 0);
-            return;
+            return Ok(());
         }
         let pairs = sorter.sort(ids, starts, self.end);
         samples.clear();
@@ -61,6 +68,7 @@ impl ByRow {
         }
         rows.truncate(distinct);
         ends.truncate(distinct + 1);
+        Ok(())
     }
 
     /// The samples that have the ids at these places of `rows`, a set for each.
@@ -174,7 +182,8 @@ mod tests {
                     *end += ids.len();
                     Some(*end)
                 });
-                by_row.load(&batch.concat(), &std::iter::once(0).chain(ends).collect::<Vec<usize>>());
+                let starts: Vec<usize> = std::iter::once(0).chain(ends).collect();
+                by_row.load("ids", &batch.concat(), &starts).unwrap();
                 let mut expected: Vec<(u32, u32)> =
                     (0..).zip(&batch).flat_map(|(sample, ids)| ids.iter().map(move |id| (*id, sample))).collect();
                 expected.sort_unstable();

@@ -15,7 +15,7 @@ use super::objective::SampleDraws;
 use super::optimizer::StepRows;
 use super::pass::PassInputs;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernels::{Kernels, LossInputs, Rows, tree_sum};
 use crate::network::Shape;
 use crate::workers::Workers;
@@ -80,7 +80,7 @@ impl Pairs {
     /// Takes in a mini-batch; of samples whose pairs are listed, `draws` lists more.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] from 2^32 pairs on.
+    /// [`TooLarge`](crate::error::Error::TooLarge) from 2^32 pairs on.
     pub(super) fn load(
         &mut self,
         samples: &[Sample<'_>],
@@ -111,11 +111,7 @@ impl Pairs {
             starts.push(scored.len());
         }
         *longest = starts.windows(2).map(|bounds| bounds[1] - bounds[0]).max().unwrap_or(0);
-        if scored.len() > u32::MAX as usize {
-            return Err(Error::TooLarge { what: "pairs of a mini-batch", limit: u32::MAX.into() });
-        }
-        by_row.load(scored, starts);
-        Ok(())
+        by_row.load("pairs of a mini-batch", scored, starts)
     }
 
     /// How many there are.

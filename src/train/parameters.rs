@@ -181,8 +181,8 @@ mod tests {
         for part in 0..4 {
             let mut longer = fitting.clone();
             let Parameters { w1, b1, w2, b2, .. } = &mut longer;
-            let part_ = &mut *[w1, b1, w2, b2][part];
-            *part_ = [&part_[..], &[Block::ZERO]].concat()[..].into();
+            let longest = &mut *[w1, b1, w2, b2][part];
+            *longest = [&longest[..], &[Block::ZERO]].concat()[..].into();
             assert!(Parameters::copy_from(&shape, false, longer.weights()).is_err(), "part {part}");
         }
     }

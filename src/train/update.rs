@@ -202,9 +202,9 @@ impl Update<'_> {
             return left.and(right);
         }
         // Listed, the samples' rows are to stay near, too.
-        let at_once = if form.lists.is_some() { BUFFER / 4 } else { BUFFER } / form.width.max(1);
+        let blocks = if form.lists.is_some() { BUFFER / 4 } else { BUFFER };
+        let at_once = (blocks / form.width.max(1)).max(1);
         with_buffer(form.width, |buffer| {
-            let at_once = at_once.max(1);
             for start in (0..count).step_by(at_once) {
                 let gradients = &mut buffer[..at_once.min(count - start) * form.width];
                 form.gradients(self.kernels, self.samples, first + start, gradients)?;

@@ -145,12 +145,11 @@ pub(super) fn adagrad_bags<S: Simd>(
     // Weights and sums are both read.
     let (asks, far) = (2 * bytes > PREFETCH_FROM, bytes > FAR_FROM);
     for (n, (&id, (set, _))) in ids.iter().zip(sets.iter()).enumerate() {
-        let start = rows.start(id);
         let next = ids.get(n + STEPS_AHEAD).filter(|_| asks).map(|next| rows.start(*next));
+        let row = Stepped { step, start: rows.start(id), next, far };
         let mut column = 0;
         while column < width {
             let bag = Tile { rows: Rows::new(terms, width), init: None, ids: set, column, ahead: Ahead::NONE };
-            let row = Stepped { step, start, next, far };
             column += match width - column {
                 8.. if S::TILE >= 8 => row.step_on::<S, 8>(s, &bag, weights, squares),
                 4.. if S::TILE >= 4 => row.step_on::<S, 4>(s, &bag, weights, squares),

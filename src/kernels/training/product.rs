@@ -157,6 +157,7 @@ pub(super) fn panels_backward_sparse<S: Simd>(
     out: &mut RowsMut<'_>,
 ) {
     let ActiveLists { starts, units, .. } = active;
+    // Otherwise they begin with the first panel.
     if panels.width == 0 {
         partial_sums.fill(Block::ZERO);
     }

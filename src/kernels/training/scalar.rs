@@ -125,7 +125,7 @@ pub(super) fn log_loss(loss: &LogLoss, x: LossInputs<'_>, logits: &mut [Block]) 
     let multiplies = logits.len() >= MULTIPLY_FROM && loss.kind == LossKind::ClampSte;
     let (mut sums, mut logarithms) = ([0.0_f64; LANES], 0.0);
     let (mut factors, mut terms, mut blocks) = ([1.0_f32; LANES], [0.0_f32; LANES], 0);
-    let last = logits.len().wrapping_sub(1);
+    let blocks_in_all = logits.len();
     for (i, gradient) in logits.iter_mut().enumerate() {
         let [offsets, targets, weights, positive_weights] =
             [x.offsets, x.targets, x.weights, x.positive_weights].map(|blocks| blocks[i].0);
@@ -175,7 +175,7 @@ pub(super) fn log_loss(loss: &LogLoss, x: LossInputs<'_>, logits: &mut [Block]) 
             }
         }
         blocks += usize::from(multiplied);
-        if blocks > 0 && (blocks == FACTORS || i == last) {
+        if blocks > 0 && (blocks == FACTORS || i + 1 == blocks_in_all) {
             sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += f64::from(term));
             logarithms += ln_of_product(factors);
             (factors, terms, blocks) = ([1.0; LANES], [0.0; LANES], 0);
