@@ -64,6 +64,12 @@ impl Csr {
         &self.ids[start..end]
     }
 
+    /// Where row `i` starts in [`Csr::ids`]; the row must exist.
+    #[cfg(feature = "train")]
+    pub(crate) fn start(&self, i: usize) -> u64 {
+        self.starts[i]
+    }
+
     /// All rows in order.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[u32]> {
         (0..self.len()).map(|i| self.row(i))

@@ -196,8 +196,8 @@ pub(crate) fn sampled_distribution(net: Net<'_>, dataset: &Dataset) -> Result<Sc
 
 fn in_pool<R: Send>(pool: Option<&rayon::ThreadPool>, run: impl FnOnce(Workers) -> R + Send) -> R {
     match pool {
-        Some(pool) => pool.install(|| run(Workers { parallel: true, grain: Workers::GRAIN })),
-        None => run(Workers { parallel: false, grain: Workers::GRAIN }),
+        Some(pool) => pool.install(|| run(Workers::new(true))),
+        None => run(Workers::new(false)),
     }
 }
 

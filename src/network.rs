@@ -276,11 +276,16 @@ impl Shape {
 
     /// The panels of a group, in order.
     pub(crate) fn panels(&self, group: &Group) -> impl Iterator<Item = Panel> {
-        (0..group.tags.len().div_ceil(PANEL)).map(move |number| self.panel(group, number))
+        (0..Self::panel_count(group)).map(move |number| self.panel(group, number))
+    }
+
+    /// How many panels a group has.
+    pub(crate) fn panel_count(group: &Group) -> usize {
+        group.tags.len().div_ceil(PANEL)
     }
 
     /// Panel `number` of a group: rows of `PANEL / LANES` blocks, or fewer in the last one.
-    fn panel(&self, group: &Group, number: usize) -> Panel {
+    pub(crate) fn panel(&self, group: &Group, number: usize) -> Panel {
         let first = number * PANEL;
         let tags = group.tags.len().saturating_sub(first).min(PANEL);
         let blocks = first / LANES..first / LANES + blocks_for(tags);

@@ -140,6 +140,15 @@ impl Dataset {
         self.weights[i]
     }
 
+    /// Reads where the rows of some samples are, and no more. One after the other, so that the memory of many is waited for at a time.
+    pub(crate) fn look_up(&self, samples: &[u32]) {
+        let read = samples.iter().fold(0, |read, &i| {
+            let i = i as usize;
+            read ^ self.keywords.start(i) ^ self.tags.start(i) ^ u64::from(self.weights[i].to_bits())
+        });
+        std::hint::black_box(read);
+    }
+
     /// The tags of all samples.
     #[must_use]
     pub fn tag_sets(&self) -> &Csr {

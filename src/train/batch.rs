@@ -320,6 +320,16 @@ impl Keywords {
         self.by_row.samples_of_one(place)
     }
 
+    /// See [`ByRow::cost`].
+    pub(super) fn cost(&self, places: Range<usize>) -> usize {
+        self.by_row.cost(places)
+    }
+
+    /// See [`ByRow::middle`].
+    pub(super) fn middle(&self, places: Range<usize>) -> usize {
+        self.by_row.middle(places)
+    }
+
     /// The mean number of pairs a row takes part in, at least 1.
     pub(super) fn pairs_per_row(&self) -> usize {
         self.by_row.samples_per_row()

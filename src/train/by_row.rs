@@ -86,6 +86,27 @@ impl ByRow {
         self.rows.binary_search(&id).ok()
     }
 
+    /// What steps on the rows at `places` cost: as many reads of a row as there are pairs, and the step itself.
+    pub(super) fn cost(&self, places: Range<usize>) -> usize {
+        self.cost_before(places.end) - self.cost_before(places.start)
+    }
+
+    /// What steps on the rows before `place` cost.
+    fn cost_before(&self, place: usize) -> usize {
+        self.starts[place] + 4 * place
+    }
+
+    /// The place that divides `places`, two at least, into halves of about the same [cost](Self::cost). Few rows hold most pairs.
+    pub(super) fn middle(&self, places: Range<usize>) -> usize {
+        let half = self.cost_before(places.start).midpoint(self.cost_before(places.end));
+        let (mut low, mut high) = (places.start + 1, places.end - 1);
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.cost_before(middle) < half { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
     /// The mean number of samples of a row, at least 1.
     pub(super) fn samples_per_row(&self) -> usize {
         self.samples.len().div_ceil(self.rows.len().max(1)).max(1)
@@ -107,8 +128,9 @@ impl Sorter {
     /// The pairs of samples that have `sets`, of ids below `end`; those of one id in the order of samples.
     fn sort(&mut self, ids: &[u32], starts: &[usize], end: usize) -> &[u64] {
         let bits = usize::BITS - end.saturating_sub(1).leading_zeros();
-        // Digits with about as many values as there are pairs, but of few enough that their counts are near.
-        let most = (ids.len().max(1).ilog2() + 1).clamp(8, 14);
+        // Few digits: the last one of ids by frequency is mostly 0, and each count of it waits for the one before. But they are to have no
+        // more than some times as many values as there are pairs, and so few that their counts are near.
+        let most = (ids.len().max(1).ilog2() + 2).clamp(8, 16);
         let digits = bits.div_ceil(most).max(1);
         let width = bits.div_ceil(digits);
         self.pairs.resize(ids.len(), 0);
@@ -196,6 +218,15 @@ mod tests {
                     .collect();
                 assert_eq!(found, expected, "ids below {end}");
                 assert_eq!(by_row.rows.len(), sets.len());
+                let all = 0..by_row.rows.len();
+                assert_eq!(by_row.cost(all.clone()), expected.len() + 4 * all.len());
+                if all.len() > 1 {
+                    // No row could change sides and leave the larger half smaller.
+                    let middle = by_row.middle(all.clone());
+                    assert!(0 < middle && middle < all.end);
+                    let larger = |middle| by_row.cost(0..middle).max(by_row.cost(middle..all.end));
+                    assert!((1..all.end).all(|other| larger(other) + by_row.cost(middle - 1..middle) >= larger(middle)));
+                }
             }
         }
     }

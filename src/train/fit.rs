@@ -211,6 +211,9 @@ struct EpochPlan {
     pairs: EpochPairs,
 }
 
+/// What it costs to load a keyword of a mini-batch, in blocks read.
+const LOADING: usize = 10;
+
 /// Replaces `batch` by these samples.
 fn fill<'a>(batch: &mut Vec<Sample<'a>>, shape: &Shape, samples: impl Iterator<Item = Sample<'a>>) -> Result<()> {
     batch.clear();
@@ -394,9 +397,18 @@ impl Trainer {
     ) -> Result<ControlFlow<()>> {
         // Taken, so that one mini-batch can be loaded while a step is taken on the one before.
         let mut loading = mem::take(&mut self.next_keywords);
+        let given = self.workers;
+        self.workers = given.for_repeated(self.config.batch, self.cost_of_sample(dataset));
         let flow = self.run_batches_loading(&mut loading, sums, plan, dataset, observer);
+        self.workers = given;
         self.next_keywords = loading;
         flow
+    }
+
+    /// About what loading a sample and taking it through the layers costs, in blocks read.
+    fn cost_of_sample(&self, dataset: &Dataset) -> usize {
+        let (shape, keywords) = (&self.network.shape, dataset.mean_keywords() as usize);
+        keywords * (LOADING + shape.row_blocks()) + shape.w2_blocks()
     }
 
     fn run_batches_loading(
@@ -411,15 +423,21 @@ impl Trainer {
         let (size, kept) = (self.config.batch, |sample: u32| pairs.scores(sample as usize));
         let sample = |number: &u32| pairs.sample(*objective, dataset, *number);
         let mut numbers = Vec::new();
-        let (shape, dropout, workers) = (self.network.shape.clone(), self.dropout(self.config.dropout_in), self.workers);
+        let (shape, dropout) = (self.network.shape.clone(), self.dropout(self.config.dropout_in));
+        let workers = self.workers;
         let (mut batch, mut next) = (Vec::new(), Vec::new());
         order.next(size, &mut numbers, kept);
+        dataset.look_up(&numbers);
         fill(&mut batch, &shape, numbers.iter().map(sample))?;
         self.keywords.load(&batch, dropout, self.state.step + 1)?;
-        while !batch.is_empty() {
+        let mut one_step = || {
+            if batch.is_empty() {
+                return Ok(Some(ControlFlow::Continue(())));
+            }
             let step = self.state.step + 2;
             let load = || {
                 order.next(size, &mut numbers, kept);
+                dataset.look_up(&numbers);
                 fill(&mut next, &shape, numbers.iter().map(sample))?;
                 loading.load(&next, dropout, step)
             };
@@ -443,10 +461,11 @@ impl Trainer {
             if observer(event).is_break() {
                 // They are loaded, but no step was taken on them.
                 order.put_back(&numbers);
-                return Ok(ControlFlow::Break(()));
+                return Ok(Some(ControlFlow::Break(())));
             }
-        }
-        Ok(ControlFlow::Continue(()))
+            Ok(None)
+        };
+        workers.repeat(|| one_step().transpose())
     }
 
     /// Fails if a tag has nothing to be told apart from, or by.

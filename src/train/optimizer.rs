@@ -362,6 +362,11 @@ impl<'a> StepRows<'a> {
         (StepRows { constants, width, weights, memory }, StepRows { constants, width, weights: weights_right, memory: right })
     }
 
+    /// The same blocks in rows of `width` blocks.
+    pub(super) fn in_rows_of(self, width: usize) -> Self {
+        StepRows { width, ..self }
+    }
+
     /// Blocks in a row.
     pub(super) fn width(&self) -> usize {
         self.width

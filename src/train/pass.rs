@@ -47,11 +47,32 @@ pub(super) struct Pass {
     pub(super) delta: Buffer<Block>,
     /// Unreduced losses.
     pub(super) losses: Vec<f64>,
+    pub(super) extents: Extents,
     /// The penalty, 0 without one.
     pub(super) penalty: f64,
     /// Hidden vectors before dropout, where [`PassInputs::needs_undropped`].
     undropped: Buffer<Block>,
     scratch: Vec<Scratch>,
+}
+
+/// The largest magnitude in each table; not a number where one of its numbers is not finite.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Extents {
+    pub(super) hidden: f32,
+    pub(super) d_pre_activations: f32,
+    pub(super) delta: f32,
+}
+
+impl Extents {
+    /// Those of two parts together.
+    fn union(self, other: Self) -> Self {
+        let larger = |a: f32, b: f32| if a.is_nan() || a > b { a } else { b };
+        Extents {
+            hidden: larger(self.hidden, other.hidden),
+            d_pre_activations: larger(self.d_pre_activations, other.d_pre_activations),
+            delta: larger(self.delta, other.delta),
+        }
+    }
 }
 
 /// Buffers for the samples of one leaf after the other.
@@ -127,14 +148,9 @@ impl Pass {
             self.range().run(inputs, Direction::Forward, workers)?;
             let batch = penalty.batch(inputs.kernels, shape, &self.undropped, &self.d_pre_activations, samples)?;
             self.penalty = batch.value;
-            self.range().run(inputs, Direction::Back(&batch), workers)?;
+            self.extents = self.range().run(inputs, Direction::Back(&batch), workers)?;
         } else {
-            self.range().run(inputs, Direction::ForwardAndBack, workers)?;
-        }
-        if inputs.network.pooling == Pooling::Mean {
-            for (sample, d) in inputs.samples.iter().zip(self.d_pre_activations.chunks_exact_mut(row.max(1))) {
-                embedding_bag::backward_mean(sample.keywords.len(), d);
-            }
+            self.extents = self.range().run(inputs, Direction::ForwardAndBack, workers)?;
         }
         Ok(())
     }
@@ -180,7 +196,8 @@ struct SampleRange<'a> {
 }
 
 impl SampleRange<'_> {
-    fn run(self, inputs: &PassInputs<'_>, direction: Direction<'_>, workers: Workers) -> Result<()> {
+    /// Returns the extents of what is in the tables then.
+    fn run(self, inputs: &PassInputs<'_>, direction: Direction<'_>, workers: Workers) -> Result<Extents> {
         let shape = &inputs.network.shape;
         let slots = inputs.outputs.delta_blocks(shape);
         let cost = inputs.outputs.blocks_read(shape) + shape.row_blocks() * 32 + slots * 8;
@@ -188,18 +205,23 @@ impl SampleRange<'_> {
         if samples > LEAF && workers.divides(samples, cost) {
             let (left, right) = self.split(shape.row_blocks(), slots);
             let (left, right) = workers.join(|| left.run(inputs, direction, workers), || right.run(inputs, direction, workers));
-            return left.and(right);
+            return Ok(left?.union(right?));
         }
+        let mut extents = Extents::default();
         self.for_each_leaf(inputs, |mut leaf| {
             if !matches!(direction, Direction::Back(_)) {
                 leaf.forward(inputs)?;
             }
             match direction {
-                Direction::Forward => Ok(()),
-                Direction::ForwardAndBack => leaf.back(inputs, None),
-                Direction::Back(penalty) => leaf.back(inputs, Some(penalty)),
+                Direction::Forward => return Ok(()),
+                Direction::ForwardAndBack => leaf.back(inputs, None)?,
+                Direction::Back(penalty) => leaf.back(inputs, Some(penalty))?,
             }
-        })
+            leaf.back_to_rows(inputs);
+            extents = extents.union(leaf.extents(inputs.kernels));
+            Ok(())
+        })?;
+        Ok(extents)
     }
 
     /// Two halves, the left one a multiple of [`LEAF`] samples long.
@@ -379,6 +401,24 @@ impl Leaf<'_> {
             d_pre_activations.copy_from_slice(d_hidden);
         }
         Ok(())
+    }
+
+    /// Turns dL/da into what the rows of keywords see of it.
+    fn back_to_rows(&mut self, inputs: &PassInputs<'_>) {
+        if inputs.network.pooling == Pooling::Mean {
+            let row = inputs.network.shape.row_blocks().max(1);
+            for (sample, d) in inputs.samples[self.first..].iter().zip(self.d_pre_activations.chunks_exact_mut(row)) {
+                embedding_bag::backward_mean(sample.keywords.len(), d);
+            }
+        }
+    }
+
+    fn extents(&self, kernels: Kernels) -> Extents {
+        Extents {
+            hidden: kernels.magnitude(self.hidden),
+            d_pre_activations: kernels.magnitude(self.d_pre_activations),
+            delta: kernels.magnitude(self.delta),
+        }
     }
 
     /// Clears the gradients of hidden units that were dropped, where a unit's own value does not tell.

@@ -9,7 +9,7 @@ use super::objective::{Objective, OutputForm, SampleDraws};
 use super::optimizer::Optimizer;
 use super::pairs::{Outputs, Pairs};
 use super::parameters::{Parameters, Statistics};
-use super::pass::{Pass, PassInputs};
+use super::pass::{Extents, Pass, PassInputs};
 use super::state::State;
 use super::table::Touched;
 use super::update::{Update, UpdateScratch};
@@ -118,7 +118,7 @@ impl Trainer {
             pass: Pass::default(),
             scratch: UpdateScratch::default(),
             pool: None,
-            workers: Workers { parallel: false, grain: Workers::GRAIN },
+            workers: Workers::new(false),
             network: Network {
                 shape,
                 pooling: config.pooling(),
@@ -162,7 +162,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// Divides the work of [`Trainer::epoch`] and [`Trainer::fit`] between the threads of `pool`; the result is the same.
+    /// Divides the work of [`Trainer::epoch`] and [`Trainer::fit`] between the threads of `pool`; the result is the same. While mini-batches
+    /// are large enough to be divided, these threads stay awake from one step to the next.
     pub fn set_pool(&mut self, pool: Arc<rayon::ThreadPool>) {
         self.workers.parallel = pool.current_num_threads() > 1;
         self.pool = Some(pool);
@@ -406,9 +407,8 @@ impl Trainer {
 
     /// Fails if the loss or any gradient is not finite, or so large that a sum over the mini-batch could overflow.
     fn check_finite(&self, samples: usize, loss_sum: f64) -> Result<()> {
-        let largest = |table| f64::from(self.kernels.magnitude(table));
-        let (hidden, delta, da) =
-            (largest(&self.pass.hidden), largest(&self.pass.delta), largest(&self.pass.d_pre_activations));
+        let Extents { hidden, delta, d_pre_activations: da } = self.pass.extents;
+        let (hidden, delta, da) = (f64::from(hidden), f64::from(delta), f64::from(da));
         let bound = f64::from(f32::MAX) / samples as f64;
         let (as_input, as_output) = (da * f64::from(self.keywords.factor), hidden * delta);
         let together = if self.state.parameters.tied { as_input + as_output } else { as_input.max(as_output) };
@@ -494,8 +494,8 @@ mod tests {
     /// With no grain every part of a step is divided as far as it goes, whatever its size.
     #[test]
     fn work_that_is_divided_to_the_last_piece_gives_the_same_bits() {
-        for tags in [2, 70] {
-            let config = TrainConfig { hidden: 20, l1: 1e-4, ..TrainConfig::default() };
+        for (tags, hidden) in [(2, 20), (70, 130), (300, 20)] {
+            let config = TrainConfig { hidden, l1: 1e-4, ..TrainConfig::default() };
             let names = |prefix: &str, count: u32| (0..count).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>();
             let statistics = Statistics { samples: 40, mean_keywords: 3.0, positives: vec![5; tags as usize] };
             let ids: Vec<[u32; 3]> = (0..40).map(|i| [i % 7, 10 + i % 11, 30 + i]).collect();

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::ids::Sets;
 use crate::kernels::{Kernels, PANEL_BLOCKS, Product, Rows, RowsMut, is_dense};
 use crate::layers::embedding_bag;
-use crate::network::{OutputLayout, Shape};
+use crate::network::{Group, OutputLayout, Shape};
 use crate::workers::Workers;
 
 /// What the updates of one step read.
@@ -67,7 +67,7 @@ impl Update<'_> {
             Outputs::Listed(pairs) if tied => self.tied_rows(w1, pairs.gradients(&self.pass.delta)),
             _ => self.rows_of_w1(0..self.keywords.rows().len(), 0, w1),
         };
-        let (output_layer, first_layer) = if self.divides_rows(self.keywords.rows().len()) {
+        let (output_layer, first_layer) = if self.divides_rows(0..self.keywords.rows().len()) {
             self.workers.join(output_layer, first_layer)
         } else {
             (output_layer(), first_layer())
@@ -102,9 +102,9 @@ impl Update<'_> {
         Ok(())
     }
 
-    /// Whether steps on so many rows of W1 are worth dividing.
-    fn divides_rows(&self, rows: usize) -> bool {
-        self.workers.divides(rows, self.shape.row_blocks() * (self.keywords.pairs_per_row() + 4))
+    /// Whether steps on the rows of W1 of the keywords at `places` are worth dividing.
+    fn divides_rows(&self, places: Range<usize>) -> bool {
+        places.len() > 1 && self.workers.divides(self.keywords.cost(places), self.shape.row_blocks())
     }
 
     /// Steps on the rows of W1 where they are output weights too: each is the sum of its samples' da, and of its gradient as one of these.
@@ -137,8 +137,8 @@ impl Update<'_> {
     /// Steps on the rows of W1 of the keywords at `places`. `table` begins at row `first`.
     fn rows_of_w1(&self, places: Range<usize>, first: usize, mut table: StepRows<'_>) -> Result<()> {
         let rows = self.keywords.rows();
-        if self.divides_rows(places.len()) {
-            let middle = places.start + places.len() / 2;
+        if self.divides_rows(places.clone()) {
+            let middle = self.keywords.middle(places.clone());
             let boundary = rows[middle] as usize;
             let (left, right) = table.split_at(boundary - first);
             let (left, right) = self.workers.join(
@@ -169,24 +169,44 @@ impl Update<'_> {
                     let (stride, units) = (self.shape.row_blocks() * LANES, self.shape.hidden());
                     let factors = &hidden[group.hidden.start * LANES..];
                     let active = factors.chunks(stride.max(1)).map(|h| h[..units].iter().filter(|h| **h != 0.0).count()).sum();
-                    let panels = group.slot_blocks().len().div_ceil(PANEL_BLOCKS).max(1) as f64;
-                    let dense = is_dense(active, self.samples, units, DENSE_GRADIENTS_FROM - LISTING / panels);
+                    let count = Shape::panel_count(group);
+                    let dense = is_dense(active, self.samples, units, DENSE_GRADIENTS_FROM - LISTING / count.max(1) as f64);
                     if !dense {
                         lists.load(factors, stride, units, self.samples);
                     }
-                    for panel in self.shape.panels(group) {
-                        // A unit's row is the sum of the samples' δ, each times the unit's value.
-                        let rows = OutputRows {
-                            rows: Rows { blocks: &self.pass.delta, stride: self.shape.slot_blocks(), first: panel.slots.start },
-                            factors,
-                            stride,
-                            lists: (!dense).then_some(&*lists),
-                            width: panel.slots.len(),
-                        };
-                        self.output_rows(&rows, 0, w2.rows(panel.w2.clone(), rows.width))?;
-                    }
+                    let panels = Panels { group, factors, lists: (!dense).then_some(&*lists) };
+                    self.panels(&panels, 0..count, w2.rows(group.w2.clone(), 1))?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Steps on the weights of some panels of a group, of which `blocks` are the blocks.
+    fn panels(&self, of: &Panels<'_>, numbers: Range<usize>, blocks: StepRows<'_>) -> Result<()> {
+        let panel = |number| self.shape.panel(of.group, number);
+        let cost = self.shape.hidden() * PANEL_BLOCKS * (self.samples + 4) / NEAR;
+        if self.workers.divides(numbers.len(), cost) {
+            let middle = numbers.start.midpoint(numbers.end);
+            let (left, right) = blocks.split_at(panel(middle).w2.start - panel(numbers.start).w2.start);
+            let (left, right) = self
+                .workers
+                .join(|| self.panels(of, numbers.start..middle, left), || self.panels(of, middle..numbers.end, right));
+            return left.and(right);
+        }
+        let mut rest = blocks;
+        for panel in numbers.map(panel) {
+            // A unit's row is the sum of the samples' δ, each times the unit's value.
+            let rows = OutputRows {
+                rows: Rows { blocks: &self.pass.delta, stride: self.shape.slot_blocks(), first: panel.slots.start },
+                factors: of.factors,
+                stride: self.shape.row_blocks() * LANES,
+                lists: of.lists,
+                width: panel.slots.len(),
+            };
+            let (blocks, right) = rest.split_at(panel.w2.len());
+            self.output_rows(&rows, 0, blocks.in_rows_of(rows.width))?;
+            rest = right;
         }
         Ok(())
     }
@@ -194,7 +214,7 @@ impl Update<'_> {
     /// Steps on output rows from row `first` on, as many as `rows` holds.
     fn output_rows(&self, form: &OutputRows<'_>, first: usize, mut rows: StepRows<'_>) -> Result<()> {
         let count = rows.count();
-        if self.workers.divides(count, form.width * (self.samples + 4)) {
+        if count >= 2 * LEAST_ROWS && self.workers.divides(count, form.width * (self.samples + 4) / NEAR) {
             let middle = count / 2;
             let (left, right) = rows.split_at(middle);
             let (left, right) =
@@ -213,6 +233,15 @@ impl Update<'_> {
             Ok(())
         })
     }
+}
+
+/// What the steps on panels of a group read.
+struct Panels<'a> {
+    group: &'a Group,
+    /// The hidden values of the group in the first sample, and all that follow.
+    factors: &'a [f32],
+    /// See [`OutputRows::lists`].
+    lists: Option<&'a UnitLists>,
 }
 
 /// Rows of W2 that lie side by side and have gradients of the same form: row r is the sum over samples i of
@@ -250,6 +279,12 @@ impl OutputRows<'_> {
         kernels.product(product, &mut RowsMut { blocks: gradients, stride: self.width, first: 0 })
     }
 }
+
+/// Rows of a panel that are stepped on together at least: for each such part the samples' δ are read again.
+const LEAST_ROWS: usize = 32;
+
+/// How many times faster the blocks of a product are read than the rows of tables, which are not near.
+const NEAR: usize = 8;
 
 /// Samples whose δ of a panel the nearest cache holds.
 const PART: usize = 64;
