@@ -30,6 +30,11 @@ impl<T: Pod> Column<T> {
         Column { memory: Vec::new(), file: Some(file) }
     }
 
+    #[cfg(feature = "train")]
+    pub(crate) fn is_in_file(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// The numbers in memory, to be changed; those in a file are copied.
     pub(crate) fn to_mut(&mut self) -> &mut Vec<T> {
         if let Some(file) = self.file.take() {

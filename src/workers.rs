@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Whether two halves of some work may run at the same time.
@@ -12,7 +12,7 @@ pub(crate) struct Workers {
     pub(crate) parallel: bool,
     /// Work below this cost, counted in blocks read, is not divided: handing it out would cost more than doing it.
     pub(crate) grain: usize,
-    /// Whether threads without work look for some.
+    /// Whether threads without work are to look for some.
     awake: bool,
 }
 
@@ -32,7 +32,7 @@ impl Workers {
         self.parallel && items > 1 && items.saturating_mul(cost) > self.grain
     }
 
-    /// These, kept awake if they are to [repeat](Self::repeat) work on `items` items of `cost` each that is worth it.
+    /// These for work on `items` items of `cost` each again and again: [awake](Self::keep_awake) if that is worth it.
     pub(crate) fn for_repeated(self, items: usize, cost: usize) -> Self {
         if self.divides(items, cost) { Workers { grain: self.grain / Self::FINER, awake: true, ..self } } else { self }
     }
@@ -42,59 +42,100 @@ impl Workers {
         if !self.parallel {
             return (a(), b());
         }
-        JOINS.set(JOINS.get() + 1);
-        let results = rayon::join(a, b);
-        JOINS.set(JOINS.get() - 1);
-        results
+        let _inside = Inside::enter();
+        rayon::join(a, b)
     }
 
-    /// Calls `work` until it returns something.
-    pub(crate) fn repeat<R>(self, mut work: impl FnMut() -> Option<R>) -> R {
-        let end = End(Arc::new(AtomicBool::new(false)));
-        loop {
-            // Once all have gone they are called again. They are not waited for, as they may have other work.
-            if self.awake && Arc::strong_count(&end.0) == 1 {
-                let (ended, caller) = (end.0.clone(), rayon::current_thread_index());
-                rayon::spawn_broadcast(move |thread| {
-                    // A thread that waits for a part of such work is not to be kept from going on with it.
-                    if Some(thread.index()) != caller && JOINS.get() == 0 {
-                        look_for_work(&ended);
-                    }
-                });
-            }
-            if let Some(result) = work() {
-                return result;
-            }
+    /// Keeps the pool's other threads looking for work until it is dropped, if these are to be awake: to wake one that has gone to sleep takes
+    /// longer than to do a part of the work.
+    pub(crate) fn keep_awake(self) -> Awake {
+        Awake { others: if self.awake { rayon::current_num_threads() - 1 } else { 0 }, lookout: Arc::default() }
+    }
+}
+
+/// See [`Workers::keep_awake`].
+pub(crate) struct Awake {
+    others: usize,
+    lookout: Arc<Lookout>,
+}
+
+/// What the threads that look for work share.
+#[derive(Default)]
+struct Lookout {
+    /// Those that were called and have not left.
+    called: AtomicUsize,
+    ended: AtomicBool,
+}
+
+impl Awake {
+    /// Calls for those threads that are missing; to be repeated every now and then. Nobody waits for them, as they may have other work.
+    pub(crate) fn call(&self) {
+        for _ in self.lookout.called.load(Ordering::Relaxed)..self.others {
+            let lookout = self.lookout.clone();
+            lookout.called.fetch_add(1, Ordering::Relaxed);
+            rayon::spawn(move || {
+                look_for_work(&lookout.ended);
+                lookout.called.fetch_sub(1, Ordering::Relaxed);
+            });
         }
     }
+}
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        self.lookout.ended.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How long a thread looks for work before it leaves, to be called again: other work in its pool may be waiting for it. Long beside a step.
+const STAY: Duration = Duration::from_millis(2);
+
+/// Rounds without work after which a thread lets others have its core, if they want it.
+const ROUNDS: u32 = 32;
+
+/// Runs what other threads of the pool hand out, until that has ended or for a while. Returns whether it did: a thread that waits for a part
+/// of such work is to go on with it.
+fn look_for_work(ended: &AtomicBool) -> bool {
+    if Inside::is_inside() {
+        return false;
+    }
+    let _inside = Inside::enter();
+    let (start, mut idle) = (Instant::now(), 0);
+    while !ended.load(Ordering::Relaxed) && start.elapsed() < STAY {
+        match rayon::yield_now() {
+            Some(rayon::Yield::Executed) => idle = 0,
+            _ if idle < ROUNDS => {
+                idle += 1;
+                (0..16).for_each(|_| std::hint::spin_loop());
+            }
+            _ => std::thread::yield_now(),
+        }
+    }
+    true
 }
 
 thread_local! {
-    /// The calls of [`Workers::join`] that this thread is in.
-    static JOINS: Cell<usize> = const { Cell::new(0) };
+    /// The calls of [`Workers::join`] and [`look_for_work`] that this thread is in.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Long beside the parts of a step that one thread does alone, and short for a thread that has nothing to do.
-const PATIENCE: Duration = Duration::from_micros(500);
+/// Counted in [`DEPTH`].
+struct Inside;
 
-/// Runs what other threads of the pool hand out, until that has ended or nothing has come for a while.
-fn look_for_work(ended: &AtomicBool) {
-    let mut since = Instant::now();
-    while !ended.load(Ordering::Relaxed) {
-        match rayon::yield_now() {
-            Some(rayon::Yield::Executed) => since = Instant::now(),
-            _ if since.elapsed() > PATIENCE => return,
-            _ => (0..16).for_each(|_| std::hint::spin_loop()),
-        }
+impl Inside {
+    fn enter() -> Self {
+        DEPTH.set(DEPTH.get() + 1);
+        Inside
+    }
+
+    fn is_inside() -> bool {
+        DEPTH.get() > 0
     }
 }
 
-/// Tells of the end when it is dropped, also by a panic.
-struct End(Arc<AtomicBool>);
-
-impl Drop for End {
+impl Drop for Inside {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        DEPTH.set(DEPTH.get() - 1);
     }
 }
 
@@ -102,41 +143,80 @@ impl Drop for End {
 mod tests {
     use super::*;
 
+    fn pool(threads: usize) -> rayon::ThreadPool {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+    }
+
+    const WORKERS: Workers = Workers { parallel: true, grain: 0, awake: true };
+
     /// Halves a range down to single numbers, and adds them up.
-    fn sum(workers: Workers, from: u64, to: u64) -> u64 {
-        if !workers.divides((to - from) as usize, 1) {
+    fn sum(from: u64, to: u64) -> u64 {
+        if !WORKERS.divides((to - from) as usize, 1) {
             return (from..to).sum();
         }
         let middle = from.midpoint(to);
-        let (left, right) = workers.join(|| sum(workers, from, middle), || sum(workers, middle, to));
+        let (left, right) = WORKERS.join(|| sum(from, middle), || sum(middle, to));
         left + right
     }
 
-    #[test]
-    fn what_is_repeated_ends_on_every_number_of_threads_whoever_else_works_there() {
-        for threads in [1, 2, 3, 8] {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let repeated = || {
-                let (workers, mut calls) = (Workers { parallel: threads > 1, grain: 0, awake: threads > 1 }, 0);
-                workers.repeat(|| {
-                    calls += 1;
-                    assert_eq!(sum(workers, 0, 100 + calls), (0..100 + calls).sum::<u64>());
-                    (calls == 300).then_some(calls)
-                })
-            };
-            assert_eq!(pool.install(repeated), 300, "{threads} threads");
-            // As many of them as there are threads, so none looks for work of another.
-            let results = pool.broadcast(|_| repeated());
-            assert_eq!(results, vec![300; threads]);
+    /// Calls until `others` threads have come, dividing work meanwhile.
+    fn until_called(awake: &Awake, others: usize) {
+        loop {
+            awake.call();
+            assert_eq!(sum(0, 200), 19_900);
+            assert!(awake.lookout.called.load(Ordering::Relaxed) <= others);
+            if awake.lookout.called.load(Ordering::Relaxed) == others {
+                return;
+            }
         }
     }
 
     #[test]
-    fn a_panic_in_what_is_repeated_comes_out() {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-        let workers = Workers { parallel: true, grain: 0, awake: true };
-        let result = pool.install(|| std::panic::catch_unwind(|| workers.repeat(|| -> Option<()> { panic!("as expected") })));
-        assert!(result.is_err());
-        assert_eq!(pool.install(|| sum(workers, 0, 9)), 36);
+    fn threads_come_when_called_and_leave_at_the_end() {
+        for threads in [1, 2, 3, 8] {
+            let pool = pool(threads);
+            let lookout = pool.install(|| {
+                let awake = WORKERS.keep_awake();
+                until_called(&awake, threads - 1);
+                // None stays for good, and they are called again.
+                while threads > 1 && awake.lookout.called.load(Ordering::Relaxed) > 0 {
+                    std::thread::yield_now();
+                }
+                until_called(&awake, threads - 1);
+                awake.lookout.clone()
+            });
+            assert!(lookout.ended.load(Ordering::Relaxed));
+            while lookout.called.load(Ordering::Relaxed) > 0 {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn as_many_at_a_time_as_there_are_threads_do_their_own_work() {
+        let results = pool(3).broadcast(|_| {
+            let awake = WORKERS.keep_awake();
+            let sums = (0..200).map(|n| {
+                awake.call();
+                sum(0, n)
+            });
+            sums.sum::<u64>()
+        });
+        let expected: u64 = (0..200_u64).map(|n| (0..n).sum::<u64>()).sum();
+        assert_eq!(results, [expected; 3]);
+    }
+
+    #[test]
+    fn a_thread_in_the_middle_of_work_looks_for_no_other() {
+        let never = AtomicBool::new(false);
+        pool(1).install(|| {
+            assert!(look_for_work(&never));
+            assert_eq!(WORKERS.join(|| look_for_work(&never), || look_for_work(&never)), (false, false));
+            let fails = || WORKERS.join(|| panic!("as expected"), || ());
+            assert!(std::panic::catch_unwind(fails).is_err());
+            assert!(look_for_work(&never), "after a panic");
+        });
+        let ended = AtomicBool::new(true);
+        assert!(pool(1).install(|| look_for_work(&ended)));
     }
 }

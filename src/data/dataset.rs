@@ -140,8 +140,12 @@ impl Dataset {
         self.weights[i]
     }
 
-    /// Reads where the rows of some samples are, and no more. One after the other, so that the memory of many is waited for at a time.
+    /// Reads where the rows of some samples are, and no more: one after the other, so that the memory of many is waited for at a time. Does
+    /// nothing for samples in files, of which little is to be in memory at a time.
     pub(crate) fn look_up(&self, samples: &[u32]) {
+        if self.weights.is_in_file() {
+            return;
+        }
         let read = samples.iter().fold(0, |read, &i| {
             let i = i as usize;
             read ^ self.keywords.start(i) ^ self.tags.start(i) ^ u64::from(self.weights[i].to_bits())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::batch::{Keywords, Sample};
 use super::codec::Codec;
 use super::config::TrainConfig;
-use super::objective::{EpochPairs, Objective};
+use super::objective::{EpochPairs, Objective, OutputForm};
 use super::order::Order;
 use super::parameters::{Parameters, Statistics};
 use super::trainer::Trainer;
@@ -19,6 +19,7 @@ use crate::layers::Net;
 use crate::metrics::Propensities;
 use crate::network::Shape;
 use crate::rng::Philox;
+use crate::workers::Workers;
 
 impl Statistics {
     /// The statistics of a data set with `tags` tags.
@@ -397,18 +398,20 @@ impl Trainer {
     ) -> Result<ControlFlow<()>> {
         // Taken, so that one mini-batch can be loaded while a step is taken on the one before.
         let mut loading = mem::take(&mut self.next_keywords);
-        let given = self.workers;
-        self.workers = given.for_repeated(self.config.batch, self.cost_of_sample(dataset));
         let flow = self.run_batches_loading(&mut loading, sums, plan, dataset, observer);
-        self.workers = given;
         self.next_keywords = loading;
         flow
     }
 
-    /// About what loading a sample and taking it through the layers costs, in blocks read.
-    fn cost_of_sample(&self, dataset: &Dataset) -> usize {
-        let (shape, keywords) = (&self.network.shape, dataset.mean_keywords() as usize);
-        keywords * (LOADING + shape.row_blocks()) + shape.w2_blocks()
+    /// Those of an epoch over `dataset`.
+    fn workers_of_epoch(&self, dataset: &Dataset) -> Workers {
+        let (row, keywords) = (self.network.shape.row_blocks(), dataset.mean_keywords() as usize);
+        let outputs = match self.config.output_form() {
+            OutputForm::Units => self.network.shape.w2_blocks(),
+            // Some pairs for each keyword or tag.
+            OutputForm::Rows | OutputForm::Tied => row * keywords,
+        };
+        self.workers.for_repeated(self.config.batch.min(dataset.len()), keywords * (LOADING + row) + outputs)
     }
 
     fn run_batches_loading(
@@ -424,16 +427,15 @@ impl Trainer {
         let sample = |number: &u32| pairs.sample(*objective, dataset, *number);
         let mut numbers = Vec::new();
         let (shape, dropout) = (self.network.shape.clone(), self.dropout(self.config.dropout_in));
-        let workers = self.workers;
+        let workers = self.workers_of_epoch(dataset);
+        let awake = workers.keep_awake();
         let (mut batch, mut next) = (Vec::new(), Vec::new());
         order.next(size, &mut numbers, kept);
         dataset.look_up(&numbers);
         fill(&mut batch, &shape, numbers.iter().map(sample))?;
         self.keywords.load(&batch, dropout, self.state.step + 1)?;
-        let mut one_step = || {
-            if batch.is_empty() {
-                return Ok(Some(ControlFlow::Continue(())));
-            }
+        while !batch.is_empty() {
+            awake.call();
             let step = self.state.step + 2;
             let load = || {
                 order.next(size, &mut numbers, kept);
@@ -441,7 +443,7 @@ impl Trainer {
                 fill(&mut next, &shape, numbers.iter().map(sample))?;
                 loading.load(&next, dropout, step)
             };
-            let (report, loaded) = workers.join(|| self.step_loaded(&batch), load);
+            let (report, loaded) = workers.join(|| self.step_loaded(&batch, workers), load);
             let report = report?;
             loaded?;
             mem::swap(&mut self.keywords, loading);
@@ -461,11 +463,10 @@ impl Trainer {
             if observer(event).is_break() {
                 // They are loaded, but no step was taken on them.
                 order.put_back(&numbers);
-                return Ok(Some(ControlFlow::Break(())));
+                return Ok(ControlFlow::Break(()));
             }
-            Ok(None)
-        };
-        workers.repeat(|| one_step().transpose())
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Fails if a tag has nothing to be told apart from, or by.

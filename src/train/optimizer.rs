@@ -362,8 +362,9 @@ impl<'a> StepRows<'a> {
         (StepRows { constants, width, weights, memory }, StepRows { constants, width, weights: weights_right, memory: right })
     }
 
-    /// The same blocks in rows of `width` blocks.
+    /// The same blocks in rows of `width` blocks; they have no sum a row.
     pub(super) fn in_rows_of(self, width: usize) -> Self {
+        debug_assert!(!matches!(self.memory, Memory::EachRow(..)), "sums of other rows");
         StepRows { width, ..self }
     }
 

@@ -162,8 +162,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// Divides the work of [`Trainer::epoch`] and [`Trainer::fit`] between the threads of `pool`; the result is the same. While mini-batches
-    /// are large enough to be divided, these threads stay awake from one step to the next.
+    /// Divides the work of [`Trainer::epoch`] and [`Trainer::fit`] between the threads of `pool`; the result is the same. While an epoch
+    /// has mini-batches that are worth dividing, the threads of the pool stay awake and take processor time, whether there is work for them or not.
     pub fn set_pool(&mut self, pool: Arc<rayon::ThreadPool>) {
         self.workers.parallel = pool.current_num_threads() > 1;
         self.pool = Some(pool);
@@ -311,7 +311,7 @@ impl Trainer {
     pub fn step(&mut self, samples: &[Sample<'_>]) -> Result<StepReport> {
         samples.iter().try_for_each(|sample| sample.check(&self.network.shape))?;
         self.keywords.load(samples, self.dropout(self.config.dropout_in), self.state.step + 1)?;
-        self.in_pool(|trainer| trainer.step_loaded(samples))
+        self.in_pool(|trainer| trainer.step_loaded(samples, trainer.workers))
     }
 
     /// The generator, rate and threshold of dropout at `rate`, if any.
@@ -320,7 +320,7 @@ impl Trainer {
     }
 
     /// Takes a step on samples that have been checked and whose keywords have been loaded for it, on the pool already.
-    pub(super) fn step_loaded(&mut self, samples: &[Sample<'_>]) -> Result<StepReport> {
+    pub(super) fn step_loaded(&mut self, samples: &[Sample<'_>], workers: Workers) -> Result<StepReport> {
         let shape = &self.network.shape;
         if samples.is_empty() {
             return Ok(StepReport { step: self.state.step, loss: 0.0, penalty: 0.0, pairs: 0, loss_sum: 0.0 });
@@ -358,7 +358,7 @@ impl Trainer {
             dropout: self.dropout(config.dropout_hidden),
             step,
         };
-        self.pass.run(&inputs, self.workers)?;
+        self.pass.run(&inputs, workers)?;
         let loss_sum: f64 = self.pass.losses.iter().sum();
         if let Err(error) = self.check_finite(samples.len(), loss_sum) {
             self.state.optimizer.undo(touched, &mut self.state.parameters);
@@ -374,7 +374,7 @@ impl Trainer {
             pass: &mut self.pass,
             scratch: &mut self.scratch,
             samples: samples.len(),
-            workers: self.workers,
+            workers,
         };
         update.run(self.state.optimizer.begin(self.kernels, config.lr_at(step), touched, &mut self.state.parameters)?)?;
         self.state.step = step;
@@ -491,7 +491,7 @@ mod tests {
     use super::super::batch::{PairWeights, Targets};
     use super::*;
 
-    /// With no grain every part of a step is divided as far as it goes, whatever its size.
+    /// With no grain every part of a step is divided as far as it may be, whatever its size.
     #[test]
     fn work_that_is_divided_to_the_last_piece_gives_the_same_bits() {
         for (tags, hidden) in [(2, 20), (70, 130), (300, 20)] {

@@ -280,7 +280,8 @@ impl OutputRows<'_> {
     }
 }
 
-/// Rows of a panel that are stepped on together at least: for each such part the samples' δ are read again.
+/// Rows of output weights that are stepped on together at least: for each such part all samples are read again. Where rows are tags there
+/// are fewer, and they are little beside W1.
 const LEAST_ROWS: usize = 32;
 
 /// How many times faster the blocks of a product are read than the rows of tables, which are not near.
