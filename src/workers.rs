@@ -1,23 +1,23 @@
-//! Dividing work between threads. What is computed never depends on how it is divided.
+//! Dividing work between threads, and keeping them awake for it. How it is divided must not change what is computed.
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Whether two halves of some work may run at the same time.
+/// Whether, and how finely, work is divided.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Workers {
-    /// Whether this runs inside the caller's rayon pool. Outside it nothing of rayon is called, so no hidden pool is started.
+    /// Only for work inside the caller's rayon pool: outside it nothing of rayon may be called, which would start a hidden pool.
     pub(crate) parallel: bool,
-    /// Work below this cost, counted in blocks read, is not divided: handing it out would cost more than doing it.
+    /// Work below this cost, in blocks read, does not [divide](Workers::divides): handing it out would cost more than doing it.
     pub(crate) grain: usize,
     /// Whether threads without work are to look for some.
     awake: bool,
 }
 
 impl Workers {
-    /// About 25 µs of work, which is what it takes to wake a thread.
+    /// About 25 µs of work; to wake a thread takes as long, or longer.
     const GRAIN: usize = 1 << 14;
 
     /// By how much finer work is divided between threads that are awake: coarser, and they wait for each other.
@@ -32,7 +32,7 @@ impl Workers {
         self.parallel && items > 1 && items.saturating_mul(cost) > self.grain
     }
 
-    /// These for work on `items` items of `cost` each again and again: [awake](Self::keep_awake) if that is worth it.
+    /// These for work on `items` items of `cost` each again and again: if that is worth it, to be [awake](Self::keep_awake) and to divide finer.
     pub(crate) fn for_repeated(self, items: usize, cost: usize) -> Self {
         if self.divides(items, cost) { Workers { grain: self.grain / Self::FINER, awake: true, ..self } } else { self }
     }
@@ -46,8 +46,9 @@ impl Workers {
         rayon::join(a, b)
     }
 
-    /// Keeps the pool's other threads looking for work until it is dropped, if these are to be awake: to wake one that has gone to sleep takes
-    /// longer than to do a part of the work.
+    /// Lets the pool's other threads be [called](Awake::call) to look for work until it is dropped, if these are to be awake: to wake one that
+    /// has gone to sleep takes longer than to do a part of the work.
+    #[must_use]
     pub(crate) fn keep_awake(self) -> Awake {
         Awake { others: if self.awake { rayon::current_num_threads() - 1 } else { 0 }, lookout: Arc::default() }
     }
@@ -62,7 +63,7 @@ pub(crate) struct Awake {
 /// What the threads that look for work share.
 #[derive(Default)]
 struct Lookout {
-    /// Those that were called and have not left.
+    /// Calls that are not answered yet, or whose thread has not left.
     called: AtomicUsize,
     ended: AtomicBool,
 }
@@ -87,7 +88,8 @@ impl Drop for Awake {
     }
 }
 
-/// How long a thread looks for work before it leaves, to be called again: other work in its pool may be waiting for it. Long beside a step.
+/// After how long a thread that looks for work leaves, to be called again: other work in its pool may be waiting for it. Long beside the parts of
+/// a step that one thread does alone.
 const STAY: Duration = Duration::from_millis(2);
 
 /// Rounds without work after which a thread lets others have its core, if they want it.
@@ -115,7 +117,7 @@ fn look_for_work(ended: &AtomicBool) -> bool {
 }
 
 thread_local! {
-    /// The calls of [`Workers::join`] and [`look_for_work`] that this thread is in.
+    /// The calls of [`look_for_work`], and of [`Workers::join`] in a pool, that this thread is in.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -159,7 +161,7 @@ mod tests {
         left + right
     }
 
-    /// Calls until `others` threads have come, dividing work meanwhile.
+    /// Calls until as many calls are out as there are `others`, dividing work meanwhile.
     fn until_called(awake: &Awake, others: usize) {
         loop {
             awake.call();

@@ -86,7 +86,7 @@ impl ByRow {
         self.rows.binary_search(&id).ok()
     }
 
-    /// What steps on the rows at `places` cost: as many reads of a row as there are pairs, and the step itself.
+    /// What steps on the rows at `places` cost, in rows read: one a pair, and about 4 for the step itself.
     pub(super) fn cost(&self, places: Range<usize>) -> usize {
         self.cost_before(places.end) - self.cost_before(places.start)
     }
@@ -113,8 +113,8 @@ impl ByRow {
     }
 }
 
-/// Sorts pairs of an id and a sample by id, digit by digit from the least: the time does not depend on how many ids there can be, as long
-/// as they have as many digits.
+/// Sorts pairs of an id and a sample by id, digit by digit from the least: how many ids there can be matters only for the number and the width
+/// of digits.
 #[derive(Clone, Debug, Default)]
 struct Sorter {
     /// Ids in the high halves, samples in the low ones.
@@ -125,7 +125,7 @@ struct Sorter {
 }
 
 impl Sorter {
-    /// The pairs of samples that have `sets`, of ids below `end`; those of one id in the order of samples.
+    /// The pairs of samples whose ids, below `end`, are `ids[starts[i]..starts[i + 1]]`; those of one id in the order of samples.
     fn sort(&mut self, ids: &[u32], starts: &[usize], end: usize) -> &[u64] {
         let bits = usize::BITS - end.saturating_sub(1).leading_zeros();
         // Few digits: the last one of ids by frequency is mostly 0, and each count of it waits for the one before. But they are to have no
@@ -221,7 +221,7 @@ mod tests {
                 let all = 0..by_row.rows.len();
                 assert_eq!(by_row.cost(all.clone()), expected.len() + 4 * all.len());
                 if all.len() > 1 {
-                    // No row could change sides and leave the larger half smaller.
+                    // By no more than a row away from the best place.
                     let middle = by_row.middle(all.clone());
                     assert!(0 < middle && middle < all.end);
                     let larger = |middle| by_row.cost(0..middle).max(by_row.cost(middle..all.end));

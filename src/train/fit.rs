@@ -4,9 +4,10 @@ use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::batch::{Keywords, Sample};
+use super::batch::Keywords;
 use super::codec::Codec;
 use super::config::TrainConfig;
+use super::loader::Loader;
 use super::objective::{EpochPairs, Objective, OutputForm};
 use super::order::Order;
 use super::parameters::{Parameters, Statistics};
@@ -17,7 +18,6 @@ use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, HiddenActivity, KeyMeasures, evaluate_network, sampled_distribution};
 use crate::layers::Net;
 use crate::metrics::Propensities;
-use crate::network::Shape;
 use crate::rng::Philox;
 use crate::workers::Workers;
 
@@ -202,24 +202,13 @@ impl EpochSums {
     }
 }
 
-/// What an epoch visits: a function of seed and epoch.
+/// What is left of an epoch: a function of the data, the configuration, the epoch and the samples that are done.
 #[derive(Clone, Debug)]
 struct EpochPlan {
     order: Order,
     /// Samples in it.
     samples: usize,
-    objective: Objective,
     pairs: EpochPairs,
-}
-
-/// What it costs to load a keyword of a mini-batch, in blocks read.
-const LOADING: usize = 10;
-
-/// Replaces `batch` by these samples.
-fn fill<'a>(batch: &mut Vec<Sample<'a>>, shape: &Shape, samples: impl Iterator<Item = Sample<'a>>) -> Result<()> {
-    batch.clear();
-    batch.extend(samples);
-    Sample::check_ranges(batch, shape)
 }
 
 /// Watches a training; [`ControlFlow::Break`] ends it after the present mini-batch or epoch.
@@ -385,7 +374,18 @@ impl Trainer {
         let kept = |sample: u32| pairs.scores(sample as usize);
         let kept_samples = (0..samples).filter(|sample| kept(*sample)).count();
         let order = Order::new(Philox::new(self.config.seed), samples, epoch, from, kept);
-        Ok(EpochPlan { order, samples: kept_samples, objective: self.config.objective, pairs })
+        Ok(EpochPlan { order, samples: kept_samples, pairs })
+    }
+
+    /// The workers of an epoch over `dataset`.
+    fn workers_of_epoch(&self, dataset: &Dataset) -> Workers {
+        let (row, keywords) = (self.network.shape.row_blocks(), dataset.mean_keywords() as usize);
+        let outputs = match self.config.output_form() {
+            OutputForm::Units => self.network.shape.w2_blocks(),
+            // Some pairs for each keyword or tag.
+            OutputForm::Rows | OutputForm::Tied => row * keywords,
+        };
+        self.workers.for_repeated(self.config.batch.min(dataset.len()), keywords * (Loader::COST + row) + outputs)
     }
 
     /// Steps through the samples that are left in the order, and counts them in `sums`; of each, only the planned pairs count.
@@ -396,73 +396,45 @@ impl Trainer {
         dataset: &Dataset,
         observer: &mut Observer<'_>,
     ) -> Result<ControlFlow<()>> {
-        // Taken, so that one mini-batch can be loaded while a step is taken on the one before.
-        let mut loading = mem::take(&mut self.next_keywords);
-        let flow = self.run_batches_loading(&mut loading, sums, plan, dataset, observer);
-        self.next_keywords = loading;
-        flow
-    }
-
-    /// Those of an epoch over `dataset`.
-    fn workers_of_epoch(&self, dataset: &Dataset) -> Workers {
-        let (row, keywords) = (self.network.shape.row_blocks(), dataset.mean_keywords() as usize);
-        let outputs = match self.config.output_form() {
-            OutputForm::Units => self.network.shape.w2_blocks(),
-            // Some pairs for each keyword or tag.
-            OutputForm::Rows | OutputForm::Tied => row * keywords,
+        let mut loader = Loader {
+            dataset,
+            objective: self.config.objective,
+            shape: self.network.shape.clone(),
+            size: self.config.batch,
+            dropout: self.dropout(self.config.dropout_in),
+            order: &mut plan.order,
+            pairs: &plan.pairs,
+            numbers: Vec::new(),
         };
-        self.workers.for_repeated(self.config.batch.min(dataset.len()), keywords * (LOADING + row) + outputs)
-    }
-
-    fn run_batches_loading(
-        &mut self,
-        loading: &mut Keywords,
-        sums: &mut EpochSums,
-        plan: &mut EpochPlan,
-        dataset: &Dataset,
-        observer: &mut Observer<'_>,
-    ) -> Result<ControlFlow<()>> {
-        let EpochPlan { order, samples, objective, pairs } = plan;
-        let (size, kept) = (self.config.batch, |sample: u32| pairs.scores(sample as usize));
-        let sample = |number: &u32| pairs.sample(*objective, dataset, *number);
-        let mut numbers = Vec::new();
-        let (shape, dropout) = (self.network.shape.clone(), self.dropout(self.config.dropout_in));
         let workers = self.workers_of_epoch(dataset);
         let awake = workers.keep_awake();
-        let (mut batch, mut next) = (Vec::new(), Vec::new());
-        order.next(size, &mut numbers, kept);
-        dataset.look_up(&numbers);
-        fill(&mut batch, &shape, numbers.iter().map(sample))?;
-        self.keywords.load(&batch, dropout, self.state.step + 1)?;
+        let (mut batch, mut next, mut next_keywords) = (Vec::new(), Vec::new(), Keywords::new(&loader.shape));
+        loader.load(&mut batch, &mut self.keywords, self.state.step + 1)?;
         while !batch.is_empty() {
             awake.call();
-            let step = self.state.step + 2;
-            let load = || {
-                order.next(size, &mut numbers, kept);
-                dataset.look_up(&numbers);
-                fill(&mut next, &shape, numbers.iter().map(sample))?;
-                loading.load(&next, dropout, step)
-            };
+            // One mini-batch is loaded while a step is taken on the one before.
+            let step_after = self.state.step + 2;
+            let load = || loader.load(&mut next, &mut next_keywords, step_after);
             let (report, loaded) = workers.join(|| self.step_loaded(&batch, workers), load);
             let report = report?;
-            loaded?;
-            mem::swap(&mut self.keywords, loading);
-            mem::swap(&mut batch, &mut next);
-            sums.samples += next.len() as u64;
+            sums.samples += batch.len() as u64;
             sums.batches += 1;
             sums.pairs += report.pairs as u64;
             sums.loss += report.loss_sum;
             sums.penalty += report.penalty;
+            loaded?;
+            mem::swap(&mut self.keywords, &mut next_keywords);
+            mem::swap(&mut batch, &mut next);
             let event = Event::Batch {
                 epoch: self.state.epoch,
                 step: report.step,
                 done: sums.samples as usize,
-                samples: *samples,
+                samples: plan.samples,
                 log_loss: sums.log_loss(),
             };
             if observer(event).is_break() {
                 // They are loaded, but no step was taken on them.
-                order.put_back(&numbers);
+                loader.put_back();
                 return Ok(ControlFlow::Break(()));
             }
         }

@@ -53,6 +53,7 @@ mod config;
 mod decay;
 mod fit;
 mod folds;
+mod loader;
 mod objective;
 mod optimizer;
 mod options;

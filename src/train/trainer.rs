@@ -38,9 +38,8 @@ pub struct Trainer {
     pub(super) state: State,
     positive_weights: Vec<Block>,
     pub(super) offsets: Vec<Block>,
-    /// Of the mini-batch of the present step, and of the next one.
+    /// Of the mini-batch of the present step.
     pub(super) keywords: Keywords,
-    pub(super) next_keywords: Keywords,
     /// The pairs of a mini-batch, where they are listed.
     pairs: Option<Pairs>,
     /// How negatives are drawn in the epoch under way.
@@ -111,7 +110,6 @@ impl Trainer {
             positive_weights: vec![Block([1.0; LANES]); shape.slot_blocks()],
             offsets: vec![Block::ZERO; shape.slot_blocks()],
             keywords: Keywords::new(&shape),
-            next_keywords: Keywords::new(&shape),
             pairs: (config.output_form() != OutputForm::Units).then(|| Pairs::new(shape.tags())),
             rows: Vec::new(),
             draws: None,

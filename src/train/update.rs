@@ -16,13 +16,13 @@ use crate::layers::embedding_bag;
 use crate::network::{Group, OutputLayout, Shape};
 use crate::workers::Workers;
 
-/// What the updates of one step read.
+/// What the updates of one step work on.
 pub(super) struct Update<'a> {
     pub(super) kernels: Kernels,
     pub(super) shape: &'a Shape,
     pub(super) keywords: &'a Keywords,
     pub(super) outputs: Outputs<'a>,
-    /// The rows of W1 that the step is on, ascending.
+    /// The rows of W1 that the step is on, ascending: those of keywords, and of outputs where these are W1 too.
     pub(super) rows: &'a [u32],
     pub(super) pass: &'a mut Pass,
     pub(super) scratch: &'a mut UpdateScratch,
@@ -58,7 +58,7 @@ impl Update<'_> {
             // The hidden biases have had their step: from here on dL/da stands for what a keyword's row sees of it.
             as_floats_mut(&mut self.pass.d_pre_activations).iter_mut().for_each(|d| *d *= factor);
         }
-        // What follows is written by nobody else, so both layers can be stepped on at a time.
+        // From here on the pass is only read, and the layers write different parameters: both can be stepped on at a time.
         let mut lists = std::mem::take(&mut self.scratch.lists);
         let (w1, b2, output) = (step.w1, step.b2, step.output);
         let tied = matches!(output, OutputStep::Tied);
@@ -280,7 +280,7 @@ impl OutputRows<'_> {
     }
 }
 
-/// Rows of output weights that are stepped on together at least: for each such part all samples are read again. Where rows are tags there
+/// Rows of output weights that one thread takes at least: for each such part all samples are read again. Where rows are tags there
 /// are fewer, and they are little beside W1.
 const LEAST_ROWS: usize = 32;
 
