@@ -403,7 +403,7 @@ impl Leaf<'_> {
         Ok(())
     }
 
-    /// Turns dL/da into what the rows of keywords see of it.
+    /// Turns dL/da into what the rows of keywords see of it. Networks that take their mean have no hidden bias, which would see dL/da itself.
     fn back_to_rows(&mut self, inputs: &PassInputs<'_>) {
         if inputs.network.pooling == Pooling::Mean {
             let row = inputs.network.shape.row_blocks().max(1);
