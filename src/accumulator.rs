@@ -196,5 +196,5 @@ fn add_rows(
     };
     let bounds = [0, ids.len()];
     let set = Sets::checked(ids, &bounds)?;
-    tagger.kernels().sum_bags(table, before, Activation::Identity, set, sum)
+    tagger.kernels().sum_bags(&table, before, Activation::Identity, set, sum)
 }

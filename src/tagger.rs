@@ -288,17 +288,18 @@ impl Tagger {
     pub fn hidden(&self, ids: &[u32], scratch: &mut Scratch, hidden: &mut [f32]) -> Result<()> {
         let shape = &self.model.network().shape;
         Error::check_length("hidden units", shape.hidden() * shape.groups().len(), hidden.len())?;
-        let net = self.net();
-        scratch.with_sets(self.kernels, ids, &[0, ids.len()], |sets, forward| forward.run_hidden(&net, sets))?;
-        scratch.forward.copy_hidden(shape, hidden);
+        let bounds = [0, ids.len()];
+        let (sets, forward) = scratch.sets(self.kernels, ids, &bounds)?;
+        forward.run_hidden(&self.net(), sets)?;
+        forward.copy_hidden(shape, hidden);
         Ok(())
     }
 
     /// Answers for the items with keywords `ids[starts[i]..starts[i + 1]]`.
     #[inline]
     fn answer(&self, ids: &[u32], starts: &[usize], wanted: Wanted, scratch: &mut Scratch, answers: &mut [f32]) -> Result<()> {
-        let net = self.net();
-        scratch.with_sets(self.kernels, ids, starts, |sets, forward| net.run(sets, wanted, forward, answers))
+        let (sets, forward) = scratch.sets(self.kernels, ids, starts)?;
+        self.net().run(sets, wanted, forward, answers)
     }
 
     /// Answers for the item whose rows sum up to `sum`, see [`Forward::run_from`].
@@ -318,7 +319,8 @@ impl Tagger {
         let (net, capacity) = (self.net(), scratch.forward.capacity());
         for first in (0..starts.len().saturating_sub(1)).step_by(capacity) {
             let bounds = &starts[first..starts.len().min(first + capacity + 1)];
-            scratch.with_sets(self.kernels, ids, bounds, |sets, forward| forward.run_hidden(&net, sets))?;
+            let (sets, forward) = scratch.sets(self.kernels, ids, bounds)?;
+            forward.run_hidden(&net, sets)?;
         }
         Ok(())
     }
@@ -353,27 +355,36 @@ pub(crate) fn fixed_items(keywords: usize) -> impl Iterator<Item = Vec<u32>> {
 }
 
 impl Scratch {
-    /// Calls `run` with the items `ids[starts[i]..starts[i + 1]]` as sets.
+    /// The items `ids[starts[i]..starts[i + 1]]` as sets, and what they go through.
+    ///
+    /// # Errors
+    /// None.
     #[inline]
-    fn with_sets<R>(
-        &mut self,
-        kernels: Kernels,
-        ids: &[u32],
-        starts: &[usize],
-        run: impl FnOnce(Sets<'_>, &mut Forward) -> Result<R>,
-    ) -> Result<R> {
-        if let Some(sets) = kernels.sets(ids, starts) {
-            return run(sets, &mut self.forward);
-        }
-        self.ids.clear();
-        self.starts.clear();
-        self.starts.push(0);
-        for item in starts.windows(2) {
-            let start = self.ids.len();
-            self.ids.extend_from_slice(&ids[item[0]..item[1]]);
-            canonicalize_from(&mut self.ids, start);
-            self.starts.push(self.ids.len());
-        }
-        run(Sets::checked(&self.ids, &self.starts)?, &mut self.forward)
+    fn sets<'a>(&'a mut self, kernels: Kernels, ids: &'a [u32], starts: &'a [usize]) -> Result<(Sets<'a>, &'a mut Forward)> {
+        let sets = match kernels.sets(ids, starts) {
+            Some(sets) => sets,
+            None => canonical_sets(ids, starts, &mut self.ids, &mut self.starts)?,
+        };
+        Ok((sets, &mut self.forward))
     }
+}
+
+/// The items `ids[starts[i]..starts[i + 1]]`, sorted and without repeats, in `own` and `own_starts`.
+#[inline(never)]
+fn canonical_sets<'a>(
+    ids: &[u32],
+    starts: &[usize],
+    own: &'a mut Vec<u32>,
+    own_starts: &'a mut Vec<usize>,
+) -> Result<Sets<'a>> {
+    own.clear();
+    own_starts.clear();
+    own_starts.push(0);
+    for item in starts.windows(2) {
+        let start = own.len();
+        own.extend_from_slice(&ids[item[0]..item[1]]);
+        canonicalize_from(own, start);
+        own_starts.push(own.len());
+    }
+    Sets::checked(own, own_starts)
 }

@@ -102,7 +102,7 @@ fn bags(source: &mut Source<'_>) {
     let length = about(source, width * sets.len());
     same(|kernels| {
         let mut out = vec![Block([7.0; 16]); length];
-        let done = kernels.sum_bags(table.view(), &init, activation, sets, &mut out);
+        let done = kernels.sum_bags(&table.view(), &init, activation, sets, &mut out);
         (done.is_ok(), bits(as_floats(&out)))
     });
 }
@@ -166,7 +166,7 @@ fn panels(source: &mut Source<'_>) {
     let row = units.div_ceil(16);
     let (length, scales) = (about(source, units * width), about(source, width));
     let table = finite(source, length, scales);
-    let panels = Panels { weights: table.view(), units, width };
+    let panels = Panels { weights: &table.view(), units, width };
     let bias = source.blocks(width, Source::float);
     let (first, stride) = (source.below(2), row + source.below(2));
     let mut vectors = source.blocks(first + stride * items, Source::number);
@@ -217,7 +217,7 @@ fn tag_major(source: &mut Source<'_>) {
     let (length, scales) = (about(source, width * tags), about(source, tags.div_ceil(16)));
     let table = matrix(source, length, scales);
     let bias = source.blocks(tags.div_ceil(16), Source::number);
-    let rows = TagMajor { weights: table.view(), width, groups: &groups, bias: &as_floats(&bias)[..tags] };
+    let rows = TagMajor { weights: &table.view(), width, groups: &groups, bias: &as_floats(&bias)[..tags] };
     let (first, stride) = (source.below(2), width * groups.len() + source.below(2));
     let vectors = source.blocks(first + stride * items, Source::number);
     let hidden = HiddenRows { blocks: &vectors, stride, first, items };

@@ -29,12 +29,13 @@ pub(crate) use storage::to_little_endian;
 pub(crate) use weights::check_weights;
 pub use write::ModelParts;
 
+use crate::aligned::Block;
+#[cfg(target_endian = "big")]
+use crate::buffer::Buffer;
 use crate::error::Result;
 use crate::network::{Network, StoredWeights};
 use crate::tags::Tags;
 use crate::vocab::VocabularyView;
-#[cfg(target_endian = "big")]
-use crate::{aligned::Block, buffer::Buffer};
 use header::Part;
 use read::Contents;
 use storage::Storage;
@@ -176,12 +177,12 @@ impl Model {
     #[must_use]
     #[inline(always)]
     pub fn weights(&self) -> StoredWeights<'_> {
-        let (bytes, places) = (self.native_bytes(), &self.contents.places);
+        let (blocks, places) = (self.native_blocks(), &self.contents.places);
         StoredWeights {
-            w1: places.w1.matrix(bytes),
-            b1: bytemuck::cast_slice(&bytes[places.b1.clone()]),
-            w2: places.w2.matrix(bytes),
-            b2: bytemuck::cast_slice(&bytes[places.b2.clone()]),
+            w1: places.w1.matrix(blocks),
+            b1: &blocks[places.b1.clone()],
+            w2: places.w2.matrix(blocks),
+            b2: &blocks[places.b2.clone()],
         }
     }
 
@@ -247,14 +248,14 @@ impl Model {
         &self.bytes()[self.contents.header.range(part)]
     }
 
-    /// The bytes of the file with the weights in the machine's byte order.
+    /// The file with the weights in the machine's byte order.
     #[inline]
-    fn native_bytes(&self) -> &[u8] {
+    fn native_blocks(&self) -> &[Block] {
         #[cfg(target_endian = "little")]
-        let bytes = self.bytes();
+        let blocks = self.storage.blocks();
         #[cfg(target_endian = "big")]
-        let bytes = bytemuck::cast_slice(&self.swapped);
-        bytes
+        let blocks = &self.swapped;
+        blocks
     }
 }
 

@@ -22,12 +22,14 @@ pub(super) struct Contents {
     pub(super) places: Places,
 }
 
-/// Where the parameters stand, in bytes. Every request looks at all of them.
+/// Where the parameters stand. Every request looks at all of them.
 #[derive(Debug)]
 pub(super) struct Places {
     pub(super) w1: MatrixPlace,
+    /// In blocks.
     pub(super) b1: Range<usize>,
     pub(super) w2: MatrixPlace,
+    /// In blocks.
     pub(super) b2: Range<usize>,
 }
 
@@ -36,42 +38,46 @@ impl Places {
     pub(super) fn new(header: &Header, [first, output]: [WeightType; 2]) -> Self {
         Places {
             w1: MatrixPlace::new(header, first, Part::W1, Extension::W1Scales),
-            b1: header.range(Part::B1),
+            b1: in_blocks(header.range(Part::B1), size_of::<Block>()),
             w2: MatrixPlace::new(header, output, Part::W2, Extension::W2Scales),
-            b2: header.range(Part::B2),
+            b2: in_blocks(header.range(Part::B2), size_of::<Block>()),
         }
     }
 }
 
-/// Where a matrix stands, in bytes.
+/// Where a matrix stands.
 #[derive(Debug)]
 pub(super) struct MatrixPlace {
     pub(super) weights: WeightType,
+    /// In blocks of these weights.
     pub(super) body: Range<usize>,
-    /// Empty for types without scales.
+    /// In blocks of floats; empty for types without scales.
     pub(super) scales: Range<usize>,
 }
 
 impl MatrixPlace {
     fn new(header: &Header, weights: WeightType, part: Part, scales: Extension) -> Self {
         let scales = header.extension(scales).map_or(0..0, |section| section.body.clone());
-        MatrixPlace { weights, body: header.range(part), scales }
+        let body = in_blocks(header.range(part), weights.block_bytes());
+        MatrixPlace { weights, body, scales: in_blocks(scales, size_of::<Block>()) }
     }
 
-    /// The matrix in the bytes of its file, which are aligned.
+    /// The matrix in the blocks of its file.
     #[inline(always)]
-    pub(super) fn matrix<'a>(&self, bytes: &'a [u8]) -> Matrix<'a> {
-        let body = &bytes[self.body.clone()];
+    pub(super) fn matrix<'a>(&self, file: &'a [Block]) -> Matrix<'a> {
+        let body = self.body.clone();
         match self.weights {
-            WeightType::F32 => Matrix::F32(bytemuck::cast_slice(body)),
-            WeightType::F16 => Matrix::F16(bytemuck::cast_slice(body)),
-            WeightType::Bf16 => Matrix::Bf16(bytemuck::cast_slice(body)),
-            WeightType::I8 => {
-                let scales = bytemuck::cast_slice(&bytes[self.scales.clone()]);
-                Matrix::I8 { weights: bytemuck::cast_slice(body), scales }
-            }
+            WeightType::F32 => Matrix::F32(&file[body]),
+            WeightType::F16 => Matrix::F16(&bytemuck::cast_slice(file)[body]),
+            WeightType::Bf16 => Matrix::Bf16(&bytemuck::cast_slice(file)[body]),
+            WeightType::I8 => Matrix::I8 { weights: &bytemuck::cast_slice(file)[body], scales: &file[self.scales.clone()] },
         }
     }
+}
+
+/// A section, given in bytes: it starts at a multiple of 64 of them, and has a whole number of blocks.
+fn in_blocks(bytes: Range<usize>, block: usize) -> Range<usize> {
+    bytes.start / block..bytes.end / block
 }
 
 impl Contents {

@@ -28,6 +28,19 @@ impl Storage {
         }
     }
 
+    /// The same, block by block.
+    #[inline]
+    #[cfg(target_endian = "little")]
+    pub(super) fn blocks(&self) -> &[Block] {
+        match self {
+            Storage::Owned(blocks) => blocks,
+            Storage::Static(blocks) => blocks,
+            // A mapping starts with a page.
+            #[cfg(feature = "mmap")]
+            Storage::Mapped(map) => bytemuck::cast_slice(map),
+        }
+    }
+
     /// Zeros for a file of `length` bytes, a multiple of the block size. An error if there is no memory for them.
     pub(super) fn zeroed(length: usize) -> Result<Buffer<Block>> {
         Buffer::zeroed("model in memory", length / size_of::<Block>())

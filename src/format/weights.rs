@@ -157,11 +157,14 @@ fn check_rows<T: Copy>(
 
 /// Turns the weights in the file `bytes` from the machine's byte order to that of the file, or back.
 pub(super) fn to_little_endian(places: &Places, bytes: &mut [u8]) {
+    let mut turn = |blocks: &std::ops::Range<usize>, block: usize, width| {
+        storage::to_little_endian(&mut bytes[blocks.start * block..blocks.end * block], width);
+    };
     for matrix in [&places.w1, &places.w2] {
-        storage::to_little_endian(&mut bytes[matrix.body.clone()], matrix.weights.bytes());
+        turn(&matrix.body, matrix.weights.block_bytes(), matrix.weights.bytes());
     }
     for floats in [&places.b1, &places.b2, &places.w1.scales, &places.w2.scales] {
-        storage::to_little_endian(&mut bytes[floats.clone()], size_of::<f32>());
+        turn(floats, size_of::<Block>(), size_of::<f32>());
     }
 }
 

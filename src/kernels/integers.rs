@@ -36,7 +36,7 @@ const _: () = assert!(MAX_INTEGERS as i64 * -(i8::MIN as i64) <= 1 << f32::MANTI
 
 /// Fails if the sums of integers might not fit.
 #[inline]
-pub(super) fn check(table: Matrix<'_>, sets: Sets<'_>) -> Result<()> {
+pub(super) fn check(table: &Matrix<'_>, sets: Sets<'_>) -> Result<()> {
     if let Matrix::I8 { .. } = table
         && sets.iter().any(|(set, _)| set.len() > MAX_INTEGERS)
     {
@@ -319,7 +319,7 @@ impl<'a, const ITEMS: usize> Rounded<'a, ITEMS> {
 /// The clamp of the scores that are to be made of the logits that [`IntegerPanels`] write: by a kernel of its own, which stands in the
 /// program once.
 #[inline]
-pub(super) fn eps_still_to_apply(weights: Matrix<'_>, answer: Answer) -> Option<f32> {
+pub(super) fn eps_still_to_apply(weights: &Matrix<'_>, answer: Answer) -> Option<f32> {
     match (weights, answer) {
         (Matrix::I8 { .. }, Answer::Score { eps }) => Some(eps),
         _ => None,

@@ -78,10 +78,10 @@ pub struct Kernels {
 struct Table {
     level: Level,
     ascends: unsafe fn(&[u32]) -> bool,
-    sum_bags: unsafe fn(Matrix<'_>, &[Block], Activation, Sets<'_>, &mut [Block]),
-    panels: unsafe fn(Panels<Matrix<'_>>, HiddenRows<'_>, ListBuffers<'_>, &[Block], &mut Answers<'_>),
-    panels_sparse: unsafe fn(Panels<Matrix<'_>>, ActiveLists<'_>, &[Block], &mut Answers<'_>),
-    panels_dense: unsafe fn(Panels<Matrix<'_>>, HiddenRows<'_>, &[Block], &mut Answers<'_>),
+    sum_bags: unsafe fn(&Matrix<'_>, &[Block], Activation, Sets<'_>, &mut [Block]),
+    panels: unsafe fn(Panels<&Matrix<'_>>, HiddenRows<'_>, ListBuffers<'_>, &[Block], &mut Answers<'_>),
+    panels_sparse: unsafe fn(Panels<&Matrix<'_>>, ActiveLists<'_>, &[Block], &mut Answers<'_>),
+    panels_dense: unsafe fn(Panels<&Matrix<'_>>, HiddenRows<'_>, &[Block], &mut Answers<'_>),
     tag_major: unsafe fn(TagMajor<'_>, HiddenRows<'_>, &mut Answers<'_>),
     activate: unsafe fn(Activation, &[Block], &mut [Block]),
     list_active: unsafe fn(&[Block], ActiveUnits<'_>) -> usize,
@@ -117,7 +117,7 @@ macro_rules! level {
             }
             $(#[$features])?
             fn sum_bags(
-                table: Matrix<'_>,
+                table: &Matrix<'_>,
                 init: &[Block],
                 activation: Activation,
                 sets: Sets<'_>,
@@ -128,7 +128,7 @@ macro_rules! level {
             }
             $(#[$features])?
             fn panels(
-                panels: Panels<Matrix<'_>>,
+                panels: Panels<&Matrix<'_>>,
                 hidden: HiddenRows<'_>,
                 lists: ListBuffers<'_>,
                 bias: &[Block],
@@ -140,14 +140,14 @@ macro_rules! level {
                 }
             }
             $(#[$features])?
-            fn panels_sparse(panels: Panels<Matrix<'_>>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
+            fn panels_sparse(panels: Panels<&Matrix<'_>>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
                 output::sparse($token, panels, active, bias, answers);
                 if let Some(eps) = integers::eps_still_to_apply(panels.weights, answers.answer) {
                     (1..active.starts.len()).for_each(|end| sigmoid(eps, answers.of_item(end - 1, 0)));
                 }
             }
             $(#[$features])?
-            fn panels_dense(panels: Panels<Matrix<'_>>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
+            fn panels_dense(panels: Panels<&Matrix<'_>>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
                 output::dense($token, panels, hidden, bias, answers);
                 if let Some(eps) = integers::eps_still_to_apply(panels.weights, answers.answer) {
                     (0..hidden.items).for_each(|item| sigmoid(eps, answers.of_item(item, 0)));
@@ -247,7 +247,7 @@ impl Kernels {
     #[inline]
     pub fn sum_bags(
         self,
-        table: Matrix<'_>,
+        table: &Matrix<'_>,
         init: &[Block],
         activation: Activation,
         sets: Sets<'_>,
@@ -273,7 +273,7 @@ impl Kernels {
     #[inline]
     pub fn panels(
         self,
-        panels: Panels<Matrix<'_>>,
+        panels: Panels<&Matrix<'_>>,
         hidden: HiddenRows<'_>,
         lists: ListBuffers<'_>,
         bias: &[Block],
@@ -297,7 +297,7 @@ impl Kernels {
     /// [`Error::Length`] if weights, bias, lists or answers do not fit; [`Error::KeywordOutOfRange`] if there is no such unit.
     pub fn panels_sparse(
         self,
-        panels: Panels<Matrix<'_>>,
+        panels: Panels<&Matrix<'_>>,
         active: ActiveLists<'_>,
         bias: &[Block],
         answers: &mut Answers<'_>,
@@ -319,7 +319,7 @@ impl Kernels {
     /// [`Error::Length`] if weights, bias, hidden vectors or answers do not fit.
     pub fn panels_dense(
         self,
-        panels: Panels<Matrix<'_>>,
+        panels: Panels<&Matrix<'_>>,
         hidden: HiddenRows<'_>,
         bias: &[Block],
         answers: &mut Answers<'_>,
@@ -408,7 +408,7 @@ fn check_starts(starts: &[usize], ids: usize) -> Result<()> {
     }
 }
 
-fn check_panels(panels: Panels<Matrix<'_>>, bias: &[Block]) -> Result<()> {
+fn check_panels(panels: Panels<&Matrix<'_>>, bias: &[Block]) -> Result<()> {
     Error::check_length("output biases", panels.width, bias.len())?;
     panels.weights.check("output weights", panels.width.saturating_mul(panels.units), panels.width)
 }

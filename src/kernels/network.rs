@@ -21,10 +21,12 @@ pub(crate) struct ForwardBuffers<'a> {
 
 impl ForwardBuffers<'_> {
     /// Fails unless they, and the answers, are for `items` items.
-    #[inline]
+    #[inline(always)]
     fn check(&self, shape: &Shape, items: usize, answers: &[f32]) -> Result<()> {
         Error::check_length("hidden units", shape.row_blocks().saturating_mul(items), self.hidden.len())?;
-        self.lists.check(items, blocks_for(shape.hidden()))?;
+        if shape.layout() == OutputLayout::Panels {
+            self.lists.check(items, blocks_for(shape.hidden()))?;
+        }
         Error::check_length("scores", shape.tags().saturating_mul(items), answers.len())
     }
 }
@@ -36,9 +38,9 @@ impl Kernels {
     /// The weights fit the network's shape: whoever made either saw to it, and a request does not look again.
     ///
     /// # Errors
-    /// [`Error::Length`] unless there is a hidden vector for each item and an answer for each tag of each, and lists have room; the
-    /// others of [`Kernels::sum_bags`].
-    #[inline]
+    /// [`Error::Length`] unless there is a hidden vector for each item and an answer for each tag of each, and lists, where units are
+    /// listed, have room; the others of [`Kernels::sum_bags`].
+    #[inline(always)]
     pub(crate) fn forward(
         self,
         network: &Network,
@@ -50,10 +52,10 @@ impl Kernels {
     ) -> Result<()> {
         let shape = &network.shape;
         sets.check_below(shape.keywords())?;
-        integers::check(weights.w1, sets)?;
+        integers::check(&weights.w1, sets)?;
         buffers.check(shape, sets.len(), answers)?;
         // SAFETY: the machine has the table's level (invariant of `Kernels`).
-        unsafe { (self.table.sum_bags)(weights.w1, weights.b1, network.activation, sets, &mut *buffers.hidden) };
+        unsafe { (self.table.sum_bags)(&weights.w1, weights.b1, network.activation, sets, &mut *buffers.hidden) };
         clear_padding(network.activation, shape.hidden(), buffers.hidden);
         self.answer(shape, weights, sets.len(), buffers, answer, answers);
         Ok(())
@@ -63,7 +65,7 @@ impl Kernels {
     ///
     /// # Errors
     /// [`Error::Length`] unless output weights fit the shape, there is a hidden vector for each item and an answer for each tag of
-    /// each, and lists have room.
+    /// each, and lists, where units are listed, have room.
     pub(crate) fn output(
         self,
         shape: &Shape,
@@ -80,7 +82,7 @@ impl Kernels {
     }
 
     /// The output layer. Everything fits.
-    #[inline]
+    #[inline(always)]
     fn answer(
         self,
         shape: &Shape,
@@ -94,7 +96,7 @@ impl Kernels {
         let (tags, stride) = (shape.tags(), shape.row_blocks());
         if shape.layout() == OutputLayout::TagMajor {
             let (width, bias) = (blocks_for(shape.hidden()), &as_floats(weights.b2)[..tags]);
-            let rows = TagMajor { weights: weights.w2, width, groups: shape.group_tags(), bias };
+            let rows = TagMajor { weights: &weights.w2, width, groups: shape.group_tags(), bias };
             let hidden = HiddenRows { blocks: hidden, stride, first: 0, items };
             let mut answers = Answers { answer, floats: answers, stride: tags, first: 0, tags };
             // SAFETY: the machine has the table's level (invariant of `Kernels`).
@@ -104,7 +106,7 @@ impl Kernels {
         for group in shape.groups() {
             let slots = group.slot_blocks();
             let panels = Panels {
-                weights: weights.w2.slice(group.w2.clone(), slots.clone()),
+                weights: &weights.w2.slice(group.w2.clone(), slots.clone()),
                 units: shape.hidden(),
                 width: slots.len(),
             };

@@ -23,7 +23,7 @@ pub const PANEL_BLOCKS: usize = PANEL / LANES;
 /// each hidden unit. Panels lie end to end.
 #[derive(Clone, Copy, Debug)]
 pub struct Panels<W> {
-    /// The storage: a [`Matrix`], with one scale a tag if it has scales, or blocks.
+    /// The storage: a reference to a [`Matrix`], with one scale a tag if it has scales, or blocks.
     pub weights: W,
     /// Hidden units of the group.
     pub units: usize,
@@ -219,7 +219,7 @@ pub(crate) fn is_dense(active: usize, items: usize, units: usize, from: f64) -> 
 #[inline(always)]
 pub(super) fn list<'l, S: Simd>(
     s: S,
-    panels: Panels<Matrix<'_>>,
+    panels: Panels<&Matrix<'_>>,
     hidden: HiddenRows<'_>,
     lists: ListBuffers<'l>,
 ) -> Option<ActiveLists<'l>> {
@@ -252,7 +252,7 @@ pub(super) fn list<'l, S: Simd>(
 #[inline(always)]
 pub(super) fn sparse<S: Simd>(
     s: S,
-    panels: Panels<Matrix<'_>>,
+    panels: Panels<&Matrix<'_>>,
     active: ActiveLists<'_>,
     bias: &[Block],
     answers: &mut Answers<'_>,
@@ -350,7 +350,7 @@ impl<'a> HiddenRows<'a> {
 #[inline(always)]
 pub(super) fn dense<S: Simd>(
     s: S,
-    panels: Panels<Matrix<'_>>,
+    panels: Panels<&Matrix<'_>>,
     hidden: HiddenRows<'_>,
     bias: &[Block],
     answers: &mut Answers<'_>,
@@ -441,7 +441,7 @@ impl<B: Stored> DenseTile<'_, B> {
 #[derive(Clone, Copy, Debug)]
 pub struct TagMajor<'a> {
     /// The rows, end to end; scales are one a tag.
-    pub weights: Matrix<'a>,
+    pub weights: &'a Matrix<'a>,
     /// Blocks in a row, and in a group's hidden vector.
     pub width: usize,
     /// Tags of each group.

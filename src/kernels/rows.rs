@@ -65,7 +65,7 @@ pub(super) const FAR_FROM: usize = 8 << 20;
 /// Embedding bags of a table of any type, see [`super::Kernels::sum_bags`]. Every id has a row of `init.len()` blocks; `out` has as
 /// many blocks for each set.
 #[inline(always)]
-pub(super) fn sum_table_bags<S: Simd>(s: S, table: Matrix<'_>, init: &[Block], sets: Sets<'_>, out: &mut [Block]) {
+pub(super) fn sum_table_bags<S: Simd>(s: S, table: &Matrix<'_>, init: &[Block], sets: Sets<'_>, out: &mut [Block]) {
     let stride = init.len();
     match table {
         Matrix::F32(blocks) => sum_bags(s, Rows::new(blocks, stride), init, sets, Ones, out),

@@ -19,7 +19,7 @@ pub(super) fn ascends(ids: &[u32]) -> bool {
     ids.is_sorted_by(|a, b| a < b)
 }
 
-pub(super) fn sum_bags(table: Matrix<'_>, init: &[Block], activation: Activation, sets: Sets<'_>, out: &mut [Block]) {
+pub(super) fn sum_bags(table: &Matrix<'_>, init: &[Block], activation: Activation, sets: Sets<'_>, out: &mut [Block]) {
     let init = as_floats(init);
     for ((ids, _), out) in sets.iter().zip(out.chunks_exact_mut(blocks_for(init.len()).max(1))) {
         for (column, out) in as_floats_mut(out).iter_mut().enumerate() {
@@ -36,7 +36,7 @@ pub(super) fn sum_bags(table: Matrix<'_>, init: &[Block], activation: Activation
 }
 
 /// A weight as it is stored: a number, or an integer without its scale.
-fn stored(matrix: Matrix<'_>, index: usize) -> f32 {
+fn stored(matrix: &Matrix<'_>, index: usize) -> f32 {
     match matrix {
         Matrix::I8 { weights, .. } => f32::from(weights[index / LANES].0[index % LANES]),
         _ => matrix.at(index, 0),
@@ -44,7 +44,7 @@ fn stored(matrix: Matrix<'_>, index: usize) -> f32 {
 }
 
 pub(super) fn panels(
-    panels: Panels<Matrix<'_>>,
+    panels: Panels<&Matrix<'_>>,
     hidden: HiddenRows<'_>,
     lists: ListBuffers<'_>,
     bias: &[Block],
@@ -57,7 +57,7 @@ pub(super) fn panels(
     }
 }
 
-pub(super) fn panels_sparse(panels: Panels<Matrix<'_>>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
+pub(super) fn panels_sparse(panels: Panels<&Matrix<'_>>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
     for (item, bounds) in active.starts.windows(2).enumerate() {
         let place = bounds[0]..bounds[1];
         let units = active.units[place.clone()].iter().copied().zip(active.values[place].iter().copied());
@@ -65,7 +65,7 @@ pub(super) fn panels_sparse(panels: Panels<Matrix<'_>>, active: ActiveLists<'_>,
     }
 }
 
-pub(super) fn panels_dense(panels: Panels<Matrix<'_>>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
+pub(super) fn panels_dense(panels: Panels<&Matrix<'_>>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
     for item in 0..hidden.items {
         let start = (item * hidden.stride + hidden.first) * LANES;
         let values = &as_floats(hidden.blocks)[start..][..panels.units];
@@ -74,7 +74,7 @@ pub(super) fn panels_dense(panels: Panels<Matrix<'_>>, hidden: HiddenRows<'_>, b
 }
 
 fn add_units(
-    panels: Panels<Matrix<'_>>,
+    panels: Panels<&Matrix<'_>>,
     units: impl Iterator<Item = (u32, f32)> + Clone,
     bias: &[Block],
     answers: &mut Answers<'_>,

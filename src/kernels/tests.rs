@@ -117,7 +117,7 @@ fn output_layers_are_the_same_bits_on_every_level_sparse_and_dense() {
             }
             let matrices = matrices(1, units * width, width);
             for (matrix, items) in matrices.iter().flat_map(|matrix| [0, 1, 2, 5, 6, 13].map(|items| (matrix, items))) {
-                let panels = Panels { weights: matrix.view(), units, width };
+                let panels = Panels { weights: &matrix.view(), units, width };
                 let (hidden, starts, numbers, values) = half_off(items, stride, units);
                 let hidden = HiddenRows { blocks: &hidden, stride, first: 0, items };
                 let active = ActiveLists { starts: &starts, units: &numbers, values: &values };
@@ -164,7 +164,7 @@ fn tag_major_output_layers_are_the_same_bits_on_every_level() {
             let bias = noise(2, tags, false);
             let matrices = matrices(1, tags * width, blocks_for(tags));
             for (matrix, items) in matrices.iter().flat_map(|matrix| [0, 1, 3].map(|items| (matrix, items))) {
-                let rows = TagMajor { weights: matrix.view(), width, groups, bias: &as_floats(&bias)[..tags] };
+                let rows = TagMajor { weights: &matrix.view(), width, groups, bias: &as_floats(&bias)[..tags] };
                 let stride = width * groups.len() + 1;
                 let vectors = noise(7, items * stride + 2, false);
                 let hidden = HiddenRows { blocks: &vectors, stride, first: 1, items };
@@ -444,21 +444,21 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         let sets = |ids| Sets::new(ids, &[0, 2]).unwrap();
         let relu = Activation::Relu;
         let matrix = Matrix::F32(&table);
-        assert!(kernels.sum_bags(matrix, &init, relu, sets(&[0, 1]), &mut out).is_ok());
-        assert!(kernels.sum_bags(matrix, &init, relu, sets(&[0, 2]), &mut out).is_err());
-        assert!(kernels.sum_bags(matrix, block, relu, sets(&[0, 1]), &mut out).is_err());
+        assert!(kernels.sum_bags(&matrix, &init, relu, sets(&[0, 1]), &mut out).is_ok());
+        assert!(kernels.sum_bags(&matrix, &init, relu, sets(&[0, 2]), &mut out).is_err());
+        assert!(kernels.sum_bags(&matrix, block, relu, sets(&[0, 1]), &mut out).is_err());
         let integers = [I8Block::default(); 4];
         let scaled = |scales: usize| Matrix::I8 { weights: &integers, scales: &table[..scales] };
-        assert!(kernels.sum_bags(scaled(2), &init, relu, sets(&[0, 1]), &mut out).is_ok());
-        assert!(kernels.sum_bags(scaled(1), &init, relu, sets(&[0, 1]), &mut out).is_err());
+        assert!(kernels.sum_bags(&scaled(2), &init, relu, sets(&[0, 1]), &mut out).is_ok());
+        assert!(kernels.sum_bags(&scaled(1), &init, relu, sets(&[0, 1]), &mut out).is_err());
         // Nothing of nothing, but from beyond the end.
-        let none = Panels { weights: Matrix::I8 { weights: &[], scales: &[] }, units: 0, width: 0 };
+        let none = Panels { weights: &Matrix::I8 { weights: &[], scales: &[] }, units: 0, width: 0 };
         for (first_unit, first_tag) in [(0, 0), (1, 0), (0, 1)] {
             let hidden = HiddenRows { blocks: &[], stride: 0, first: first_unit, items: 1 };
             let mut z = Answers { answer: Answer::Score { eps: 0.1 }, floats: &mut [], stride: 0, first: first_tag, tags: 0 };
             assert_eq!(kernels.panels_dense(none, hidden, &[], &mut z).is_ok(), first_unit + first_tag == 0);
         }
-        let panels = Panels { weights: matrix, units: 2, width: 2 };
+        let panels = Panels { weights: &matrix, units: 2, width: 2 };
         let hidden = HiddenRows { blocks: &table, stride: 1, first: 0, items: 2 };
         let mut floats = [0.0; 64];
         let mut z = Answers { answer: Answer::Logit, floats: &mut floats, stride: 32, first: 0, tags: 32 };
@@ -466,8 +466,8 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         assert!(kernels.panels_sparse(panels, active, &init, &mut z).is_ok());
         assert!(kernels.panels_dense(panels, hidden, &init, &mut z).is_ok());
         assert!(kernels.panels_sparse(panels, active, block, &mut z).is_err());
-        assert!(kernels.panels_sparse(Panels { weights: scaled(2), ..panels }, active, &init, &mut z).is_ok());
-        assert!(kernels.panels_sparse(Panels { weights: scaled(1), ..panels }, active, &init, &mut z).is_err());
+        assert!(kernels.panels_sparse(Panels { weights: &scaled(2), ..panels }, active, &init, &mut z).is_ok());
+        assert!(kernels.panels_sparse(Panels { weights: &scaled(1), ..panels }, active, &init, &mut z).is_err());
         assert!(kernels.panels_sparse(Panels { units: 3, ..panels }, active, &init, &mut z).is_err());
         assert!(kernels.panels_sparse(panels, ActiveLists { units: &[0, 2], ..active }, &init, &mut z).is_err());
         assert!(kernels.panels_sparse(panels, ActiveLists { starts: &[0, 3], ..active }, &init, &mut z).is_err());
@@ -485,7 +485,7 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
         (z.first, z.tags) = (0, 33);
         assert!(kernels.panels_dense(panels, hidden, &init, &mut z).is_err());
         z = Answers { answer: Answer::Logit, floats: &mut floats[..8], stride: 4, first: 0, tags: 4 };
-        let rows_of = |groups| TagMajor { weights: matrix, width: 1, groups, bias: &[0.0; 4] };
+        let rows_of = |groups| TagMajor { weights: &matrix, width: 1, groups, bias: &[0.0; 4] };
         assert!(kernels.tag_major(rows_of(&[4]), hidden, &mut z).is_ok());
         assert!(kernels.tag_major(rows_of(&[3]), hidden, &mut z).is_err());
         assert!(kernels.tag_major(rows_of(&[2, 2]), hidden, &mut z).is_err(), "a group more than hidden vectors");

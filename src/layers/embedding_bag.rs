@@ -24,7 +24,7 @@ pub(crate) struct Bags<'a> {
 /// If a keyword has no row in W1, or a length is wrong.
 pub(crate) fn forward(kernels: Kernels, weights: Weights<'_>, bags: Bags<'_>, out: &mut [Block]) -> Result<()> {
     if bags.factor == 1.0 {
-        return kernels.sum_bags(Matrix::F32(weights.w1), weights.b1, Activation::Identity, bags.sets, out);
+        return kernels.sum_bags(&Matrix::F32(weights.w1), weights.b1, Activation::Identity, bags.sets, out);
     }
     kernels.sum_scaled_bags(Rows::new(weights.w1, weights.b1.len()), weights.b1, bags.sets, bags.factor, out)
 }

@@ -65,7 +65,7 @@ impl Forward {
     /// # Errors
     /// [`Error::KeywordOutOfRange`]; [`Error::Length`] if this was made for another shape, has no room for so many items, or
     /// `answers` has not one place for each tag of each item.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn run(&mut self, net: &Net<'_>, keywords: Sets<'_>, answer: Answer, answers: &mut [f32]) -> Result<()> {
         let Net { kernels, network, ref weights, .. } = *net;
         if network.pooling == Pooling::Mean {
@@ -140,7 +140,7 @@ impl Forward {
         // Without hidden units no kernel looks a keyword up.
         keywords.check_below(shape.keywords())?;
         let hidden = &mut self.hidden[..items * self.row];
-        let table = weights.w1;
+        let table = &weights.w1;
         match network.pooling {
             Pooling::Sum => kernels.sum_bags(table, weights.b1, network.activation, keywords, hidden)?,
             Pooling::Mean => {

@@ -28,7 +28,7 @@ pub(crate) enum Wanted {
 
 impl Net<'_> {
     /// Answers for the items with these keywords, see [`Forward::run`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn run(&self, sets: Sets<'_>, wanted: Wanted, forward: &mut Forward, answers: &mut [f32]) -> Result<()> {
         forward.run(self, sets, self.answer(wanted), answers)?;
         self.finish(wanted, answers);

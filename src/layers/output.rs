@@ -80,7 +80,7 @@ pub(crate) fn forward(
     if shape.layout() == OutputLayout::TagMajor {
         let hidden = HiddenRows { blocks, stride: row, first: 0, items };
         let (width, bias) = (blocks_for(shape.hidden()), &as_floats(weights.b2)[..shape.tags()]);
-        let rows = TagMajor { weights: Matrix::F32(weights.w2), width, groups: shape.group_tags(), bias };
+        let rows = TagMajor { weights: &Matrix::F32(weights.w2), width, groups: shape.group_tags(), bias };
         return kernels.tag_major(
             rows,
             hidden,
@@ -89,7 +89,7 @@ pub(crate) fn forward(
     }
     for group in shape.groups() {
         let tags = group.slot_blocks();
-        let panels = Panels { weights: Matrix::F32(&weights.w2[group.w2.clone()]), units: shape.hidden(), width: tags.len() };
+        let panels = Panels { weights: &Matrix::F32(&weights.w2[group.w2.clone()]), units: shape.hidden(), width: tags.len() };
         let hidden = HiddenRows { blocks, stride: row, first: group.hidden.start, items };
         let lists = scratch.buffers(items, blocks.len());
         let (first, count) = (tags.start * LANES, tags.len() * LANES);

@@ -90,7 +90,7 @@ impl Problem {
         as_floats_mut(&mut row)[..weights.len()].copy_from_slice(&weights);
         let mut logits = vec![Block::ZERO; self.targets.len()];
         let hidden = HiddenRows { blocks: &self.rows, stride: self.width, first: 0, items: self.count };
-        let tag = TagMajor { weights: crate::weights::Matrix::F32(&row), width: self.width, groups: &[1], bias: &[bias] };
+        let tag = TagMajor { weights: &crate::weights::Matrix::F32(&row), width: self.width, groups: &[1], bias: &[bias] };
         let floats = &mut as_floats_mut(&mut logits)[..self.count];
         self.kernels.tag_major(tag, hidden, &mut Answers { answer: Answer::Logit, floats, stride: 1, first: 0, tags: 1 })?;
         Ok(logits)

@@ -182,7 +182,7 @@ fn sets_of_more_integers_than_add_up_exactly_are_refused() {
         for (starts, fits) in [([0, 1, most as usize], true), ([0, 0, most as usize], true), ([0, 0, most as usize + 1], false)]
         {
             let sets = Sets::new(&ids[..starts[2]], &starts).unwrap();
-            let summed = kernels.sum_bags(table, &block, Activation::Identity, sets, &mut [Block::ZERO; 2]);
+            let summed = kernels.sum_bags(&table, &block, Activation::Identity, sets, &mut [Block::ZERO; 2]);
             assert_eq!(summed.is_ok(), fits, "{starts:?}");
             assert!(fits || matches!(summed, Err(Error::TooLarge { .. })));
         }

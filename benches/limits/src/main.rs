@@ -200,7 +200,7 @@ fn rows(rounds: usize) {
                 };
             };
             let table = tagomatic::weights::Matrix::F32(&table);
-            let mut bag = || kernels.sum_bags(table, &bias, Activation::Identity, bags, black_box(&mut out)).unwrap();
+            let mut bag = || kernels.sum_bags(&table, &bias, Activation::Identity, bags, black_box(&mut out)).unwrap();
             let times = interleaved(
                 rounds.min(11),
                 [
@@ -275,7 +275,7 @@ fn output(rounds: usize) {
 fn contest(rounds: usize, vectors: &Vectors, weights: &[Block]) {
     let (items, units, width, tags) = (vectors.items, vectors.units, 63, 1_000);
     let bias = noise(2, width * LANES);
-    let panels = Panels { weights: tagomatic::weights::Matrix::F32(weights), units, width };
+    let panels = Panels { weights: &tagomatic::weights::Matrix::F32(weights), units, width };
     let hidden = HiddenRows { blocks: &vectors.blocks, stride: units / LANES, first: 0, items };
     let active = ActiveLists { starts: &vectors.starts, units: &vectors.numbers, values: &vectors.values };
     // `gemm` takes the weights as rows of tags, the best case for it; it fuses multiplication and addition.

@@ -80,7 +80,7 @@ fn operands_of_output_layers_that_do_not_fit_are_errors_at_every_level() {
     let table = zeroed(4 * LANES);
     let bias = &table[..2];
     for kernels in levels() {
-        let panels = Panels { weights: Matrix::F32(&table), units: 2, width: 2 };
+        let panels = Panels { weights: &Matrix::F32(&table), units: 2, width: 2 };
         let hidden = HiddenRows { blocks: &table, stride: 1, first: 0, items: 2 };
         let active = ActiveLists { starts: &[0, 1, 2], units: &[0, 1], values: &[1.0, 2.0] };
         let whole = |panels, hidden, bias: &[Block], z: &mut Answers<'_>| {
@@ -100,10 +100,10 @@ fn operands_of_output_layers_that_do_not_fit_are_errors_at_every_level() {
         assert_eq!(whole(panels, HiddenRows { first: 3, ..hidden }, bias, &mut z), [false; 2]);
         assert_eq!(whole(panels, hidden, &table[..1], &mut z), [false; 2]);
 
-        let tags = TagMajor { weights: Matrix::F32(&table), width: 1, groups: &[4], bias: &[0.0; 4] };
+        let tags = TagMajor { weights: &Matrix::F32(&table), width: 1, groups: &[4], bias: &[0.0; 4] };
         let mut z = Answers { answer: Answer::Logit, floats: &mut floats[..8], stride: 4, first: 0, tags: 4 };
         assert!(kernels.tag_major(tags, hidden, &mut z).is_ok());
-        assert!(kernels.tag_major(TagMajor { weights: Matrix::F32(&table[..3]), ..tags }, hidden, &mut z).is_err());
+        assert!(kernels.tag_major(TagMajor { weights: &Matrix::F32(&table[..3]), ..tags }, hidden, &mut z).is_err());
         z.tags = 3;
         assert!(kernels.tag_major(tags, hidden, &mut z).is_err(), "an answer too few");
         assert!(kernels.list_active(bias, ActiveUnits { units: &mut [0; 32], values: &mut [0.0; 31] }).is_err());
@@ -133,7 +133,7 @@ fn rows_that_are_not_there_are_errors_at_every_level() {
 fn units_in_the_padding_are_not_there() {
     for units in [1, 2, 15, 16, 17, 31] {
         let weights = noise(1, 2 * units, false);
-        let panels = Panels { weights: Matrix::F32(&weights), units, width: 2 };
+        let panels = Panels { weights: &Matrix::F32(&weights), units, width: 2 };
         let run = |kernels: Kernels, padding: f32| {
             let mut blocks = zeroed(units);
             as_floats_mut(&mut blocks)[0] = 0.5;
@@ -207,7 +207,9 @@ fn buffers_and_weights_that_do_not_fit_a_network_are_errors_at_every_level() {
         };
         assert_eq!(run(&fitting, 2, 32, 4), [true; 2]);
         for (hidden, units, answers) in [(1, 32, 4), (3, 32, 4), (2, 31, 4), (2, 32, 3), (2, 32, 5)] {
-            assert_eq!(run(&fitting, hidden, units, answers), [false; 2], "{hidden} {units} {answers} at {}", kernels.level());
+            // Tag-major no units are listed.
+            let fits = units < 32 && layout == OutputLayout::TagMajor;
+            assert_eq!(run(&fitting, hidden, units, answers), [fits; 2], "{hidden} {units} {answers} at {}", kernels.level());
         }
         let short = StoredWeights::from(Weights { w1, b1, w2: &w2[1..], b2 });
         let (mut hidden, mut starts, mut units, mut values) = (zeroed(2 * LANES), [0; 3], [0; 32], [0.0; 32]);
@@ -249,7 +251,7 @@ fn the_smallest_step_of_integers_is_a_normal_number_and_below_it_is_none() {
 fn output_layers_of_integers_without_items_answer_nothing() {
     let weights = [I8Block([1; LANES]); 2];
     let scales = zeroed(LANES);
-    let panels = Panels { weights: Matrix::I8 { weights: &weights, scales: &scales }, units: 2, width: 1 };
+    let panels = Panels { weights: &Matrix::I8 { weights: &weights, scales: &scales }, units: 2, width: 1 };
     for kernels in levels() {
         let mut answers = Answers { answer: Answer::Logit, floats: &mut [], stride: 16, first: 0, tags: 16 };
         let none = ActiveLists { starts: &[], units: &[], values: &[] };
@@ -268,7 +270,7 @@ fn dense_groups_begin_where_they_stand() {
             let mut floats = vec![0.0; items * 32];
             let mut answers = Answers { answer: Answer::Logit, floats: &mut floats, stride: 32, first: 0, tags: 32 };
             let hidden = HiddenRows { blocks, stride: first + 1, first, items };
-            let panels = Panels { weights: matrix.view(), units, width: 2 };
+            let panels = Panels { weights: &matrix.view(), units, width: 2 };
             kernels.panels_dense(panels, hidden, &noise(2, 2, false), &mut answers).unwrap();
             floats
         };
@@ -281,7 +283,7 @@ fn are_listed(on: &[usize]) -> bool {
     let weights = zeroed(10 * LANES);
     let mut blocks = zeroed(on.len() * LANES);
     blocks.iter_mut().zip(on).for_each(|(block, on)| block.0[..*on].fill(1.0));
-    let panels = Panels { weights: Matrix::F32(&weights), units: 10, width: 1 };
+    let panels = Panels { weights: &Matrix::F32(&weights), units: 10, width: 1 };
     let hidden = HiddenRows { blocks: &blocks, stride: 1, first: 0, items: on.len() };
     let places = blocks.len() * LANES;
     let (mut starts, mut units, mut values) = (vec![0; on.len() + 1], vec![0; places], vec![0.0; places]);

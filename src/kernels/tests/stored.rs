@@ -31,7 +31,7 @@ fn bags_are_the_same_bits_on_every_level() {
             for activation in ACTIVATIONS {
                 let run = |kernels: Kernels| {
                     let mut out = noise(3, width * sets.len(), false);
-                    kernels.sum_bags(matrix.view(), &init, activation, sets, &mut out).unwrap();
+                    kernels.sum_bags(&matrix.view(), &init, activation, sets, &mut out).unwrap();
                     bits(&out)
                 };
                 let expected = run(scalar());
@@ -65,7 +65,7 @@ fn sums_of_integers_are_exact() {
             for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
                 let mut out = [Block::ZERO];
                 let matrix = Matrix::I8 { weights: &weights, scales: &scales };
-                kernels.sum_bags(matrix, &init, Activation::Identity, sets, &mut out).unwrap();
+                kernels.sum_bags(&matrix, &init, Activation::Identity, sets, &mut out).unwrap();
                 let exact = 0.25 + 0.5 * f32::from(extreme) * count as f32;
                 assert_eq!(out[0].0, [exact; LANES], "{count} times {extreme} at {}", kernels.level());
             }
@@ -83,7 +83,7 @@ fn products_of_integers_are_exact() {
         let mut weights = vec![I8Block([i8::MIN; LANES]); units * width];
         weights.iter_mut().step_by(3).for_each(|block| block.0[5..].fill(127));
         let (scales, bias) = (noise(1, width, false), noise(2, width, false));
-        let panels = Panels { weights: Matrix::I8 { weights: &weights, scales: &scales }, units, width };
+        let panels = Panels { weights: &Matrix::I8 { weights: &weights, scales: &scales }, units, width };
         for scale in [1.0, -3.0, 1e25, 1e-30, 1e-38, 0.0, f32::NAN, f32::INFINITY] {
             let mut hidden = vec![Block([scale; LANES]); items * stride];
             for (block, noise) in hidden.iter_mut().skip(2 * stride).zip(noise(3, items * stride, false)) {
@@ -169,7 +169,7 @@ fn large_tables_add_up_alike() {
             assert!(bytes > super::super::PREFETCH_FROM && (bytes > super::super::rows::FAR_FROM) == far, "{bytes}");
             let run = |kernels: Kernels| {
                 let mut out = noise(3, width * sets.len(), false);
-                kernels.sum_bags(matrix.view(), &init, Activation::Relu, sets, &mut out).unwrap();
+                kernels.sum_bags(&matrix.view(), &init, Activation::Relu, sets, &mut out).unwrap();
                 bits(&out)
             };
             let expected = run(scalar());

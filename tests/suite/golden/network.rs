@@ -268,7 +268,7 @@ fn check_forward(name: &str, tagger: &Tagger, batch: &[OwnedSample], expected: &
             let weights = tagger.model().weights().as_f32().unwrap();
             let is_mean = tagger.model().network().pooling == Pooling::Mean;
             let start = if is_mean { vec![Block::ZERO; shape.row_blocks()] } else { weights.b1.to_vec() };
-            kernels.sum_bags(Matrix::F32(weights.w1), &start, Activation::Identity, set, &mut blocks).unwrap();
+            kernels.sum_bags(&Matrix::F32(weights.w1), &start, Activation::Identity, set, &mut blocks).unwrap();
             if is_mean {
                 let count = sample.keywords.len().max(1) as f32;
                 as_floats_mut(&mut blocks).iter_mut().zip(as_floats(weights.b1)).for_each(|(a, b)| *a = *a / count + b);
