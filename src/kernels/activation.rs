@@ -1,6 +1,6 @@
 //! Hidden units: activations, and the list of units that are not zero.
 
-use super::sigmoid::{exp_negative, sigmoid_pair};
+use super::sigmoid::{exp_minus_abs, sigmoid_pair};
 use super::simd::Simd;
 use crate::activation::Activation;
 use crate::aligned::{Block, LANES, as_floats_mut, blocks_for};
@@ -56,15 +56,15 @@ fn units<S: Simd, const N: usize>(s: S, activation: Activation, mut a: [S::F; N]
         };
     }
     match activation {
-        Activation::Relu => each!(x => s.select(s.less_or_equal(x, zero), zero, x)),
+        Activation::Relu => each!(x => s.zero_where(s.less_or_equal(x, zero), x)),
         Activation::LeakyRelu(slope) => each!(x => s.select(s.less(zero, x), x, s.mul(s.splat(slope), x))),
         Activation::Elu(alpha) => each!(x => {
-            let below = s.mul(s.splat(alpha), s.sub(exp_negative(s, s.sub(zero, s.abs(x))), one));
+            let below = s.mul(s.splat(alpha), s.sub(exp_minus_abs(s, x), one));
             s.select(s.less(zero, x), x, below)
         }),
-        Activation::Sigmoid => each!(x => sigmoid_pair(s, x, exp_negative(s, s.sub(zero, s.abs(x)))).0),
-        Activation::Trec(theta) => each!(x => s.select(s.less_or_equal(x, s.splat(theta)), zero, x)),
-        Activation::Tlin(theta) => each!(x => s.select(s.less_or_equal(s.abs(x), s.splat(theta)), zero, x)),
+        Activation::Sigmoid => each!(x => sigmoid_pair(s, x, exp_minus_abs(s, x)).0),
+        Activation::Trec(theta) => each!(x => s.zero_where(s.less_or_equal(x, s.splat(theta)), x)),
+        Activation::Tlin(theta) => each!(x => s.zero_where(s.less_or_equal(s.abs(x), s.splat(theta)), x)),
         Activation::Identity => (),
     }
     a

@@ -23,7 +23,7 @@ pub(super) fn magnitude<S: Simd>(s: S, x: &[f32]) -> f32 {
         (largest[0], faults[0]) = grown(s, largest[0], faults[0], s.load_part(part));
     }
     for chain in 1..CHAINS {
-        largest[0] = larger(s, largest[0], largest[chain]);
+        largest[0] = s.at_least(largest[0], largest[chain]);
         faults[0] = s.add(faults[0], faults[chain]);
     }
     if s.sum(faults[0]).is_nan() {
@@ -45,11 +45,5 @@ pub(super) fn magnitude<S: Simd>(s: S, x: &[f32]) -> f32 {
 #[inline(always)]
 fn grown<S: Simd>(s: S, largest: S::F, faults: S::F, x: S::F) -> (S::F, S::F) {
     // x - x is 0 for finite x and NaN for others, which a sum keeps; the comparison would lose it.
-    (larger(s, largest, s.abs(x)), s.add(faults, s.sub(x, x)))
-}
-
-/// The larger of both, of which NaN is none.
-#[inline(always)]
-fn larger<S: Simd>(s: S, a: S::F, b: S::F) -> S::F {
-    s.select(s.less(a, b), b, a)
+    (s.at_least(largest, s.abs(x)), s.add(faults, s.sub(x, x)))
 }

@@ -12,15 +12,16 @@ pub(super) const LN2_HIGH: f32 = 0.693_359_4;
 pub(super) const LN2_LOW: f32 = -2.121_944_4e-4;
 /// Below this, e^x is flushed to 0: it would not be a normal number.
 pub(super) const EXP_UNDERFLOW: f32 = -87.336_5;
-/// e^x for x <= 0; 0 below [`EXP_UNDERFLOW`].
+/// e^-|x|; 0 where -|x| is below [`EXP_UNDERFLOW`].
 #[inline(always)]
-pub(super) fn exp_negative<S: Simd>(s: S, x: S::F) -> S::F {
+pub(super) fn exp_minus_abs<S: Simd>(s: S, x: S::F) -> S::F {
+    let x = s.minus_abs(x);
     let shifted = s.add(s.mul(x, s.splat(std::f32::consts::LOG2_E)), s.splat(EXPONENT_SHIFT));
     let n = s.sub(shifted, s.splat(EXPONENT_SHIFT));
     let r = s.sub(s.sub(x, s.mul(n, s.splat(LN2_HIGH))), s.mul(n, s.splat(LN2_LOW)));
     let poly = horner(s, &EXP_POLY, r);
     let e = s.add(s.add(s.mul(s.mul(poly, r), r), r), s.splat(1.0));
-    s.select(s.less(x, s.splat(EXP_UNDERFLOW)), s.splat(0.0), s.mul(e, s.exp2_shifted(shifted)))
+    s.zero_where(s.less(x, s.splat(EXP_UNDERFLOW)), s.mul(e, s.exp2_shifted(shifted)))
 }
 
 #[inline(always)]
@@ -41,13 +42,6 @@ pub(super) fn sigmoid_pair<S: Simd>(s: S, x: S::F, e: S::F) -> (S::F, S::F) {
     let large = s.div(one, denominator);
     let small = s.div(e, denominator);
     (s.select(negative, small, large), s.select(negative, large, small))
-}
-
-/// `x` within bounds; NaN stays.
-#[inline(always)]
-fn clamp<S: Simd>(s: S, x: S::F, low: S::F, high: S::F) -> S::F {
-    let x = s.select(s.less(x, low), low, x);
-    s.select(s.less(high, x), high, x)
 }
 
 /// See [`super::Kernels::sigmoid`].
@@ -76,10 +70,10 @@ pub(super) fn sigmoid<S: Simd>(s: S, eps: f32, x: &mut [f32]) {
 #[inline(always)]
 pub(super) fn sigmoids<S: Simd, const N: usize>(s: S, eps: f32, mut z: [S::F; N]) -> [S::F; N] {
     for z in &mut z {
-        let e = exp_negative(s, s.sub(s.splat(0.0), s.abs(*z)));
+        let e = exp_minus_abs(s, *z);
         let numerator = s.select(s.less(*z, s.splat(0.0)), e, s.splat(1.0));
         let p = s.div(numerator, s.add(s.splat(1.0), e));
-        *z = clamp(s, p, s.splat(eps), s.splat(1.0 - eps));
+        *z = s.at_most(s.at_least(p, s.splat(eps)), s.splat(1.0 - eps));
     }
     z
 }

@@ -229,6 +229,11 @@ impl Simd for Avx2 {
         per_half!(_mm256_andnot_ps, sign, a)
     }
     #[inline(always)]
+    fn minus_abs(self, a: Pair) -> Pair {
+        let sign = self.splat(-0.0);
+        per_half!(_mm256_or_ps, sign, a)
+    }
+    #[inline(always)]
     fn copysign(self, a: Pair, b: Pair) -> Pair {
         let sign = self.splat(-0.0);
         let b = per_half!(_mm256_and_ps, sign, b);
@@ -255,6 +260,20 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn select(self, mask: Pair, yes: Pair, no: Pair) -> Pair {
         per_half!(_mm256_blendv_ps, no, yes, mask)
+    }
+    #[inline(always)]
+    fn zero_where(self, mask: Pair, x: Pair) -> Pair {
+        per_half!(_mm256_andnot_ps, mask, x)
+    }
+    /// The instruction gives the second operand unless the first is more.
+    #[inline(always)]
+    fn at_least(self, x: Pair, low: Pair) -> Pair {
+        per_half!(_mm256_max_ps, low, x)
+    }
+    /// The instruction gives the second operand unless the first is less.
+    #[inline(always)]
+    fn at_most(self, x: Pair, high: Pair) -> Pair {
+        per_half!(_mm256_min_ps, high, x)
     }
     #[inline(always)]
     fn bits(self, mask: Pair) -> u32 {

@@ -159,6 +159,10 @@ impl Simd for Avx512 {
         unsafe { _mm512_andnot_ps(_mm512_set1_ps(-0.0), a) }
     }
     #[inline(always)]
+    fn minus_abs(self, a: __m512) -> __m512 {
+        unsafe { _mm512_or_ps(_mm512_set1_ps(-0.0), a) }
+    }
+    #[inline(always)]
     fn copysign(self, a: __m512, b: __m512) -> __m512 {
         unsafe { _mm512_or_ps(self.abs(a), _mm512_and_ps(_mm512_set1_ps(-0.0), b)) }
     }
@@ -181,6 +185,16 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn select(self, mask: __mmask16, yes: __m512, no: __m512) -> __m512 {
         unsafe { _mm512_mask_blend_ps(mask, no, yes) }
+    }
+    /// The instruction gives the second operand unless the first is more.
+    #[inline(always)]
+    fn at_least(self, x: __m512, low: __m512) -> __m512 {
+        unsafe { _mm512_max_ps(low, x) }
+    }
+    /// The instruction gives the second operand unless the first is less.
+    #[inline(always)]
+    fn at_most(self, x: __m512, high: __m512) -> __m512 {
+        unsafe { _mm512_min_ps(high, x) }
     }
     #[inline(always)]
     fn bits(self, mask: __mmask16) -> u32 {

@@ -3,7 +3,8 @@
 //! A vector is always 16 lanes, one [`Block`]: one AVX-512 register, two AVX2 registers, or whatever `wide` makes of it. So sums
 //! across lanes have the same 16 partial sums on every level, and padded rows have no tail. There is no fused multiply-add: a
 //! product is rounded before it is added, on every level, which is what makes scores the same bits everywhere. There is no
-//! `max` or `min` either, because hardware swallows NaN in them; bodies compare and select.
+//! `max` or `min` either, because hardware swallows NaN in them, now one operand's and now the other's; bodies compare and select, or say which
+//! operand's stays.
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
@@ -121,6 +122,8 @@ pub(super) trait Simd: Copy {
     fn sqrt(self, a: Self::F) -> Self::F;
     /// Clears the sign, of NaN too.
     fn abs(self, a: Self::F) -> Self::F;
+    /// Sets the sign, of NaN too.
+    fn minus_abs(self, a: Self::F) -> Self::F;
     /// The magnitude of `a` with the sign of `b`.
     fn copysign(self, a: Self::F, b: Self::F) -> Self::F;
 
@@ -133,6 +136,21 @@ pub(super) trait Simd: Copy {
     fn not(self, mask: Self::M) -> Self::M;
     /// `yes` where the mask holds, else `no`.
     fn select(self, mask: Self::M, yes: Self::F, no: Self::F) -> Self::F;
+    /// 0 where the mask holds, else `x`.
+    #[inline(always)]
+    fn zero_where(self, mask: Self::M, x: Self::F) -> Self::F {
+        self.select(mask, self.splat(0.0), x)
+    }
+    /// `low` where `x` is less, else `x`: NaN stays, and one of `low` is ignored.
+    #[inline(always)]
+    fn at_least(self, x: Self::F, low: Self::F) -> Self::F {
+        self.select(self.less(x, low), low, x)
+    }
+    /// `high` where `x` is more, else `x`: NaN stays, and one of `high` is ignored.
+    #[inline(always)]
+    fn at_most(self, x: Self::F, high: Self::F) -> Self::F {
+        self.select(self.less(high, x), high, x)
+    }
     /// Bit i is lane i.
     fn bits(self, mask: Self::M) -> u32;
 

@@ -118,6 +118,10 @@ impl Simd for Portable {
         a & cast::<i32x16, f32x16>(i32x16::splat(i32::MAX))
     }
     #[inline(always)]
+    fn minus_abs(self, a: f32x16) -> f32x16 {
+        a | f32x16::splat(-0.0)
+    }
+    #[inline(always)]
     fn copysign(self, a: f32x16, b: f32x16) -> f32x16 {
         self.abs(a) | (b & f32x16::splat(-0.0))
     }

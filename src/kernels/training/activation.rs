@@ -12,7 +12,7 @@ pub(super) fn activate_backward<S: Simd>(s: S, activation: Activation, a: &[Bloc
         let (x, y, dh) = (s.load(a), s.load(h), s.load(d));
         let da = match activation {
             Activation::Identity => dh,
-            Activation::Relu | Activation::Trec(_) | Activation::Tlin(_) => s.select(s.equal(y, zero), zero, dh),
+            Activation::Relu | Activation::Trec(_) | Activation::Tlin(_) => s.zero_where(s.equal(y, zero), dh),
             Activation::LeakyRelu(slope) => s.select(s.less(zero, x), dh, s.mul(dh, s.splat(slope))),
             Activation::Elu(alpha) => s.select(s.less(zero, x), dh, s.mul(dh, s.add(y, s.splat(alpha)))),
             Activation::Sigmoid => s.mul(dh, s.mul(y, s.sub(one, y))),

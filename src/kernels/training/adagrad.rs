@@ -225,7 +225,7 @@ fn stepped<S: Simd>(s: S, step: &AdaGradStep, g: S::F, w: S::F, sum: S::F) -> S:
             let moved = s.sub(w, change);
             let magnitude = s.sub(s.abs(moved), s.div(s.splat(l1), denominator));
             // Zero before the division: D may be so small that both quotients are infinite.
-            let magnitude = s.select(s.less(magnitude, s.splat(0.0)), s.splat(0.0), magnitude);
+            let magnitude = s.at_least(magnitude, s.splat(0.0));
             let magnitude = s.div(magnitude, s.add(s.splat(1.0), s.div(s.splat(l2), denominator)));
             let decayed = or_zero(s, magnitude, moved);
             s.select(s.equal(sum, s.splat(0.0)), moved, decayed)
@@ -239,7 +239,7 @@ pub(super) fn couple<S: Simd>(s: S, l1: f32, l2: f32, weights: &[Block], gradien
     let (largest, zero) = (s.splat(f32::MAX), s.splat(0.0));
     for (weight, gradient) in weights.iter().zip(gradients) {
         let w = s.load(weight);
-        let sign = s.select(s.equal(w, zero), zero, s.copysign(s.splat(l1), w));
+        let sign = s.zero_where(s.equal(w, zero), s.copysign(s.splat(l1), w));
         let g = s.add(s.add(s.load(gradient), s.mul(s.splat(l2), w)), sign);
         s.store(s.select(s.less(largest, s.abs(g)), s.copysign(largest, g), g), gradient);
     }
@@ -264,7 +264,7 @@ fn soft_threshold<S: Simd>(s: S, w: S::F, offset: S::F) -> S::F {
 #[inline(always)]
 fn or_zero<S: Simd>(s: S, magnitude: S::F, w: S::F) -> S::F {
     let vanishes = s.less(magnitude, s.splat(f32::MIN_POSITIVE));
-    s.select(vanishes, s.splat(0.0), s.copysign(magnitude, w))
+    s.zero_where(vanishes, s.copysign(magnitude, w))
 }
 
 /// See [`crate::kernels::Kernels::proximal`]. In f64, of which [`Simd`] knows nothing: each lane is a plain loop, which the compiler turns

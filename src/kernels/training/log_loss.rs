@@ -7,7 +7,7 @@
 
 use crate::aligned::{Block, LANES};
 use crate::error::Result;
-use crate::kernels::sigmoid::{exp_negative, horner, sigmoid_pair};
+use crate::kernels::sigmoid::{exp_minus_abs, horner, sigmoid_pair};
 use crate::kernels::simd::Simd;
 use crate::ln::ln;
 use crate::named::named;
@@ -93,7 +93,7 @@ pub(super) fn log_loss<S: Simd>(s: S, loss: &LogLoss, x: LossInputs<'_>, logits:
     let (mut factors, mut terms, mut blocks) = (one, zero, 0);
     for (i, logits) in logits.iter_mut().enumerate() {
         let u = s.sub(s.load(logits), s.load(&x.offsets[i]));
-        let e = exp_negative(s, s.sub(zero, s.abs(u)));
+        let e = exp_minus_abs(s, u);
         let (positive_weight, weight, y) = (s.load(&x.positive_weights[i]), s.load(&x.weights[i]), s.load(&x.targets[i]));
         let pairs: Pairs<S> = Pairs { u, e, positive_weight, weight };
         let is_positive = s.equal(y, one);
@@ -125,7 +125,7 @@ pub(super) fn log_loss<S: Simd>(s: S, loss: &LogLoss, x: LossInputs<'_>, logits:
             }
         } else {
             let loss_of_true = s.add(term, log1p_unit(s, e));
-            let value = s.select(s.equal(coefficient, zero), zero, s.mul(coefficient, loss_of_true));
+            let value = s.zero_where(s.equal(coefficient, zero), s.mul(coefficient, loss_of_true));
             s.add_to_f64(pairs.weigh(s, value, 1.0), &mut sums);
         }
     }
@@ -179,8 +179,7 @@ impl ClampedSoftplus {
     #[inline(always)]
     fn parts<S: Simd>(self, s: S, v: S::F, e: S::F) -> (S::F, S::F) {
         let (limit, least) = (s.splat(self.limit), s.splat(self.least));
-        let m = s.select(s.less(v, s.splat(0.0)), s.splat(0.0), v);
-        (s.select(s.less(limit, m), limit, m), s.select(s.less(e, least), least, e))
+        (s.at_most(s.at_least(v, s.splat(0.0)), limit), s.at_least(e, least))
     }
 }
 
@@ -206,8 +205,8 @@ impl<S: Simd> Pairs<S> {
         let (of_zero, _) = softplus.parts(s, u, self.e);
         let log1p = log1p_unit(s, e);
         // A term with coefficient 0 is left out, even where its factor is infinite.
-        let of_one = s.select(s.equal(positive, zero), zero, s.mul(positive, s.add(of_one, log1p)));
-        let of_zero = s.select(s.equal(negative, zero), zero, s.mul(negative, s.add(of_zero, log1p)));
+        let of_one = s.zero_where(s.equal(positive, zero), s.mul(positive, s.add(of_one, log1p)));
+        let of_zero = s.zero_where(s.equal(negative, zero), s.mul(negative, s.add(of_zero, log1p)));
         let value = self.weigh(s, s.add(of_one, of_zero), 1.0);
         let mut g = self.weigh(s, s.sub(s.mul(negative, sigma), s.mul(positive, sigma_of_minus)), loss.scale);
         if loss.kind == LossKind::ClampTorch {
