@@ -142,15 +142,20 @@ macro_rules! level {
             $(#[$features])?
             fn panels_sparse(panels: Panels<&Matrix<'_>>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
                 output::sparse($token, panels, active, bias, answers);
-                if let Some(eps) = integers::eps_still_to_apply(panels.weights, answers.answer) {
-                    (1..active.starts.len()).for_each(|end| sigmoid(eps, answers.of_item(end - 1, 0)));
-                }
+                score(panels.weights, active.starts.len().saturating_sub(1), answers);
             }
             $(#[$features])?
             fn panels_dense(panels: Panels<&Matrix<'_>>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
                 output::dense($token, panels, hidden, bias, answers);
-                if let Some(eps) = integers::eps_still_to_apply(panels.weights, answers.answer) {
-                    (0..hidden.items).for_each(|item| sigmoid(eps, answers.of_item(item, 0)));
+                score(panels.weights, hidden.items, answers);
+            }
+            /// Makes scores of the logits of `items` items where that is still to be done.
+            $(#[$features])?
+            fn score(weights: &Matrix<'_>, items: usize, answers: &mut Answers<'_>) {
+                let Some(eps) = integers::eps_still_to_apply(weights, answers.answer) else { return };
+                match answers.of_items(items) {
+                    Some(floats) => sigmoid(eps, floats),
+                    None => (0..items).for_each(|item| sigmoid(eps, answers.of_item(item, 0))),
                 }
             }
             $(#[$features])?

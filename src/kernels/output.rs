@@ -137,6 +137,18 @@ impl Answers<'_> {
         let start = item * self.stride + self.first;
         &mut self.floats[start..start + self.tags][(block * LANES).min(self.tags)..]
     }
+
+    /// Whether those for all items lie end to end.
+    #[inline(always)]
+    fn are_together(&self) -> bool {
+        self.stride == self.tags
+    }
+
+    /// Those for the first `items` items, if they lie end to end: then vectors are full, and several are under way.
+    #[inline(always)]
+    pub(super) fn of_items(&mut self, items: usize) -> Option<&mut [f32]> {
+        self.are_together().then(|| &mut self.floats[self.first..self.first + items * self.tags])
+    }
 }
 
 /// Writes `N` blocks of answers, or as many floats as there are.
@@ -476,8 +488,8 @@ fn tag_major_of<S: Simd, B: Stored, const FOURS: bool>(
     hidden: HiddenRows<'_>,
     answers: &mut Answers<'_>,
 ) {
-    // Answers that lie end to end are scored together: then vectors are full, and several are under way.
-    let together = hidden.items > 1 && answers.stride == answers.tags;
+    // Scored together afterwards.
+    let together = hidden.items > 1 && answers.are_together();
     let answer = if together { Answer::Logit } else { answers.answer };
     let mut item = 0;
     while item < hidden.items {
@@ -487,8 +499,11 @@ fn tag_major_of<S: Simd, B: Stored, const FOURS: bool>(
             _ => tile.run::<S, 1>(s, answer, hidden, answers),
         };
     }
-    if together && let Answer::Score { eps } = answers.answer {
-        sigmoid(s, eps, &mut answers.floats[answers.first..answers.first + hidden.items * answers.tags]);
+    if together
+        && let Answer::Score { eps } = answers.answer
+        && let Some(floats) = answers.of_items(hidden.items)
+    {
+        sigmoid(s, eps, floats);
     }
 }
 
