@@ -345,7 +345,8 @@ impl Trainer {
         // What is given stands, but for this epoch.
         plan.pairs.swap_offsets(&mut self.offsets);
         self.draws = plan.pairs.draws().cloned();
-        let flow = self.run_batches(fit.under_way.get_or_insert_default(), &mut plan, dataset, observer);
+        let sums = fit.under_way.get_or_insert_default();
+        let flow = self.with_keywords(|trainer, keywords| trainer.run_batches(keywords, sums, &mut plan, dataset, observer));
         self.draws = None;
         plan.pairs.swap_offsets(&mut self.offsets);
         let flow = flow?;
@@ -391,6 +392,7 @@ impl Trainer {
     /// Steps through the samples that are left in the order, and counts them in `sums`; of each, only the planned pairs count.
     fn run_batches(
         &mut self,
+        [keywords, next_keywords]: &mut [Keywords; 2],
         sums: &mut EpochSums,
         plan: &mut EpochPlan,
         dataset: &Dataset,
@@ -408,14 +410,14 @@ impl Trainer {
         };
         let workers = self.workers_of_epoch(dataset);
         let awake = workers.keep_awake();
-        let (mut batch, mut next, mut next_keywords) = (Vec::new(), Vec::new(), Keywords::new(&loader.shape));
-        loader.load(&mut batch, &mut self.keywords, self.state.step + 1)?;
+        let (mut batch, mut next) = (Vec::new(), Vec::new());
+        loader.load(&mut batch, keywords, self.state.step + 1)?;
         while !batch.is_empty() {
             awake.call();
             // One mini-batch is loaded while a step is taken on the one before.
             let step_after = self.state.step + 2;
-            let load = || loader.load(&mut next, &mut next_keywords, step_after);
-            let (report, loaded) = workers.join(|| self.step_loaded(&batch, workers), load);
+            let load = || loader.load(&mut next, next_keywords, step_after);
+            let (report, loaded) = workers.join(|| self.step_on(&batch, keywords, workers), load);
             let report = report?;
             sums.samples += batch.len() as u64;
             sums.batches += 1;
@@ -423,7 +425,7 @@ impl Trainer {
             sums.loss += report.loss_sum;
             sums.penalty += report.penalty;
             loaded?;
-            mem::swap(&mut self.keywords, &mut next_keywords);
+            mem::swap(keywords, next_keywords);
             mem::swap(&mut batch, &mut next);
             let event = Event::Batch {
                 epoch: self.state.epoch,

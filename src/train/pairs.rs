@@ -7,8 +7,6 @@
 //! dh_i = Σ_v δ_iv · D_v        dD_v = Σ_i δ_iv · h_i       dc_v = Σ_i δ_iv
 //! ```
 
-use std::ops::Range;
-
 use super::batch::{PairWeights, Sample};
 use super::by_row::ByRow;
 use super::objective::SampleDraws;
@@ -18,7 +16,6 @@ use crate::aligned::{Block, LANES, as_floats, as_floats_mut, blocks_for};
 use crate::error::Result;
 use crate::kernels::{Kernels, LossInputs, Rows, tree_sum};
 use crate::network::Shape;
-use crate::workers::Workers;
 
 /// Which outputs the samples of a mini-batch are scored on.
 #[derive(Clone, Copy)]
@@ -250,49 +247,6 @@ impl OutputGradients<'_> {
             }
         }
         biases.step_blocks(&blocks, &gradients)
-    }
-}
-
-/// Steps on some rows of a table, divided between threads.
-#[derive(Clone, Copy)]
-pub(super) struct RowSteps<'a> {
-    pub(super) workers: Workers,
-    /// Blocks that a row's step reads, about.
-    pub(super) cost: usize,
-    /// The rows, ascending.
-    pub(super) rows: &'a [u32],
-}
-
-impl RowSteps<'_> {
-    /// Takes the steps on `table`; `gradient(place, out)` writes the gradient of the row at a place among the rows.
-    pub(super) fn run(self, table: StepRows<'_>, gradient: &(impl Fn(usize, &mut [Block]) -> Result<()> + Sync)) -> Result<()> {
-        self.run_part(0..self.rows.len(), 0, table, gradient)
-    }
-
-    /// Those at `places`. The table begins at row `first`.
-    fn run_part(
-        self,
-        places: Range<usize>,
-        first: usize,
-        mut table: StepRows<'_>,
-        gradient: &(impl Fn(usize, &mut [Block]) -> Result<()> + Sync),
-    ) -> Result<()> {
-        if self.workers.divides(places.len(), self.cost) {
-            let middle = places.start + places.len() / 2;
-            let boundary = self.rows[middle] as usize;
-            let (left, right) = table.split_at(boundary - first);
-            let (left, right) = self.workers.join(
-                || self.run_part(places.start..middle, first, left, gradient),
-                || self.run_part(middle..places.end, boundary, right, gradient),
-            );
-            return left.and(right);
-        }
-        let mut sum = vec![Block::ZERO; table.width()];
-        for place in places {
-            gradient(place, &mut sum)?;
-            table.step(self.rows[place] as usize - first, &mut sum)?;
-        }
-        Ok(())
     }
 }
 

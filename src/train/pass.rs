@@ -104,6 +104,18 @@ enum Direction<'a> {
 }
 
 impl PassInputs<'_> {
+    /// Blocks of a sample's hidden vector, and of its δ.
+    fn widths(&self) -> (usize, usize) {
+        let shape = &self.network.shape;
+        (shape.row_blocks(), self.outputs.delta_blocks(shape))
+    }
+
+    /// What a sample costs, in blocks read.
+    fn cost(&self) -> usize {
+        let (row, slots) = self.widths();
+        self.outputs.blocks_read(&self.network.shape) + row * 32 + slots * 8
+    }
+
     /// Whether gradients depend on h before dropout.
     fn needs_undropped(&self) -> bool {
         self.penalty.is_some() || !self.network.activation.is_sparse()
@@ -132,8 +144,7 @@ impl Pass {
     /// Runs all samples of `inputs`.
     pub(super) fn run(&mut self, inputs: &PassInputs<'_>, workers: Workers) -> Result<()> {
         let samples = inputs.samples.len();
-        let shape = &inputs.network.shape;
-        let (row, slots) = (shape.row_blocks(), inputs.outputs.delta_blocks(shape));
+        let (row, slots) = inputs.widths();
         const WHAT: &str = "a mini-batch, for this machine's memory";
         self.hidden.resize(WHAT, samples * row)?;
         self.d_pre_activations.resize(WHAT, samples * row)?;
@@ -145,34 +156,38 @@ impl Pass {
         }
         self.penalty = 0.0;
         if let Some(penalty) = inputs.penalty {
-            self.range().run(inputs, Direction::Forward, workers)?;
-            let batch = penalty.batch(inputs.kernels, shape, &self.undropped, &self.d_pre_activations, samples)?;
+            self.run_all(inputs, Direction::Forward, workers)?;
+            let batch =
+                penalty.batch(inputs.kernels, &inputs.network.shape, &self.undropped, &self.d_pre_activations, samples)?;
             self.penalty = batch.value;
-            self.extents = self.range().run(inputs, Direction::Back(&batch), workers)?;
+            self.extents = self.run_all(inputs, Direction::Back(&batch), workers)?;
         } else {
-            self.extents = self.range().run(inputs, Direction::ForwardAndBack, workers)?;
+            self.extents = self.run_all(inputs, Direction::ForwardAndBack, workers)?;
         }
         Ok(())
     }
 
-    /// All samples.
-    fn range(&mut self) -> SampleRange<'_> {
-        SampleRange {
+    fn run_all(&mut self, inputs: &PassInputs<'_>, direction: Direction<'_>, workers: Workers) -> Result<Extents> {
+        let all = SampleRows {
             first: 0,
             hidden: &mut self.hidden,
             d_pre_activations: &mut self.d_pre_activations,
             delta: &mut self.delta,
             undropped: &mut self.undropped,
             losses: &mut self.losses,
-            scratch: &mut self.scratch,
-        }
+        };
+        all.run(&mut self.scratch, inputs, direction, workers)
     }
 }
 
 impl Scratch {
-    fn resize(&mut self, samples: usize, row: usize, slots: usize) {
-        for buffer in [&mut self.targets, &mut self.pair_weights] {
-            buffer.resize(slots, Block::ZERO);
+    /// Makes room for so many samples.
+    fn resize(&mut self, samples: usize, inputs: &PassInputs<'_>) {
+        let (row, slots) = inputs.widths();
+        if let Outputs::All = inputs.outputs {
+            for buffer in [&mut self.targets, &mut self.pair_weights] {
+                buffer.resize(slots, Block::ZERO);
+            }
         }
         // Padding is never written, and stays 0.
         self.d_hidden.resize(samples * row, Block::ZERO);
@@ -184,7 +199,7 @@ impl Scratch {
 }
 
 /// The rows of the samples `first..` in each table.
-struct SampleRange<'a> {
+struct SampleRows<'a> {
     first: usize,
     hidden: &'a mut [Block],
     d_pre_activations: &'a mut [Block],
@@ -192,99 +207,63 @@ struct SampleRange<'a> {
     /// Empty where it is not needed.
     undropped: &'a mut [Block],
     losses: &'a mut [f64],
-    scratch: &'a mut [Scratch],
 }
 
-impl SampleRange<'_> {
-    /// Returns the extents of what is in the tables then.
-    fn run(self, inputs: &PassInputs<'_>, direction: Direction<'_>, workers: Workers) -> Result<Extents> {
-        let shape = &inputs.network.shape;
-        let slots = inputs.outputs.delta_blocks(shape);
-        let cost = inputs.outputs.blocks_read(shape) + shape.row_blocks() * 32 + slots * 8;
+impl SampleRows<'_> {
+    /// Takes those of the first `samples` samples off; there are so many.
+    fn split_off(&mut self, samples: usize, inputs: &PassInputs<'_>) -> Self {
+        let (row, slots) = inputs.widths();
+        let first = self.first;
+        self.first += samples;
+        SampleRows {
+            first,
+            hidden: self.hidden.split_off_mut(..samples * row).unwrap_or_default(),
+            d_pre_activations: self.d_pre_activations.split_off_mut(..samples * row).unwrap_or_default(),
+            delta: self.delta.split_off_mut(..samples * slots).unwrap_or_default(),
+            undropped: self.undropped.split_off_mut(..samples * row).unwrap_or_default(),
+            losses: self.losses.split_off_mut(..samples).unwrap_or_default(),
+        }
+    }
+
+    /// Runs all of them, in leaves; there are buffers for each leaf. Returns the extents of what is in the tables then.
+    fn run(
+        mut self,
+        buffers: &mut [Scratch],
+        inputs: &PassInputs<'_>,
+        direction: Direction<'_>,
+        workers: Workers,
+    ) -> Result<Extents> {
         let samples = self.losses.len();
-        if samples > LEAF && workers.divides(samples, cost) {
-            let (left, right) = self.split(shape.row_blocks(), slots);
-            let (left, right) = workers.join(|| left.run(inputs, direction, workers), || right.run(inputs, direction, workers));
+        if samples > LEAF && workers.divides(samples, inputs.cost()) {
+            let leaves = samples.div_ceil(LEAF) / 2;
+            let left = self.split_off(leaves * LEAF, inputs);
+            let (buffers, buffers_right) = buffers.split_at_mut(leaves);
+            let (left, right) = workers
+                .join(|| left.run(buffers, inputs, direction, workers), || self.run(buffers_right, inputs, direction, workers));
             return Ok(left?.union(right?));
         }
         let mut extents = Extents::default();
-        self.for_each_leaf(inputs, |mut leaf| {
+        // Leaves that run one after the other share buffers, which so stay near.
+        let Some(scratch) = buffers.first_mut() else { return Ok(extents) };
+        scratch.resize(samples.min(LEAF), inputs);
+        while !self.losses.is_empty() {
+            let mut leaf = self.split_off(self.losses.len().min(LEAF), inputs);
             if !matches!(direction, Direction::Back(_)) {
-                leaf.forward(inputs)?;
+                leaf.forward(inputs, scratch)?;
             }
             match direction {
-                Direction::Forward => return Ok(()),
-                Direction::ForwardAndBack => leaf.back(inputs, None)?,
-                Direction::Back(penalty) => leaf.back(inputs, Some(penalty))?,
+                Direction::Forward => continue,
+                Direction::ForwardAndBack => leaf.back(inputs, None, scratch)?,
+                Direction::Back(penalty) => leaf.back(inputs, Some(penalty), scratch)?,
             }
             leaf.back_to_rows(inputs);
             extents = extents.union(leaf.extents(inputs.kernels));
-            Ok(())
-        })?;
+        }
         Ok(extents)
     }
 
-    /// Two halves, the left one a multiple of [`LEAF`] samples long.
-    fn split(self, row: usize, slots: usize) -> (Self, Self) {
-        let leaves = self.losses.len().div_ceil(LEAF) / 2;
-        let middle = leaves * LEAF;
-        let kept = if self.undropped.is_empty() { 0 } else { middle * row };
-        let (hidden, hidden_right) = self.hidden.split_at_mut(middle * row);
-        let (d_pre_activations, d_pre_activations_right) = self.d_pre_activations.split_at_mut(middle * row);
-        let (delta, delta_right) = self.delta.split_at_mut(middle * slots);
-        let (undropped, undropped_right) = self.undropped.split_at_mut(kept);
-        let (losses, losses_right) = self.losses.split_at_mut(middle);
-        let (scratch, scratch_right) = self.scratch.split_at_mut(leaves);
-        let right = SampleRange {
-            first: self.first + middle,
-            hidden: hidden_right,
-            d_pre_activations: d_pre_activations_right,
-            delta: delta_right,
-            undropped: undropped_right,
-            losses: losses_right,
-            scratch: scratch_right,
-        };
-        (SampleRange { first: self.first, hidden, d_pre_activations, delta, undropped, losses, scratch }, right)
-    }
-
-    /// Calls `work` with one leaf after the other. They share buffers, which so stay near.
-    fn for_each_leaf(self, inputs: &PassInputs<'_>, mut work: impl FnMut(Leaf<'_>) -> Result<()>) -> Result<()> {
-        let (row, slots) = (inputs.network.shape.row_blocks(), inputs.outputs.delta_blocks(&inputs.network.shape));
-        let SampleRange { mut first, mut hidden, mut d_pre_activations, mut delta, mut undropped, mut losses, scratch } = self;
-        let Some(scratch) = scratch.first_mut() else { return Ok(()) };
-        scratch.resize(losses.len().min(LEAF), row, if let Outputs::All = inputs.outputs { slots } else { 0 });
-        while !losses.is_empty() {
-            let samples = losses.len().min(LEAF);
-            let kept = if undropped.is_empty() { 0 } else { samples * row };
-            work(Leaf {
-                first,
-                hidden: hidden.split_off_mut(..samples * row).unwrap_or_default(),
-                d_pre_activations: d_pre_activations.split_off_mut(..samples * row).unwrap_or_default(),
-                delta: delta.split_off_mut(..samples * slots).unwrap_or_default(),
-                undropped: undropped.split_off_mut(..kept).unwrap_or_default(),
-                losses: losses.split_off_mut(..samples).unwrap_or_default(),
-                scratch: &mut *scratch,
-            })?;
-            first += samples;
-        }
-        Ok(())
-    }
-}
-
-/// The rows of some samples, [`LEAF`] or fewer, the first of which is sample `first`.
-struct Leaf<'a> {
-    first: usize,
-    hidden: &'a mut [Block],
-    d_pre_activations: &'a mut [Block],
-    delta: &'a mut [Block],
-    undropped: &'a mut [Block],
-    losses: &'a mut [f64],
-    scratch: &'a mut Scratch,
-}
-
-impl Leaf<'_> {
     /// Leaves a, h, δ and the losses in the rows.
-    fn forward(&mut self, inputs: &PassInputs<'_>) -> Result<()> {
+    fn forward(&mut self, inputs: &PassInputs<'_>, scratch: &mut Scratch) -> Result<()> {
         let PassInputs { kernels, network, weights, .. } = *inputs;
         let samples = self.first..self.first + self.losses.len();
         let bags = inputs.keywords.of_samples(samples.clone());
@@ -300,20 +279,20 @@ impl Leaf<'_> {
             self.undropped.copy_from_slice(self.hidden);
         }
         if inputs.dropout.is_some() {
-            self.drop_hidden(inputs)?;
+            self.drop_hidden(inputs, scratch)?;
         }
         if let Outputs::Listed(pairs) = inputs.outputs {
-            let (row, stride) = (network.shape.row_blocks(), inputs.outputs.delta_blocks(&network.shape));
+            let (row, stride) = inputs.widths();
             for (i, loss) in self.losses.iter_mut().enumerate() {
                 let (hidden, delta) = (&self.hidden[i * row..(i + 1) * row], &mut self.delta[i * stride..(i + 1) * stride]);
-                *loss = pairs.score(inputs, self.first + i, hidden, &mut self.scratch.pairs, delta)?;
+                *loss = pairs.score(inputs, self.first + i, hidden, &mut scratch.pairs, delta)?;
             }
             return Ok(());
         }
         let hidden = output::HiddenItems { items: self.losses.len(), blocks: self.hidden };
         // Logits, until the loss of their sample is known.
-        output::forward(kernels, &network.shape, weights, hidden, &mut self.scratch.output, self.delta)?;
-        let Scratch { targets, pair_weights, .. } = &mut *self.scratch;
+        output::forward(kernels, &network.shape, weights, hidden, &mut scratch.output, self.delta)?;
+        let Scratch { targets, pair_weights, .. } = scratch;
         let slots = targets.len();
         for (i, loss) in self.losses.iter_mut().enumerate() {
             let delta = &mut self.delta[i * slots..(i + 1) * slots];
@@ -330,9 +309,9 @@ impl Leaf<'_> {
     }
 
     /// Drops hidden units, and multiplies those that are kept.
-    fn drop_hidden(&mut self, inputs: &PassInputs<'_>) -> Result<()> {
+    fn drop_hidden(&mut self, inputs: &PassInputs<'_>, scratch: &mut Scratch) -> Result<()> {
         let (row, multiplier) = (inputs.network.shape.row_blocks(), inputs.multiplier());
-        let Scratch { units, values, numbers, masks, .. } = &mut *self.scratch;
+        let Scratch { units, values, numbers, masks, .. } = scratch;
         for i in 0..self.losses.len() {
             let hidden = &mut self.hidden[i * row..(i + 1) * row];
             let on = inputs.kernels.list_active(hidden, ActiveUnits { units, values })?;
@@ -346,12 +325,12 @@ impl Leaf<'_> {
     }
 
     /// Turns a into dL/da.
-    fn back(&mut self, inputs: &PassInputs<'_>, penalty: Option<&BatchPenalty>) -> Result<()> {
+    fn back(&mut self, inputs: &PassInputs<'_>, penalty: Option<&BatchPenalty>, scratch: &mut Scratch) -> Result<()> {
         let PassInputs { kernels, network, weights, .. } = *inputs;
         let (shape, activation) = (&network.shape, network.activation);
         let items = self.losses.len();
         let hidden = output::HiddenItems { items, blocks: self.hidden };
-        let d_hidden = &mut self.scratch.d_hidden[..self.hidden.len()];
+        let d_hidden = &mut scratch.d_hidden[..self.hidden.len()];
         let every_unit = !activation.is_sparse();
         match inputs.outputs {
             Outputs::All => output::backward_hidden(
@@ -361,11 +340,11 @@ impl Leaf<'_> {
                 self.delta,
                 hidden,
                 every_unit,
-                &mut self.scratch.output,
+                &mut scratch.output,
                 d_hidden,
             )?,
             Outputs::Listed(pairs) => {
-                let (row, stride) = (shape.row_blocks(), inputs.outputs.delta_blocks(shape));
+                let (row, stride) = inputs.widths();
                 for i in 0..items {
                     let (delta, d_hidden) = (&self.delta[i * stride..(i + 1) * stride], &mut d_hidden[i * row..(i + 1) * row]);
                     pairs.backward_hidden(inputs, self.first + i, delta, d_hidden)?;
@@ -384,10 +363,10 @@ impl Leaf<'_> {
                 return Ok(());
             }
         } else if inputs.dropout.is_some() {
-            self.drop_gradients(inputs);
+            self.drop_gradients(inputs, scratch);
         }
         let row = shape.row_blocks();
-        let d_hidden = &mut self.scratch.d_hidden[..self.hidden.len()];
+        let d_hidden = &mut scratch.d_hidden[..self.hidden.len()];
         let rows = d_hidden.chunks_exact_mut(row.max(1)).zip(self.undropped.chunks_exact(row.max(1)));
         if let Some(penalty) = penalty {
             rows.for_each(|(d_hidden, undropped)| penalty.add_by_hidden(shape, undropped, d_hidden));
@@ -422,9 +401,9 @@ impl Leaf<'_> {
     }
 
     /// Clears the gradients of hidden units that were dropped, where a unit's own value does not tell.
-    fn drop_gradients(&mut self, inputs: &PassInputs<'_>) {
+    fn drop_gradients(&self, inputs: &PassInputs<'_>, scratch: &mut Scratch) {
         let shape = &inputs.network.shape;
-        let Scratch { d_hidden, units, numbers, masks, .. } = &mut *self.scratch;
+        let Scratch { d_hidden, units, numbers, masks, .. } = scratch;
         let all = &mut units[..shape.hidden() * shape.groups().len()];
         for (number, unit) in all.iter_mut().enumerate() {
             *unit = shape.unit_position(number) as u32;

@@ -38,8 +38,8 @@ pub struct Trainer {
     pub(super) state: State,
     positive_weights: Vec<Block>,
     pub(super) offsets: Vec<Block>,
-    /// Of the mini-batch of the present step.
-    pub(super) keywords: Keywords,
+    /// Buffers for those of a mini-batch, and of the next one.
+    keywords: [Keywords; 2],
     /// The pairs of a mini-batch, where they are listed.
     pairs: Option<Pairs>,
     /// How negatives are drawn in the epoch under way.
@@ -109,7 +109,7 @@ impl Trainer {
             },
             positive_weights: vec![Block([1.0; LANES]); shape.slot_blocks()],
             offsets: vec![Block::ZERO; shape.slot_blocks()],
-            keywords: Keywords::new(&shape),
+            keywords: [Keywords::new(&shape), Keywords::new(&shape)],
             pairs: (config.output_form() != OutputForm::Units).then(|| Pairs::new(shape.tags())),
             rows: Vec::new(),
             draws: None,
@@ -308,8 +308,18 @@ impl Trainer {
     /// If a sample does not fit the model, or a loss or gradient is not finite ([`Error::NonFinite`]); then nothing has changed.
     pub fn step(&mut self, samples: &[Sample<'_>]) -> Result<StepReport> {
         samples.iter().try_for_each(|sample| sample.check(&self.network.shape))?;
-        self.keywords.load(samples, self.dropout(self.config.dropout_in), self.state.step + 1)?;
-        self.in_pool(|trainer| trainer.step_loaded(samples, trainer.workers))
+        self.with_keywords(|trainer, [keywords, _]| {
+            keywords.load(samples, trainer.dropout(trainer.config.dropout_in), trainer.state.step + 1)?;
+            trainer.in_pool(|trainer| trainer.step_on(samples, keywords, trainer.workers))
+        })
+    }
+
+    /// Runs `work` with the buffers for keywords.
+    pub(super) fn with_keywords<R>(&mut self, work: impl FnOnce(&mut Self, &mut [Keywords; 2]) -> R) -> R {
+        let mut keywords = std::mem::take(&mut self.keywords);
+        let result = work(self, &mut keywords);
+        self.keywords = keywords;
+        result
     }
 
     /// The generator, rate and threshold of dropout at `rate`, if any.
@@ -317,8 +327,8 @@ impl Trainer {
         (rate > 0.0).then(|| (Philox::new(self.config.seed), rate, dropout_threshold(rate)))
     }
 
-    /// Takes a step on samples that have been checked and whose keywords have been loaded for it, on the pool already.
-    pub(super) fn step_loaded(&mut self, samples: &[Sample<'_>], workers: Workers) -> Result<StepReport> {
+    /// Takes a step on samples that have been checked, and their keywords, on the pool already.
+    pub(super) fn step_on(&mut self, samples: &[Sample<'_>], keywords: &Keywords, workers: Workers) -> Result<StepReport> {
         let shape = &self.network.shape;
         if samples.is_empty() {
             return Ok(StepReport { step: self.state.step, loss: 0.0, penalty: 0.0, pairs: 0, loss_sum: 0.0 });
@@ -326,7 +336,7 @@ impl Trainer {
         let step = self.state.step + 1;
         let config = &self.config;
         self.rows.clear();
-        self.rows.extend_from_slice(self.keywords.rows());
+        self.rows.extend_from_slice(keywords.rows());
         if let Some(pairs) = &mut self.pairs {
             pairs.load(samples, shape.tags(), self.draws.as_ref(), step)?;
         }
@@ -346,7 +356,7 @@ impl Trainer {
             kernels: self.kernels,
             network: &self.network,
             weights: self.state.parameters.weights(),
-            keywords: &self.keywords,
+            keywords,
             samples,
             outputs,
             loss: LogLoss::new(config.loss, config.eps, factor)?,
@@ -358,7 +368,7 @@ impl Trainer {
         };
         self.pass.run(&inputs, workers)?;
         let loss_sum: f64 = self.pass.losses.iter().sum();
-        if let Err(error) = self.check_finite(samples.len(), loss_sum) {
+        if let Err(error) = self.check_finite(samples.len(), keywords.factor, loss_sum) {
             self.state.optimizer.undo(touched, &mut self.state.parameters);
             return Err(error);
         }
@@ -366,7 +376,7 @@ impl Trainer {
         let update = Update {
             kernels: self.kernels,
             shape,
-            keywords: &self.keywords,
+            keywords,
             outputs,
             rows: &self.rows,
             pass: &mut self.pass,
@@ -403,12 +413,13 @@ impl Trainer {
         Err(Error::NonFinite { what, tag: None, epoch: self.state.epoch, step: self.state.step, lr })
     }
 
-    /// Fails if the loss or any gradient is not finite, or so large that a sum over the mini-batch could overflow.
-    fn check_finite(&self, samples: usize, loss_sum: f64) -> Result<()> {
+    /// Fails if the loss or any gradient is not finite, or so large that a sum over the mini-batch could overflow. `factor` is that on
+    /// keywords.
+    fn check_finite(&self, samples: usize, factor: f32, loss_sum: f64) -> Result<()> {
         let Extents { hidden, delta, d_pre_activations: da } = self.pass.extents;
         let (hidden, delta, da) = (f64::from(hidden), f64::from(delta), f64::from(da));
         let bound = f64::from(f32::MAX) / samples as f64;
-        let (as_input, as_output) = (da * f64::from(self.keywords.factor), hidden * delta);
+        let (as_input, as_output) = (da * f64::from(factor), hidden * delta);
         let together = if self.state.parameters.tied { as_input + as_output } else { as_input.max(as_output) };
         let fits = delta <= bound && together <= bound;
         if loss_sum.is_finite() && self.pass.penalty.is_finite() && fits {

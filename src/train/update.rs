@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::batch::Keywords;
 use super::optimizer::{OutputStep, Step, StepRows, UnitStep};
-use super::pairs::{OutputGradients, Outputs, RowSteps};
+use super::pairs::{OutputGradients, Outputs};
 use super::pass::Pass;
 use crate::aligned::{Block, LANES, as_floats, as_floats_mut};
 use crate::error::Result;
@@ -65,7 +65,7 @@ impl Update<'_> {
         let output_layer = || self.output_layer(b2, output, &mut lists);
         let first_layer = || match self.outputs {
             Outputs::Listed(pairs) if tied => self.tied_rows(w1, pairs.gradients(&self.pass.delta)),
-            _ => self.rows_of_w1(0..self.keywords.rows().len(), 0, w1),
+            _ => self.rows_of_w1(w1),
         };
         let (output_layer, first_layer) = if self.divides_rows(0..self.keywords.rows().len()) {
             self.workers.join(output_layer, first_layer)
@@ -93,9 +93,9 @@ impl Update<'_> {
                     gradients.step_biases(&mut b2)?;
                 }
                 if let OutputStep::Rows(w2) = output {
-                    let cost = self.shape.row_blocks() * (pairs.pairs_per_row() + 4);
-                    RowSteps { workers: self.workers, cost, rows: pairs.rows() }
-                        .run(w2, &|place, out| gradients.add_row(self.kernels, place, &self.pass.hidden, None, out))?;
+                    let gradient =
+                        |place, out: &mut [Block]| gradients.add_row(self.kernels, place, &self.pass.hidden, None, out);
+                    self.rows_one_by_one(pairs.rows(), pairs.pairs_per_row(), w2, gradient)?;
                 }
             }
         }
@@ -109,8 +109,7 @@ impl Update<'_> {
 
     /// Steps on the rows of W1 where they are output weights too: each is the sum of its samples' da, and of its gradient as one of these.
     fn tied_rows(&self, table: StepRows<'_>, as_output: OutputGradients<'_>) -> Result<()> {
-        let cost = self.shape.row_blocks() * (self.keywords.pairs_per_row() + 4);
-        RowSteps { workers: self.workers, cost, rows: self.rows }.run(table, &|place, out| {
+        self.rows_one_by_one(self.rows, self.keywords.pairs_per_row(), table, |place, out| {
             let row = self.rows[place];
             match self.keywords.rows().binary_search(&row) {
                 Ok(place) => {
@@ -134,20 +133,33 @@ impl Update<'_> {
         })
     }
 
-    /// Steps on the rows of W1 of the keywords at `places`. `table` begins at row `first`.
-    fn rows_of_w1(&self, places: Range<usize>, first: usize, mut table: StepRows<'_>) -> Result<()> {
+    /// Steps on the rows of W1 of the keywords.
+    fn rows_of_w1(&self, table: StepRows<'_>) -> Result<()> {
         let rows = self.keywords.rows();
-        if self.divides_rows(places.clone()) {
-            let middle = self.keywords.middle(places.clone());
-            let boundary = rows[middle] as usize;
-            let (left, right) = table.split_at(boundary - first);
-            let (left, right) = self.workers.join(
-                || self.rows_of_w1(places.start..middle, first, left),
-                || self.rows_of_w1(middle..places.end, boundary, right),
-            );
-            return left.and(right);
-        }
-        table.step_bags(&rows[places.clone()], first, &self.pass.d_pre_activations, self.keywords.samples_of(places))
+        let halve = |places: Range<usize>| self.divides_rows(places.clone()).then(|| self.keywords.middle(places));
+        RowParts { workers: self.workers, rows, halve }.run(table, &|places, first, mut table| {
+            table.step_bags(&rows[places.clone()], first, &self.pass.d_pre_activations, self.keywords.samples_of(places))
+        })
+    }
+
+    /// Steps on rows of a table one after the other; `gradient(place, out)` writes the gradient of the row at a place among the rows.
+    fn rows_one_by_one(
+        &self,
+        rows: &[u32],
+        pairs_per_row: usize,
+        table: StepRows<'_>,
+        gradient: impl Fn(usize, &mut [Block]) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let cost = self.shape.row_blocks() * (pairs_per_row + 4);
+        let halve = |places: Range<usize>| self.workers.divides(places.len(), cost).then(|| places.start.midpoint(places.end));
+        RowParts { workers: self.workers, rows, halve }.run(table, &|places, first, mut table| {
+            let mut sum = vec![Block::ZERO; table.width()];
+            for place in places {
+                gradient(place, &mut sum)?;
+                table.step(rows[place] as usize - first, &mut sum)?;
+            }
+            Ok(())
+        })
     }
 
     fn output_weights(&self, w2: &mut UnitStep<'_>, lists: &mut UnitLists) -> Result<()> {
@@ -232,6 +244,39 @@ impl Update<'_> {
             }
             Ok(())
         })
+    }
+}
+
+/// Some rows of a table, in parts that threads take.
+struct RowParts<'a, H> {
+    workers: Workers,
+    /// The rows, ascending.
+    rows: &'a [u32],
+    /// The place that divides some places among them, if these are worth dividing.
+    halve: H,
+}
+
+impl<H: Fn(Range<usize>) -> Option<usize> + Sync> RowParts<'_, H> {
+    /// Calls `step(places, first, table)` for parts of the rows; the table of a part begins at row `first`.
+    fn run(&self, table: StepRows<'_>, step: &(impl Fn(Range<usize>, usize, StepRows<'_>) -> Result<()> + Sync)) -> Result<()> {
+        self.run_part(0..self.rows.len(), 0, table, step)
+    }
+
+    fn run_part(
+        &self,
+        places: Range<usize>,
+        first: usize,
+        table: StepRows<'_>,
+        step: &(impl Fn(Range<usize>, usize, StepRows<'_>) -> Result<()> + Sync),
+    ) -> Result<()> {
+        let Some(middle) = (self.halve)(places.clone()) else { return step(places, first, table) };
+        let boundary = self.rows[middle] as usize;
+        let (left, right) = table.split_at(boundary - first);
+        let (left, right) = self.workers.join(
+            || self.run_part(places.start..middle, first, left, step),
+            || self.run_part(middle..places.end, boundary, right, step),
+        );
+        left.and(right)
     }
 }
 
