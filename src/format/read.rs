@@ -77,6 +77,7 @@ impl MatrixPlace {
 
 /// A section, given in bytes: it starts at a multiple of 64 of them, and has a whole number of blocks.
 fn in_blocks(bytes: Range<usize>, block: usize) -> Range<usize> {
+    debug_assert!(bytes.start.is_multiple_of(block) && bytes.end.is_multiple_of(block), "{bytes:?} in blocks of {block}");
     bytes.start / block..bytes.end / block
 }
 

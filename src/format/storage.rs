@@ -18,6 +18,7 @@ pub(super) enum Storage {
 }
 
 impl Storage {
+    /// All bytes, a whole number of blocks.
     #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
@@ -28,14 +29,14 @@ impl Storage {
         }
     }
 
-    /// The same, block by block.
+    /// The blocks that these bytes are.
     #[inline]
     #[cfg(target_endian = "little")]
     pub(super) fn blocks(&self) -> &[Block] {
         match self {
             Storage::Owned(blocks) => blocks,
             Storage::Static(blocks) => blocks,
-            // A mapping starts with a page.
+            // It starts with a page.
             #[cfg(feature = "mmap")]
             Storage::Mapped(map) => bytemuck::cast_slice(map),
         }

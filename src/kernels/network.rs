@@ -15,7 +15,7 @@ use crate::network::{Network, OutputLayout, Shape, StoredWeights};
 pub(crate) struct ForwardBuffers<'a> {
     /// A hidden vector of [`row_blocks`](Shape::row_blocks) blocks for each item.
     pub(crate) hidden: &'a mut [Block],
-    /// Room for every hidden unit of one group of each item.
+    /// Room for every hidden unit of one group of each item, in panels.
     pub(crate) lists: ListBuffers<'a>,
 }
 

@@ -138,16 +138,10 @@ impl Answers<'_> {
         &mut self.floats[start..start + self.tags][(block * LANES).min(self.tags)..]
     }
 
-    /// Whether those for all items lie end to end.
-    #[inline(always)]
-    fn are_together(&self) -> bool {
-        self.stride == self.tags
-    }
-
     /// Those for the first `items` items, if they lie end to end: then vectors are full, and several are under way.
     #[inline(always)]
     pub(super) fn of_items(&mut self, items: usize) -> Option<&mut [f32]> {
-        self.are_together().then(|| &mut self.floats[self.first..self.first + items * self.tags])
+        if self.stride == self.tags { self.floats.get_mut(self.first..self.first + items * self.tags) } else { None }
     }
 }
 
@@ -489,7 +483,7 @@ fn tag_major_of<S: Simd, B: Stored, const FOURS: bool>(
     answers: &mut Answers<'_>,
 ) {
     // Scored together afterwards.
-    let together = hidden.items > 1 && answers.are_together();
+    let together = hidden.items > 1 && answers.of_items(hidden.items).is_some();
     let answer = if together { Answer::Logit } else { answers.answer };
     let mut item = 0;
     while item < hidden.items {

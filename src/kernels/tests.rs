@@ -121,14 +121,13 @@ fn output_layers_are_the_same_bits_on_every_level_sparse_and_dense() {
                 let (hidden, starts, numbers, values) = half_off(items, stride, units);
                 let hidden = HiddenRows { blocks: &hidden, stride, first: 0, items };
                 let active = ActiveLists { starts: &starts, units: &numbers, values: &values };
-                for (answer, tags) in [
-                    (Answer::Logit, width * LANES),
-                    (Answer::Logit, (width * LANES).saturating_sub(3)),
-                    (Answer::Score { eps: 0.01 }, (width * LANES).saturating_sub(15)),
-                ] {
+                let score = Answer::Score { eps: 0.01 };
+                // With a gap between the answers of two items, or end to end.
+                for (answer, absent, gap) in [(Answer::Logit, 0, 5), (Answer::Logit, 3, 5), (score, 15, 5), (score, 3, 0)] {
+                    let tags = (width * LANES).saturating_sub(absent);
                     let run = |kernels: Kernels, form: usize| {
-                        let mut floats = vec![-7.0; items * (tags + 5)];
-                        let mut answers = Answers { answer, floats: &mut floats, stride: tags + 5, first: 2, tags };
+                        let mut floats = vec![-7.0; items * (tags + gap) + 2];
+                        let mut answers = Answers { answer, floats: &mut floats, stride: tags + gap, first: 2, tags };
                         match form {
                             0 => kernels.panels_sparse(panels, active, &bias, &mut answers).unwrap(),
                             1 => kernels.panels_dense(panels, hidden, &bias, &mut answers).unwrap(),

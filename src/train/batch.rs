@@ -1,14 +1,14 @@
-//! A mini-batch: samples as the caller gives them, and its keywords sorted by row.
+//! A mini-batch: samples as they are given, and their keywords sorted by row.
 
 use std::ops::Range;
 
 use super::by_row::ByRow;
+use super::dropout::Dropout;
 use crate::aligned::{Block, as_floats_mut};
 use crate::error::{Error, Result};
 use crate::ids::{Sets, ascends};
 use crate::layers::embedding_bag::Bags;
 use crate::network::Shape;
-use crate::rng::{DropoutLayer, Philox};
 
 /// The targets of a sample.
 #[derive(Clone, Copy, Debug)]
@@ -191,14 +191,14 @@ impl Sample<'_> {
     /// The number of tags that count.
     pub(super) fn scored(&self, tags: usize) -> usize {
         match self.weights {
-            PairWeights::Listed { .. } => {
+            PairWeights::All(m) => usize::from(m > 0.0) * tags,
+            PairWeights::Scored { tags: words, weight: m, negatives } if negatives.is_none_or(|all| !all.contains(&0.0)) => {
+                usize::from(m > 0.0) * words.iter().map(|word| word.count_ones() as usize).sum::<usize>()
+            }
+            PairWeights::Scored { .. } | PairWeights::Listed { .. } => {
                 let mut scored = 0;
                 self.for_each_scored(tags, |_, _, _| scored += 1);
                 scored
-            }
-            PairWeights::All(m) => usize::from(m > 0.0) * tags,
-            PairWeights::Scored { tags: words, weight: m, .. } => {
-                usize::from(m > 0.0) * words.iter().map(|word| word.count_ones() as usize).sum::<usize>()
             }
             PairWeights::PerTag(weights) => weights.iter().filter(|m| **m > 0.0).count(),
         }
@@ -251,13 +251,28 @@ fn check_ascending(what: &'static str, ids: &[u32]) -> Result<()> {
     Err(Error::Config { option: what, expected: "ascending, without repeats", found: found.unwrap_or_default() })
 }
 
+/// A mini-batch of a data set.
+pub(super) struct MiniBatch<'a> {
+    /// The numbers of its samples.
+    pub(super) numbers: Vec<u32>,
+    pub(super) samples: Vec<Sample<'a>>,
+    pub(super) keywords: Keywords,
+}
+
+impl MiniBatch<'_> {
+    /// One without samples.
+    pub(super) fn new(shape: &Shape) -> Self {
+        MiniBatch { numbers: Vec::new(), samples: Vec::new(), keywords: Keywords::new(shape) }
+    }
+}
+
 /// The keywords of a mini-batch that input dropout keeps, by sample and by row.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Keywords {
     /// The keywords of sample i are `ids[starts[i]..starts[i + 1]]`.
     ids: Vec<u32>,
     starts: Vec<usize>,
-    by_row: ByRow,
+    pub(super) by_row: ByRow,
     /// Which keywords of one sample after another are kept.
     masks: Vec<u32>,
     /// The factor on kept keywords.
@@ -266,26 +281,26 @@ pub(super) struct Keywords {
 
 impl Keywords {
     pub(super) fn new(shape: &Shape) -> Self {
-        Keywords { by_row: ByRow::new(shape.keywords()), factor: 1.0, ..Keywords::default() }
+        let by_row = ByRow::new(shape.keywords());
+        Keywords { ids: Vec::new(), starts: Vec::new(), by_row, masks: Vec::new(), factor: 1.0 }
     }
 
-    /// Takes in a mini-batch; `dropout` is its generator, rate and threshold, and the step.
+    /// Takes in the samples that step `step` is to be taken on.
     ///
     /// # Errors
     /// [`Error::TooLarge`] from 2^32 pairs of sample and keyword on.
-    pub(super) fn load(&mut self, samples: &[Sample<'_>], dropout: Option<(Philox, f64, u32)>, step: u64) -> Result<()> {
+    pub(super) fn load(&mut self, samples: &[Sample<'_>], dropout: Option<Dropout>, step: u64) -> Result<()> {
         self.ids.clear();
         self.starts.clear();
         self.starts.push(0);
-        self.factor = dropout.map_or(1.0, |(_, rate, _)| (1.0 / (1.0 - rate)) as f32);
+        self.factor = dropout.map_or(1.0, |dropout| dropout.factor);
         for sample in samples {
             match dropout {
                 None => self.ids.extend_from_slice(sample.keywords),
-                Some((rng, _, threshold)) => {
+                Some(dropout) => {
                     let (keywords, mut end) = (sample.keywords, self.ids.len());
                     self.masks.resize(keywords.len(), 0);
-                    // Only the low word of the step names a decision.
-                    rng.dropout(DropoutLayer::Input, sample.index, step as u32, threshold, keywords, &mut self.masks);
+                    dropout.decide(sample.index, step, keywords, &mut self.masks);
                     self.ids.resize(end + keywords.len(), 0);
                     for (id, mask) in keywords.iter().zip(&self.masks) {
                         self.ids[end] = *id;
@@ -299,39 +314,9 @@ impl Keywords {
         self.by_row.load("keywords of all samples of a mini-batch", &self.ids, &self.starts)
     }
 
-    /// The distinct keywords, ascending.
-    pub(super) fn rows(&self) -> &[u32] {
-        &self.by_row.rows
-    }
-
     /// The kept keywords of some samples.
     pub(super) fn of_samples(&self, samples: Range<usize>) -> Bags<'_> {
         let sets = Sets::known(&self.ids, &self.starts[samples.start..=samples.end], self.by_row.end() as u64);
         Bags { sets, factor: self.factor }
-    }
-
-    /// The samples that hold the keywords at these places of [`Keywords::rows`], a set for each.
-    pub(super) fn samples_of(&self, places: Range<usize>) -> Sets<'_> {
-        self.by_row.samples_of(places)
-    }
-
-    /// The samples that hold the keyword at one place of [`Keywords::rows`].
-    pub(super) fn samples_of_one(&self, place: usize) -> &[u32] {
-        self.by_row.samples_of_one(place)
-    }
-
-    /// See [`ByRow::cost`].
-    pub(super) fn cost(&self, places: Range<usize>) -> usize {
-        self.by_row.cost(places)
-    }
-
-    /// See [`ByRow::middle`].
-    pub(super) fn middle(&self, places: Range<usize>) -> usize {
-        self.by_row.middle(places)
-    }
-
-    /// The mean number of pairs a row takes part in, at least 1.
-    pub(super) fn pairs_per_row(&self) -> usize {
-        self.by_row.samples_per_row()
     }
 }

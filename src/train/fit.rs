@@ -4,7 +4,7 @@ use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::batch::Keywords;
+use super::batch::MiniBatch;
 use super::codec::Codec;
 use super::config::TrainConfig;
 use super::loader::Loader;
@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::{Evaluated, HiddenActivity, KeyMeasures, evaluate_network, sampled_distribution};
 use crate::layers::Net;
 use crate::metrics::Propensities;
-use crate::rng::Philox;
+use crate::rng::{DropoutLayer, Philox};
 use crate::workers::Workers;
 
 impl Statistics {
@@ -342,14 +342,10 @@ impl Trainer {
             None => self.plan(dataset, epoch, fit.under_way.as_ref().map_or(0, |sums| sums.samples))?,
         };
         self.state.epoch = epoch;
-        // What is given stands, but for this epoch.
-        plan.pairs.swap_offsets(&mut self.offsets);
-        self.draws = plan.pairs.draws().cloned();
-        let sums = fit.under_way.get_or_insert_default();
-        let flow = self.with_keywords(|trainer, keywords| trainer.run_batches(keywords, sums, &mut plan, dataset, observer));
-        self.draws = None;
-        plan.pairs.swap_offsets(&mut self.offsets);
-        let flow = flow?;
+        if let Some(shifts) = plan.pairs.shifts() {
+            self.state.shifts.copy_from_slice(shifts);
+        }
+        let flow = self.run_batches(fit.under_way.get_or_insert_default(), &mut plan, dataset, observer)?;
         if flow.is_break() {
             fit.plan = Some(plan);
         } else if let Err(error) = self.check_weights_finite() {
@@ -363,7 +359,7 @@ impl Trainer {
     }
 
     /// The order of the samples in `epoch`, from place `from` on, and the pairs that it scores.
-    fn plan(&mut self, dataset: &Dataset, epoch: u32, from: u64) -> Result<EpochPlan> {
+    fn plan(&self, dataset: &Dataset, epoch: u32, from: u64) -> Result<EpochPlan> {
         if dataset.is_empty() {
             return Err(Error::NoData { what: "no samples to train on".into(), cure: "give at least one item" });
         }
@@ -392,7 +388,6 @@ impl Trainer {
     /// Steps through the samples that are left in the order, and counts them in `sums`; of each, only the planned pairs count.
     fn run_batches(
         &mut self,
-        [keywords, next_keywords]: &mut [Keywords; 2],
         sums: &mut EpochSums,
         plan: &mut EpochPlan,
         dataset: &Dataset,
@@ -403,29 +398,27 @@ impl Trainer {
             objective: self.config.objective,
             shape: self.network.shape.clone(),
             size: self.config.batch,
-            dropout: self.dropout(self.config.dropout_in),
+            dropout: self.dropout(DropoutLayer::Input),
             order: &mut plan.order,
             pairs: &plan.pairs,
-            numbers: Vec::new(),
         };
         let workers = self.workers_of_epoch(dataset);
         let awake = workers.keep_awake();
-        let (mut batch, mut next) = (Vec::new(), Vec::new());
-        loader.load(&mut batch, keywords, self.state.step + 1)?;
-        while !batch.is_empty() {
+        let (mut batch, mut next) = (MiniBatch::new(&loader.shape), MiniBatch::new(&loader.shape));
+        loader.load(&mut batch, self.state.step + 1)?;
+        while !batch.samples.is_empty() {
             awake.call();
             // One mini-batch is loaded while a step is taken on the one before.
             let step_after = self.state.step + 2;
-            let load = || loader.load(&mut next, next_keywords, step_after);
-            let (report, loaded) = workers.join(|| self.step_on(&batch, keywords, workers), load);
+            let step = || self.step_on(&batch.samples, &batch.keywords, Some(&plan.pairs), workers);
+            let (report, loaded) = workers.join(step, || loader.load(&mut next, step_after));
             let report = report?;
-            sums.samples += batch.len() as u64;
+            sums.samples += batch.samples.len() as u64;
             sums.batches += 1;
             sums.pairs += report.pairs as u64;
             sums.loss += report.loss_sum;
             sums.penalty += report.penalty;
             loaded?;
-            mem::swap(keywords, next_keywords);
             mem::swap(&mut batch, &mut next);
             let event = Event::Batch {
                 epoch: self.state.epoch,
@@ -436,7 +429,7 @@ impl Trainer {
             };
             if observer(event).is_break() {
                 // They are loaded, but no step was taken on them.
-                loader.put_back();
+                loader.put_back(&batch);
                 return Ok(ControlFlow::Break(()));
             }
         }

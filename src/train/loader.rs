@@ -1,12 +1,12 @@
 //! The mini-batches of an epoch, one after the other.
 
-use super::batch::{Keywords, Sample};
+use super::batch::{MiniBatch, Sample};
+use super::dropout::Dropout;
 use super::objective::{EpochPairs, Objective};
 use super::order::Order;
 use crate::data::Dataset;
 use crate::error::Result;
 use crate::network::Shape;
-use crate::rng::Philox;
 
 /// Loads them: what a mini-batch needs beside the weights, so that it can be done beside the step before.
 pub(super) struct Loader<'a> {
@@ -15,35 +15,33 @@ pub(super) struct Loader<'a> {
     pub(super) shape: Shape,
     /// Samples in a mini-batch.
     pub(super) size: usize,
-    /// Generator, rate and threshold of input dropout.
-    pub(super) dropout: Option<(Philox, f64, u32)>,
+    /// Of keywords.
+    pub(super) dropout: Option<Dropout>,
     pub(super) order: &'a mut Order,
     pub(super) pairs: &'a EpochPairs,
-    /// Samples of the mini-batch that was loaded last.
-    pub(super) numbers: Vec<u32>,
 }
 
 impl<'a> Loader<'a> {
     /// What it costs to load a keyword, in blocks read.
     pub(super) const COST: usize = 10;
 
-    /// Replaces `batch` and `keywords` by those of the next mini-batch, which step `step` is to be taken on; there are none at the end.
+    /// Replaces `batch` by the next mini-batch, which step `step` is to be taken on; it has no samples at the end.
     ///
     /// # Errors
     /// If a sample does not fit the network, or there are too many keywords.
-    pub(super) fn load(&mut self, batch: &mut Vec<Sample<'a>>, keywords: &mut Keywords, step: u64) -> Result<()> {
-        let pairs = self.pairs;
-        self.order.next(self.size, &mut self.numbers, |sample| pairs.scores(sample as usize));
-        self.dataset.look_up(&self.numbers);
-        batch.clear();
-        batch.extend(self.numbers.iter().map(|number| pairs.sample(self.objective, self.dataset, *number)));
-        Sample::check_ranges(batch, &self.shape)?;
-        keywords.load(batch, self.dropout, step)
+    pub(super) fn load(&mut self, batch: &mut MiniBatch<'a>, step: u64) -> Result<()> {
+        let MiniBatch { numbers, samples, keywords } = batch;
+        self.order.next(self.size, numbers, |sample| self.pairs.scores(sample as usize));
+        self.dataset.look_up(numbers);
+        samples.clear();
+        samples.extend(numbers.iter().map(|number| self.pairs.sample(self.objective, self.dataset, *number)));
+        Sample::check_ranges(samples, &self.shape)?;
+        keywords.load(samples, self.dropout, step)
     }
 
-    /// Takes the last mini-batch back: it will be the next one again.
-    pub(super) fn put_back(&mut self) {
-        self.order.put_back(&self.numbers);
+    /// Takes the mini-batch that was loaded last back: it will be the next one again.
+    pub(super) fn put_back(&mut self, batch: &MiniBatch<'_>) {
+        self.order.put_back(&batch.numbers);
     }
 }
 

@@ -51,6 +51,7 @@ mod checkpoint;
 mod codec;
 mod config;
 mod decay;
+mod dropout;
 mod fit;
 mod folds;
 mod loader;

@@ -39,8 +39,9 @@ pub(super) struct Optimizer {
 /// The memory of the output weights.
 #[derive(Debug)]
 enum Output {
-    /// The rows of W2 are hidden units, and every step is on all of them.
-    Units(Sums),
+    /// The rows of W2 are hidden units, and every step is on all of them. Beside their sums a buffer, where these want to know all gradients of
+    /// a row: one a weight.
+    Units(Sums, Buffer<Block>),
     /// The rows of W2 are outputs, and a step is on some of them.
     Rows(Table),
     /// The output weights are W1.
@@ -155,7 +156,11 @@ impl Optimizer {
         let rows_of = |rows| TableSize { rows, length: hidden, width };
         const OUTPUT: &str = "the output layer, for this machine's memory";
         let output = match config.output_form() {
-            OutputForm::Units => Output::Units(Sums::new(config, w2, OUTPUT, shape.w2_blocks(), width * LANES)?),
+            OutputForm::Units => {
+                let sums = Sums::new(config, w2, OUTPUT, shape.w2_blocks(), width * LANES)?;
+                let gathered = if let Sums::EachRow(_) = sums { shape.w2_blocks() } else { 0 };
+                Output::Units(sums, Buffer::zeroed(OUTPUT, gathered)?)
+            }
             OutputForm::Rows => Output::Rows(Table::new(config, w2, OUTPUT, rows_of(shape.tags()))?),
             OutputForm::Tied => Output::Tied,
         };
@@ -185,7 +190,7 @@ impl Optimizer {
         self.w1.catch_up(&self.rule, kernels, touched.w1, &mut parameters.w1)?;
         match &mut self.output {
             Output::Rows(table) => table.catch_up(&self.rule, kernels, touched.outputs, &mut parameters.w2),
-            Output::Units(_) | Output::Tied => Ok(()),
+            Output::Units(..) | Output::Tied => Ok(()),
         }
     }
 
@@ -204,31 +209,25 @@ impl Optimizer {
         lr: f64,
         touched: Touched<'_>,
         parameters: &'a mut Parameters,
-    ) -> Result<Step<'a>> {
+    ) -> Step<'a> {
         let rule = &self.rule;
         let weights = rule.constants(kernels, lr);
         let biases = Constants { step: AdaGradStep { decay: Decay::None, ..weights.step }, coupled: None, ..weights };
         let Parameters { w1, b1, w2, b2, .. } = parameters;
         let (units, tags) = (self.shape.hidden() * self.shape.groups().len(), self.shape.tags());
         let output = match &mut self.output {
-            Output::Units(sums) => {
-                let gathered = match sums {
-                    Sums::EachRow(_) => Buffer::zeroed("gradients, for this machine's memory", w2.len())?,
-                    Sums::EachWeight(_) | Sums::One => Buffer::EMPTY,
-                };
-                OutputStep::Units(UnitStep { constants: weights, weights: w2, sums, gathered })
-            }
+            Output::Units(sums, gathered) => OutputStep::Units(UnitStep { constants: weights, weights: w2, sums, gathered }),
             Output::Rows(table) => OutputStep::Rows(table.begin(rule, kernels, lr, touched.outputs, w2)),
             Output::Tied => OutputStep::Tied,
         };
         let b1 = StepRows { constants: biases, width: b1.len(), weights: b1, memory: self.b1.memory(units) };
         let b2 = StepRows { constants: biases, width: b2.len(), weights: b2, memory: self.b2.memory(tags) };
-        Ok(Step {
+        Step {
             w1: self.w1.begin(rule, kernels, lr, touched.w1, w1),
             b1: self.biases.hidden.then_some(b1),
             output,
             b2: self.biases.output.then_some(b2),
-        })
+        }
     }
 
     /// Catches all rows up where the log of their decay has grown long.
@@ -236,7 +235,7 @@ impl Optimizer {
         self.w1.flush_if_due(&self.rule, kernels, &mut parameters.w1)?;
         match &mut self.output {
             Output::Rows(table) => table.flush_if_due(&self.rule, kernels, &mut parameters.w2),
-            Output::Units(_) | Output::Tied => Ok(()),
+            Output::Units(..) | Output::Tied => Ok(()),
         }
     }
 
@@ -249,7 +248,7 @@ impl Optimizer {
     pub(super) fn decayed_w2(&self, kernels: Kernels, w2: &[Block]) -> Option<Buffer<Block>> {
         match &self.output {
             Output::Rows(table) => table.decayed(&self.rule, kernels, w2),
-            Output::Units(_) | Output::Tied => None,
+            Output::Units(..) | Output::Tied => None,
         }
     }
 
@@ -260,7 +259,7 @@ impl Optimizer {
             w1: self.w1.squares(&self.rule, kernels, &parameters.w1),
             b1: self.b1.spread(shape.row_blocks(), |_| 0),
             w2: match &self.output {
-                Output::Units(sums) => sums.spread(shape.w2_blocks(), |place| unit_of(shape, place)),
+                Output::Units(sums, _) => sums.spread(shape.w2_blocks(), |place| unit_of(shape, place)),
                 Output::Rows(table) => table.squares(&self.rule, kernels, &parameters.w2),
                 Output::Tied => Buffer::EMPTY,
             },
@@ -274,7 +273,7 @@ impl Optimizer {
         self.w1.visit(codec)?;
         self.b1.visit(codec)?;
         match &mut self.output {
-            Output::Units(sums) => sums.visit(codec)?,
+            Output::Units(sums, _) => sums.visit(codec)?,
             Output::Rows(table) => table.visit(codec)?,
             Output::Tied => {}
         }
@@ -312,7 +311,7 @@ pub(super) enum OutputStep<'a> {
     Tied,
 }
 
-/// Rows to take a step on, by one thread.
+/// Rows to take a step on. Threads divide them.
 #[derive(Debug)]
 pub(super) struct StepRows<'a> {
     constants: Constants,
@@ -457,7 +456,7 @@ pub(super) struct UnitStep<'a> {
     weights: &'a mut [Block],
     sums: &'a mut Sums,
     /// All gradients, if they have to be known before the first step.
-    gathered: Buffer<Block>,
+    gathered: &'a mut [Block],
 }
 
 impl UnitStep<'_> {
@@ -563,7 +562,7 @@ mod tests {
                 parameters.w2.copy_from_slice(&start);
                 let mut optimizer = Optimizer::new(&config, &shape).unwrap();
                 let kernels = Kernels::best();
-                let step = optimizer.begin(kernels, 0.1, Touched { w1: &[], outputs: &[] }, &mut parameters).unwrap();
+                let step = optimizer.begin(kernels, 0.1, Touched { w1: &[], outputs: &[] }, &mut parameters);
                 let OutputStep::Units(mut w2) = step.output else { panic!("the rows of a tagger's W2 are units") };
                 for group in shape.groups() {
                     let strips = match layout {

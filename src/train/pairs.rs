@@ -55,7 +55,7 @@ pub(super) struct Pairs {
     /// The longest list of a sample.
     longest: usize,
     /// The pairs by output.
-    by_row: ByRow,
+    pub(super) by_row: ByRow,
 }
 
 /// Buffers for one sample after another.
@@ -116,19 +116,9 @@ impl Pairs {
         self.outputs.len()
     }
 
-    /// The mean number of pairs of an output that is scored, at least 1.
-    pub(super) fn pairs_per_row(&self) -> usize {
-        self.by_row.samples_per_row()
-    }
-
     /// How many samples there are.
     fn samples(&self) -> usize {
         self.starts.len().saturating_sub(1)
-    }
-
-    /// The outputs that any sample is scored on, ascending.
-    pub(super) fn rows(&self) -> &[u32] {
-        &self.by_row.rows
     }
 
     /// The output of a pair, given the sample and the place in its list.
@@ -204,9 +194,9 @@ pub(super) struct OutputGradients<'a> {
 }
 
 impl OutputGradients<'_> {
-    /// The pairs of the output at `place` among [`Pairs::rows`]: sample and δ, where δ is not 0.
+    /// The pairs of the output at `place` among those that are scored: sample and δ, where δ is not 0.
     fn of_row(&self, place: usize) -> impl Iterator<Item = (u32, f32)> {
-        let output = self.pairs.rows()[place];
+        let output = self.pairs.by_row.rows[place];
         self.pairs.by_row.samples_of_one(place).iter().filter_map(move |&sample| {
             let i = sample as usize;
             let listed = &self.pairs.outputs[self.pairs.starts[i]..self.pairs.starts[i + 1]];
@@ -215,7 +205,7 @@ impl OutputGradients<'_> {
         })
     }
 
-    /// Writes `init + Σ_i δ_iv·h_i` to `out`, v the output at `place` among [`Pairs::rows`]; `hidden` has a row a sample.
+    /// Writes `init + Σ_i δ_iv·h_i` to `out`, v the output at `place` among those that are scored; `hidden` has a row a sample.
     pub(super) fn add_row(
         &self,
         kernels: Kernels,
@@ -228,15 +218,10 @@ impl OutputGradients<'_> {
         kernels.weighted_sum_rows(Rows::new(hidden, out.len()), init, &samples, &factors, out)
     }
 
-    /// The place of an output among [`Pairs::rows`], if it is scored.
-    pub(super) fn place_of(&self, output: u32) -> Option<usize> {
-        self.pairs.by_row.place_of(output)
-    }
-
     /// Steps on the biases of the outputs that are scored.
     pub(super) fn step_biases(&self, biases: &mut StepRows<'_>) -> Result<()> {
         let (mut blocks, mut gradients) = (Vec::new(), Vec::new());
-        for (place, &output) in self.pairs.rows().iter().enumerate() {
+        for (place, &output) in self.pairs.by_row.rows.iter().enumerate() {
             let block = output / LANES as u32;
             if blocks.last() != Some(&block) {
                 blocks.push(block);

@@ -4,6 +4,7 @@
 //! then all samples go forward, the penalty is computed, and all go back.
 
 use super::batch::{Keywords, Sample};
+use super::dropout::Dropout;
 use super::pairs::{Outputs, PairScratch};
 use super::penalty::{BatchPenalty, Penalty};
 use crate::aligned::{Block, LANES, as_floats_mut};
@@ -12,7 +13,6 @@ use crate::error::Result;
 use crate::kernels::{ActiveUnits, Kernels, LogLoss, LossInputs};
 use crate::layers::{activation, embedding_bag, output};
 use crate::network::{Network, Pooling, Weights};
-use crate::rng::{DropoutLayer, Philox};
 use crate::workers::Workers;
 
 /// What a pass reads, the same for every sample.
@@ -30,8 +30,8 @@ pub(super) struct PassInputs<'a> {
     /// ln π, one a tag slot.
     pub(super) offsets: &'a [Block],
     pub(super) penalty: Option<Penalty>,
-    /// Generator, rate and threshold of hidden dropout.
-    pub(super) dropout: Option<(Philox, f64, u32)>,
+    /// Of hidden units.
+    pub(super) dropout: Option<Dropout>,
     pub(super) step: u64,
 }
 
@@ -40,8 +40,8 @@ pub(super) struct PassInputs<'a> {
 pub(super) struct Pass {
     /// Hidden vectors after dropout.
     pub(super) hidden: Buffer<Block>,
-    /// dL/da, divided by the number of keywords where their mean is taken. Until a sample goes back it holds a, which nobody needs
-    /// after that.
+    /// Until a sample goes back a, which nobody needs after that; then dL/da, divided by the number of keywords where their mean is taken. Once
+    /// the hidden biases have had their step, that times the factor of input dropout.
     pub(super) d_pre_activations: Buffer<Block>,
     /// dL/dz.
     pub(super) delta: Buffer<Block>,
@@ -123,20 +123,18 @@ impl PassInputs<'_> {
 
     /// The factor on units that hidden dropout keeps.
     fn multiplier(&self) -> f32 {
-        self.dropout.map_or(1.0, |(_, rate, _)| (1.0 / (1.0 - rate)) as f32)
+        self.dropout.map_or(1.0, |dropout| dropout.factor)
     }
 
-    /// Decides for each of `units` whether hidden dropout keeps it in sample `i`; see [`Philox::dropout`] for the masks.
+    /// Decides for each of `units` whether hidden dropout keeps it in sample `i`, see [`Dropout::decide`].
     fn drop_units(&self, i: usize, units: &[u32], numbers: &mut [u32], masks: &mut [u32]) {
-        let Some((rng, _, threshold)) = self.dropout else { return };
+        let Some(dropout) = self.dropout else { return };
         // Decisions go by the number of a unit, which does not count padding.
         let numbers = &mut numbers[..units.len()];
         for (number, unit) in numbers.iter_mut().zip(units) {
             *number = self.network.shape.unit_number(*unit);
         }
-        // Only the low word of the step names a decision.
-        let step = self.step as u32;
-        rng.dropout(DropoutLayer::Hidden, self.samples[i].index, step, threshold, numbers, masks);
+        dropout.decide(self.samples[i].index, self.step, numbers, masks);
     }
 }
 
@@ -225,7 +223,7 @@ impl SampleRows<'_> {
         }
     }
 
-    /// Runs all of them, in leaves; there are buffers for each leaf. Returns the extents of what is in the tables then.
+    /// Runs all of them, in leaves; there are buffers for each leaf. Returns the extents of what is in the tables once they have gone back.
     fn run(
         mut self,
         buffers: &mut [Scratch],
@@ -293,7 +291,7 @@ impl SampleRows<'_> {
         // Logits, until the loss of their sample is known.
         output::forward(kernels, &network.shape, weights, hidden, &mut scratch.output, self.delta)?;
         let Scratch { targets, pair_weights, .. } = scratch;
-        let slots = targets.len();
+        let (_, slots) = inputs.widths();
         for (i, loss) in self.losses.iter_mut().enumerate() {
             let delta = &mut self.delta[i * slots..(i + 1) * slots];
             inputs.samples[self.first + i].spread(&network.shape, targets, pair_weights);
@@ -358,6 +356,7 @@ impl SampleRows<'_> {
         if !every_unit {
             // Units that are off pass nothing on, whether they were dropped or not.
             kernels.activate_backward(activation, self.d_pre_activations, self.hidden, d_hidden)?;
+            // With a penalty they have their derivative once more below, which is 0 or 1.
             if penalty.is_none() {
                 self.d_pre_activations.copy_from_slice(d_hidden);
                 return Ok(());

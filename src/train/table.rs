@@ -191,7 +191,7 @@ mod tests {
         for decay in [DecayMode::Prox, DecayMode::Coupled] {
             let (kernels, (mut optimizer, mut parameters)) = (Kernels::best(), decaying(decay));
             let flushed = (1..2000).find(|_| {
-                optimizer.begin(kernels, 0.1, NOTHING, &mut parameters).unwrap();
+                optimizer.begin(kernels, 0.1, NOTHING, &mut parameters);
                 optimizer.flush_if_due(kernels, &mut parameters).unwrap();
                 parameters.w1[0].0[0] != 1.0
             });
@@ -206,7 +206,7 @@ mod tests {
     fn rows_that_are_caught_up_have_missed_nothing() {
         for &decay in DecayMode::ALL {
             let (kernels, (mut optimizer, mut parameters)) = (Kernels::best(), decaying(decay));
-            optimizer.begin(kernels, 0.1, NOTHING, &mut parameters).unwrap();
+            optimizer.begin(kernels, 0.1, NOTHING, &mut parameters);
             let touched = Touched { w1: &[1], outputs: &[0] };
             optimizer.catch_up(kernels, touched, &mut parameters).unwrap();
             let once = parameters.clone();
@@ -228,7 +228,7 @@ mod tests {
             let mut parameters = Parameters::filled(&shape, false, 1.0).unwrap();
             assert!(2 * size_of_val(&parameters.w1[..]) > crate::kernels::PREFETCH_FROM);
             let mut optimizer = Optimizer::new(&config, &shape).unwrap();
-            let mut rows = optimizer.begin(kernels, 0.1, NOTHING, &mut parameters).unwrap().w1;
+            let mut rows = optimizer.begin(kernels, 0.1, NOTHING, &mut parameters).w1;
             if at_once {
                 rows.step_bags(&ids, 0, &terms, Sets::new(&samples, &starts).unwrap()).unwrap();
             } else {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::batch::{Keywords, Sample};
 use super::codec::Codec;
 use super::config::TrainConfig;
-use super::objective::{Objective, OutputForm, SampleDraws};
+use super::dropout::Dropout;
+use super::objective::{EpochPairs, Objective, OutputForm};
 use super::optimizer::Optimizer;
 use super::pairs::{Outputs, Pairs};
 use super::parameters::{Parameters, Statistics};
@@ -20,7 +21,7 @@ use crate::format::{Extensions, Model, ModelParts, Provenance, check_weights};
 use crate::kernels::{Kernels, Level, LogLoss};
 use crate::ln::ln;
 use crate::network::{Activation, Network, OutputLayout, Shape, Weights};
-use crate::rng::{Philox, dropout_threshold};
+use crate::rng::DropoutLayer;
 use crate::tags::Tags;
 use crate::vocab::Vocabulary;
 use crate::workers::Workers;
@@ -38,14 +39,12 @@ pub struct Trainer {
     pub(super) state: State,
     positive_weights: Vec<Block>,
     pub(super) offsets: Vec<Block>,
-    /// Buffers for those of a mini-batch, and of the next one.
-    keywords: [Keywords; 2],
+    /// Of the samples of [`Trainer::step`].
+    keywords: Keywords,
     /// The pairs of a mini-batch, where they are listed.
     pairs: Option<Pairs>,
-    /// How negatives are drawn in the epoch under way.
-    pub(super) draws: Option<SampleDraws>,
-    /// The rows of W1 that a step is on.
-    rows: Vec<u32>,
+    /// The rows of W1 that a step is on, where outputs are among them.
+    tied_rows: Vec<u32>,
     pass: Pass,
     scratch: UpdateScratch,
     pub(super) pool: Option<Arc<rayon::ThreadPool>>,
@@ -109,10 +108,9 @@ impl Trainer {
             },
             positive_weights: vec![Block([1.0; LANES]); shape.slot_blocks()],
             offsets: vec![Block::ZERO; shape.slot_blocks()],
-            keywords: [Keywords::new(&shape), Keywords::new(&shape)],
+            keywords: Keywords::new(&shape),
             pairs: (config.output_form() != OutputForm::Units).then(|| Pairs::new(shape.tags())),
-            rows: Vec::new(),
-            draws: None,
+            tied_rows: Vec::new(),
             pass: Pass::default(),
             scratch: UpdateScratch::default(),
             pool: None,
@@ -160,7 +158,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// Divides the work of [`Trainer::epoch`] and [`Trainer::fit`] between the threads of `pool`; the result is the same. While an epoch
+    /// Divides the work of steps, epochs and evaluations between the threads of `pool`; the result is the same. While an epoch
     /// has mini-batches that are worth dividing, the threads of the pool stay awake and take processor time, whether there is work for them or not.
     pub fn set_pool(&mut self, pool: Arc<rayon::ThreadPool>) {
         self.workers.parallel = pool.current_num_threads() > 1;
@@ -308,49 +306,55 @@ impl Trainer {
     /// If a sample does not fit the model, or a loss or gradient is not finite ([`Error::NonFinite`]); then nothing has changed.
     pub fn step(&mut self, samples: &[Sample<'_>]) -> Result<StepReport> {
         samples.iter().try_for_each(|sample| sample.check(&self.network.shape))?;
-        self.with_keywords(|trainer, [keywords, _]| {
-            keywords.load(samples, trainer.dropout(trainer.config.dropout_in), trainer.state.step + 1)?;
-            trainer.in_pool(|trainer| trainer.step_on(samples, keywords, trainer.workers))
-        })
-    }
-
-    /// Runs `work` with the buffers for keywords.
-    pub(super) fn with_keywords<R>(&mut self, work: impl FnOnce(&mut Self, &mut [Keywords; 2]) -> R) -> R {
-        let mut keywords = std::mem::take(&mut self.keywords);
-        let result = work(self, &mut keywords);
+        self.keywords.load(samples, self.dropout(DropoutLayer::Input), self.state.step + 1)?;
+        let keywords = std::mem::replace(&mut self.keywords, Keywords::new(&self.network.shape));
+        let report = self.in_pool(|trainer| trainer.step_on(samples, &keywords, None, trainer.workers));
         self.keywords = keywords;
-        result
+        report
     }
 
-    /// The generator, rate and threshold of dropout at `rate`, if any.
-    pub(super) fn dropout(&self, rate: f64) -> Option<(Philox, f64, u32)> {
-        (rate > 0.0).then(|| (Philox::new(self.config.seed), rate, dropout_threshold(rate)))
+    /// Dropout of a layer as configured.
+    pub(super) fn dropout(&self, layer: DropoutLayer) -> Option<Dropout> {
+        let rate = match layer {
+            DropoutLayer::Input => self.config.dropout_in,
+            DropoutLayer::Hidden => self.config.dropout_hidden,
+        };
+        Dropout::new(self.config.seed, layer, rate)
     }
 
-    /// Takes a step on samples that have been checked, and their keywords, on the pool already.
-    pub(super) fn step_on(&mut self, samples: &[Sample<'_>], keywords: &Keywords, workers: Workers) -> Result<StepReport> {
+    /// Takes a step on samples that have been checked, and their keywords, on the pool already; in an epoch, the samples are of its pairs.
+    pub(super) fn step_on(
+        &mut self,
+        samples: &[Sample<'_>],
+        keywords: &Keywords,
+        epoch: Option<&EpochPairs>,
+        workers: Workers,
+    ) -> Result<StepReport> {
         let shape = &self.network.shape;
         if samples.is_empty() {
             return Ok(StepReport { step: self.state.step, loss: 0.0, penalty: 0.0, pairs: 0, loss_sum: 0.0 });
         }
         let step = self.state.step + 1;
         let config = &self.config;
-        self.rows.clear();
-        self.rows.extend_from_slice(keywords.rows());
         if let Some(pairs) = &mut self.pairs {
-            pairs.load(samples, shape.tags(), self.draws.as_ref(), step)?;
+            pairs.load(samples, shape.tags(), epoch.and_then(EpochPairs::draws), step)?;
         }
         let (outputs, touched_outputs, pairs) = match &self.pairs {
             None => (Outputs::All, &[][..], samples.iter().map(|sample| sample.scored(shape.tags())).sum()),
-            Some(pairs) => (Outputs::Listed(pairs), pairs.rows(), pairs.len()),
+            Some(pairs) => (Outputs::Listed(pairs), &pairs.by_row.rows[..], pairs.len()),
         };
+        let mut rows_of_w1 = &keywords.by_row.rows;
         if self.state.parameters.tied {
-            self.rows.extend_from_slice(touched_outputs);
-            self.rows.sort_unstable();
-            self.rows.dedup();
+            self.tied_rows.clear();
+            self.tied_rows.extend(rows_of_w1.iter().chain(touched_outputs));
+            self.tied_rows.sort_unstable();
+            self.tied_rows.dedup();
+            rows_of_w1 = &self.tied_rows;
         }
-        let touched = Touched { w1: &self.rows, outputs: touched_outputs };
+        let touched = Touched { w1: rows_of_w1, outputs: touched_outputs };
         let factor = config.reduction.factor(samples.len(), shape.tags(), pairs);
+        let loss = LogLoss::new(config.loss, config.eps, factor)?;
+        // The pass reads them, and decay of rows that are seldom touched is put off until then.
         self.state.optimizer.catch_up(self.kernels, touched, &mut self.state.parameters)?;
         let inputs = PassInputs {
             kernels: self.kernels,
@@ -359,32 +363,33 @@ impl Trainer {
             keywords,
             samples,
             outputs,
-            loss: LogLoss::new(config.loss, config.eps, factor)?,
+            loss,
             positive_weights: &self.positive_weights,
-            offsets: &self.offsets,
+            offsets: epoch.and_then(EpochPairs::offsets).unwrap_or(&self.offsets),
             penalty: config.penalty,
-            dropout: self.dropout(config.dropout_hidden),
+            dropout: self.dropout(DropoutLayer::Hidden),
             step,
         };
-        self.pass.run(&inputs, workers)?;
-        let loss_sum: f64 = self.pass.losses.iter().sum();
-        if let Err(error) = self.check_finite(samples.len(), keywords.factor, loss_sum) {
-            self.state.optimizer.undo(touched, &mut self.state.parameters);
-            return Err(error);
-        }
-
+        let passed = self.pass.run(&inputs, workers);
+        let loss_sum = match passed.and_then(|()| self.check_finite(samples.len(), keywords.factor)) {
+            Ok(loss_sum) => loss_sum,
+            Err(error) => {
+                self.state.optimizer.undo(touched, &mut self.state.parameters);
+                return Err(error);
+            }
+        };
         let update = Update {
             kernels: self.kernels,
             shape,
             keywords,
             outputs,
-            rows: &self.rows,
+            rows_of_w1,
             pass: &mut self.pass,
             scratch: &mut self.scratch,
             samples: samples.len(),
             workers,
         };
-        update.run(self.state.optimizer.begin(self.kernels, config.lr_at(step), touched, &mut self.state.parameters)?)?;
+        update.run(self.state.optimizer.begin(self.kernels, config.lr_at(step), touched, &mut self.state.parameters))?;
         self.state.step = step;
         self.state.optimizer.flush_if_due(self.kernels, &mut self.state.parameters)?;
         Ok(StepReport { step, loss: loss_sum * factor, penalty: self.pass.penalty, pairs, loss_sum })
@@ -413,9 +418,10 @@ impl Trainer {
         Err(Error::NonFinite { what, tag: None, epoch: self.state.epoch, step: self.state.step, lr })
     }
 
-    /// Fails if the loss or any gradient is not finite, or so large that a sum over the mini-batch could overflow. `factor` is that on
-    /// keywords.
-    fn check_finite(&self, samples: usize, factor: f32, loss_sum: f64) -> Result<()> {
+    /// The sum of the losses that the pass has left. Fails if it or any gradient is not finite, or a gradient so large that a sum over the
+    /// mini-batch could overflow. `factor` is that on keywords.
+    fn check_finite(&self, samples: usize, factor: f32) -> Result<f64> {
+        let loss_sum: f64 = self.pass.losses.iter().sum();
         let Extents { hidden, delta, d_pre_activations: da } = self.pass.extents;
         let (hidden, delta, da) = (f64::from(hidden), f64::from(delta), f64::from(da));
         let bound = f64::from(f32::MAX) / samples as f64;
@@ -423,7 +429,7 @@ impl Trainer {
         let together = if self.state.parameters.tied { as_input + as_output } else { as_input.max(as_output) };
         let fits = delta <= bound && together <= bound;
         if loss_sum.is_finite() && self.pass.penalty.is_finite() && fits {
-            return Ok(());
+            return Ok(loss_sum);
         }
         let stride = (self.pass.delta.len() * LANES).checked_div(samples).unwrap_or(0).max(1);
         let culprit = as_floats(&self.pass.delta).iter().position(|d| !d.is_finite()).and_then(|at| {

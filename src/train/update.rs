@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use super::batch::Keywords;
+use super::by_row::ByRow;
 use super::optimizer::{OutputStep, Step, StepRows, UnitStep};
 use super::pairs::{OutputGradients, Outputs};
 use super::pass::Pass;
@@ -23,7 +24,7 @@ pub(super) struct Update<'a> {
     pub(super) keywords: &'a Keywords,
     pub(super) outputs: Outputs<'a>,
     /// The rows of W1 that the step is on, ascending: those of keywords, and of outputs where these are W1 too.
-    pub(super) rows: &'a [u32],
+    pub(super) rows_of_w1: &'a [u32],
     pub(super) pass: &'a mut Pass,
     pub(super) scratch: &'a mut UpdateScratch,
     pub(super) samples: usize,
@@ -64,10 +65,10 @@ impl Update<'_> {
         let tied = matches!(output, OutputStep::Tied);
         let output_layer = || self.output_layer(b2, output, &mut lists);
         let first_layer = || match self.outputs {
-            Outputs::Listed(pairs) if tied => self.tied_rows(w1, pairs.gradients(&self.pass.delta)),
+            Outputs::Listed(pairs) if tied => self.tied_rows(w1, &pairs.by_row, pairs.gradients(&self.pass.delta)),
             _ => self.rows_of_w1(w1),
         };
-        let (output_layer, first_layer) = if self.divides_rows(0..self.keywords.rows().len()) {
+        let (output_layer, first_layer) = if self.divides_rows(0..self.keywords.by_row.rows.len()) {
             self.workers.join(output_layer, first_layer)
         } else {
             (output_layer(), first_layer())
@@ -95,7 +96,7 @@ impl Update<'_> {
                 if let OutputStep::Rows(w2) = output {
                     let gradient =
                         |place, out: &mut [Block]| gradients.add_row(self.kernels, place, &self.pass.hidden, None, out);
-                    self.rows_one_by_one(pairs.rows(), pairs.pairs_per_row(), w2, gradient)?;
+                    self.rows_one_by_one(&pairs.by_row.rows, pairs.by_row.samples_per_row(), w2, gradient)?;
                 }
             }
         }
@@ -104,21 +105,22 @@ impl Update<'_> {
 
     /// Whether steps on the rows of W1 of the keywords at `places` are worth dividing.
     fn divides_rows(&self, places: Range<usize>) -> bool {
-        places.len() > 1 && self.workers.divides(self.keywords.cost(places), self.shape.row_blocks())
+        places.len() > 1 && self.workers.divides(self.keywords.by_row.cost(places), self.shape.row_blocks())
     }
 
     /// Steps on the rows of W1 where they are output weights too: each is the sum of its samples' da, and of its gradient as one of these.
-    fn tied_rows(&self, table: StepRows<'_>, as_output: OutputGradients<'_>) -> Result<()> {
-        self.rows_one_by_one(self.rows, self.keywords.pairs_per_row(), table, |place, out| {
-            let row = self.rows[place];
-            match self.keywords.rows().binary_search(&row) {
-                Ok(place) => {
-                    let samples = self.keywords.samples_of_one(place);
+    fn tied_rows(&self, table: StepRows<'_>, scored: &ByRow, as_output: OutputGradients<'_>) -> Result<()> {
+        let by_keyword = &self.keywords.by_row;
+        self.rows_one_by_one(self.rows_of_w1, by_keyword.samples_per_row(), table, |place, out| {
+            let row = self.rows_of_w1[place];
+            match by_keyword.place_of(row) {
+                Some(place) => {
+                    let samples = by_keyword.samples_of_one(place);
                     embedding_bag::backward_row(self.kernels, &self.pass.d_pre_activations, samples, out)?;
                 }
-                Err(_) => out.fill(Block::ZERO),
+                None => out.fill(Block::ZERO),
             }
-            let Some(place) = as_output.place_of(row) else { return Ok(()) };
+            let Some(place) = scored.place_of(row) else { return Ok(()) };
             let as_input = out.to_vec();
             as_output.add_row(self.kernels, place, &self.pass.hidden, Some(&as_input), out)
         })
@@ -135,10 +137,10 @@ impl Update<'_> {
 
     /// Steps on the rows of W1 of the keywords.
     fn rows_of_w1(&self, table: StepRows<'_>) -> Result<()> {
-        let rows = self.keywords.rows();
-        let halve = |places: Range<usize>| self.divides_rows(places.clone()).then(|| self.keywords.middle(places));
-        RowParts { workers: self.workers, rows, halve }.run(table, &|places, first, mut table| {
-            table.step_bags(&rows[places.clone()], first, &self.pass.d_pre_activations, self.keywords.samples_of(places))
+        let by_row = &self.keywords.by_row;
+        let halve = |places: Range<usize>| self.divides_rows(places.clone()).then(|| by_row.middle(places));
+        RowParts { workers: self.workers, rows: &by_row.rows, halve }.run(table, &|places, first, mut table| {
+            table.step_bags(&by_row.rows[places.clone()], first, &self.pass.d_pre_activations, by_row.samples_of(places))
         })
     }
 
@@ -146,11 +148,11 @@ impl Update<'_> {
     fn rows_one_by_one(
         &self,
         rows: &[u32],
-        pairs_per_row: usize,
+        samples_per_row: usize,
         table: StepRows<'_>,
         gradient: impl Fn(usize, &mut [Block]) -> Result<()> + Sync,
     ) -> Result<()> {
-        let cost = self.shape.row_blocks() * (pairs_per_row + 4);
+        let cost = self.shape.row_blocks() * (samples_per_row + 4);
         let halve = |places: Range<usize>| self.workers.divides(places.len(), cost).then(|| places.start.midpoint(places.end));
         RowParts { workers: self.workers, rows, halve }.run(table, &|places, first, mut table| {
             let mut sum = vec![Block::ZERO; table.width()];

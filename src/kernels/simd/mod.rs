@@ -2,9 +2,8 @@
 //!
 //! A vector is always 16 lanes, one [`Block`]: one AVX-512 register, two AVX2 registers, or whatever `wide` makes of it. So sums
 //! across lanes have the same 16 partial sums on every level, and padded rows have no tail. There is no fused multiply-add: a
-//! product is rounded before it is added, on every level, which is what makes scores the same bits everywhere. There is no
-//! `max` or `min` either, because hardware swallows NaN in them, now one operand's and now the other's; bodies compare and select, or say which
-//! operand's stays.
+//! product is rounded before it is added, on every level, which is what makes scores the same bits everywhere. Nor is there
+//! a `max` or `min` of equals, because which operand's NaN hardware swallows differs: bodies compare and select, or name the operand that stays.
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;

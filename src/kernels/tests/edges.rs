@@ -253,9 +253,11 @@ fn output_layers_of_integers_without_items_answer_nothing() {
     let scales = zeroed(LANES);
     let panels = Panels { weights: &Matrix::I8 { weights: &weights, scales: &scales }, units: 2, width: 1 };
     for kernels in levels() {
-        let mut answers = Answers { answer: Answer::Logit, floats: &mut [], stride: 16, first: 0, tags: 16 };
-        let none = ActiveLists { starts: &[], units: &[], values: &[] };
-        kernels.panels_sparse(panels, none, &scales, &mut answers).unwrap();
+        for answer in [Answer::Logit, Answer::Score { eps: 0.0 }] {
+            let mut answers = Answers { answer, floats: &mut [], stride: 16, first: 1, tags: 16 };
+            let none = ActiveLists { starts: &[], units: &[], values: &[] };
+            kernels.panels_sparse(panels, none, &scales, &mut answers).unwrap();
+        }
     }
 }
 

@@ -213,11 +213,14 @@ enum DrawCount {
 }
 
 impl EpochPairs {
-    /// Exchanges the offsets that training sees with those of the epoch, if it has its own.
-    pub(super) fn swap_offsets(&mut self, offsets: &mut Vec<Block>) {
-        if let EpochPairs::OfTags(pairs) = self {
-            pairs.swap_offsets(offsets);
-        }
+    /// ln π of the epoch, one a tag slot, if it has its own.
+    pub(super) fn offsets(&self) -> Option<&[Block]> {
+        if let EpochPairs::OfTags(pairs) = self { pairs.offsets.as_deref() } else { None }
+    }
+
+    /// What logits are to be shifted by when serving, one a tag slot, if the epoch tells.
+    pub(super) fn shifts(&self) -> Option<&[Block]> {
+        if let EpochPairs::OfTags(pairs) = self { pairs.shifts.as_deref() } else { None }
     }
 
     /// Whether any pair of a sample is scored.
@@ -304,7 +307,7 @@ impl Objective {
 
 impl Trainer {
     /// The pairs that `epoch` scores.
-    pub(super) fn epoch_pairs(&mut self, dataset: &Dataset, epoch: u32) -> Result<EpochPairs> {
+    pub(super) fn epoch_pairs(&self, dataset: &Dataset, epoch: u32) -> Result<EpochPairs> {
         let rng = Philox::new(self.config.seed);
         match (self.config.objective, self.config.negatives) {
             (Objective::Autoencoder(autoencoder), _) => autoencoder.epoch_pairs(rng, dataset, self.vocabulary.len()),

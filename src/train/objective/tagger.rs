@@ -15,14 +15,16 @@ pub(in super::super) struct TagPairs {
     /// Of each tag's negatives, where they count for those that were left out.
     factors: Option<Vec<f32>>,
     /// ln ρ, one a tag slot, where training sees the logit without it.
-    offsets: Option<Vec<Block>>,
+    pub(super) offsets: Option<Vec<Block>>,
+    /// The same, where it is added when serving.
+    pub(super) shifts: Option<Vec<Block>>,
 }
 
 impl TagPairs {
     /// All but those of tags that a sample is no negative of.
     pub(super) fn all(dataset: &Dataset, tags: usize) -> Self {
         let scored = ScoredPairs::all_but(dataset.exclusions(), dataset.len(), tags);
-        TagPairs { scored, factors: None, offsets: None }
+        TagPairs { scored, factors: None, offsets: None, shifts: None }
     }
 
     /// Whether any pair of a sample is scored.
@@ -34,30 +36,25 @@ impl TagPairs {
     pub(super) fn weights(&self, i: usize, weight: f32) -> PairWeights<'_> {
         PairWeights::Scored { tags: self.scored.row(i), weight, negatives: self.factors.as_deref() }
     }
-
-    /// Exchanges the offsets that training sees with those of the epoch, if it has its own.
-    pub(super) fn swap_offsets(&mut self, offsets: &mut Vec<Block>) {
-        if let Some(own) = &mut self.offsets {
-            std::mem::swap(own, offsets);
-        }
-    }
 }
 
 impl Trainer {
-    /// Draws the negatives of `epoch`, and corrects for them as configured.
-    pub(super) fn sample_negatives(&mut self, dataset: &Dataset, ratio: f64, epoch: u32) -> Result<TagPairs> {
+    /// Draws the negatives of `epoch`, to be corrected for as configured.
+    pub(super) fn sample_negatives(&self, dataset: &Dataset, ratio: f64, epoch: u32) -> Result<TagPairs> {
         let names: Vec<&str> = self.tags.iter().map(|tag| tag.name.as_str()).collect();
         let negatives = NegativeSampler::new(Philox::new(self.config.seed), dataset, &names, ratio)?;
         let rates: Vec<f64> = negatives.quotas().iter().map(|quota| quota.rate).collect();
-        let (mut factors, mut offsets) = (None, None);
+        let (mut factors, mut offsets, mut shifts) = (None, None, None);
         match self.config.correction {
             Correction::Offset => offsets = Some(self.offsets_of(&rates)?),
             Correction::Shift => {
-                let shifts: Vec<f32> = rates.iter().map(|rate| logit_correction(*rate, 1.0, 1.0) as f32).collect();
-                self.network.shape.scatter_slots(&shifts, &mut self.state.shifts);
+                let of_tags: Vec<f32> = rates.iter().map(|rate| logit_correction(*rate, 1.0, 1.0) as f32).collect();
+                let mut slots = vec![Block::ZERO; self.network.shape.slot_blocks()];
+                self.network.shape.scatter_slots(&of_tags, &mut slots);
+                shifts = Some(slots);
             }
             Correction::Importance => factors = Some(rates.iter().map(|rate| (1.0 / rate) as f32).collect()),
         }
-        Ok(TagPairs { scored: negatives.epoch(epoch), factors, offsets })
+        Ok(TagPairs { scored: negatives.epoch(epoch), factors, offsets, shifts })
     }
 }
