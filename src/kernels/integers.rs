@@ -124,8 +124,7 @@ impl BagTile<'_> {
 
     #[inline(always)]
     fn add<S: Simd, const N: usize, const PAIRS: usize>(&self, s: S, id: u32, sums: &mut [S::Shorts; PAIRS]) {
-        let start = id as usize * self.rows.stride + self.rows.first + self.column;
-        let row = &self.rows.blocks[start..start + N];
+        let row = self.rows.part::<N>(id, self.column);
         for (pair, sum) in sums.iter_mut().enumerate() {
             *sum = s.add_i8(*sum, two_blocks::<N>(row, pair));
         }

@@ -32,6 +32,20 @@ impl<'a, B> Rows<'a, B> {
     pub(super) fn hint(&self, id: u32, column: usize) -> usize {
         (id as usize).wrapping_mul(self.stride).wrapping_add(self.first + column)
     }
+
+    /// `N` blocks of row `id` from column `column` on.
+    ///
+    /// # Panics
+    /// If there are no such blocks.
+    #[inline(always)]
+    pub(super) fn part<const N: usize>(&self, id: u32, column: usize) -> &'a [B] {
+        // The same for every row, so that each costs one comparison; a slice costs two.
+        let places = (self.blocks.len() + 1).saturating_sub(N);
+        let start = id as usize * self.stride + self.first + column;
+        assert!(start < places, "a row is in its table");
+        // SAFETY: there is a place below `places`, so that is the length plus 1 less N; so start + N is at most the length.
+        unsafe { self.blocks.get_unchecked(start..start + N) }
+    }
 }
 
 /// The weight of each row of a sum.
@@ -200,9 +214,7 @@ impl<B: Stored> Tile<'_, B> {
     /// Adds row `id`, number `n` of the sum.
     #[inline(always)]
     fn add<S: Simd, W: RowWeights, const N: usize>(&self, s: S, weights: W, n: usize, id: u32, sums: &mut [S::F; N]) {
-        let start = id as usize * self.rows.stride + self.rows.first + self.column;
-        let row = &self.rows.blocks[start..start + N];
-        for (sum, block) in sums.iter_mut().zip(row) {
+        for (sum, block) in sums.iter_mut().zip(self.rows.part::<N>(id, self.column)) {
             *sum = s.add(*sum, weights.apply(s, n, block.widen(s)));
         }
     }

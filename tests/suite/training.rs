@@ -474,6 +474,13 @@ fn samples_that_do_not_fit_are_refused() {
         assert!(trainer.step(&[ok, bad]).is_err(), "{bad:?}");
     }
     assert_eq!(trainer.steps(), 1);
+
+    // Of the three tags 0 and 2 are positives, which have no factor.
+    for (factors, scored) in [([0.0; 3], 2), ([0.0, 2.0, 0.0], 3)] {
+        let negatives = Some(&factors[..]);
+        let sample = Sample { weights: PairWeights::Scored { tags: &[0b111], weight: 1.0, negatives }, ..ok };
+        assert_eq!(trainer.step(&[sample]).unwrap().pairs, scored);
+    }
 }
 
 #[test]

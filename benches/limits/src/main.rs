@@ -183,8 +183,16 @@ fn rows(rounds: usize) {
         let table = noise(1, (mebibytes * 262_144.0) as usize);
         let sets = Sets::uniform(table.len() / blocks, 64, 4_096);
         let gigabytes = (sets.ids.len() * blocks * size_of::<Block>()) as f64 / 1e9;
-        let bags = tagomatic::ids::Sets::checked(&sets.ids, &sets.starts).unwrap();
-        let (bias, mut out) = (vec![Block::ZERO; blocks], vec![Block::ZERO; blocks * 4_096]);
+        // As a batch is served: so many items at a time, to the same place.
+        const ITEMS: usize = 48;
+        let portions: Vec<tagomatic::ids::Sets<'_>> = (0..4_096)
+            .step_by(ITEMS)
+            .map(|first| {
+                let starts = &sets.starts[first..=(first + ITEMS).min(4_096)];
+                tagomatic::ids::Sets::checked(&sets.ids, starts).unwrap()
+            })
+            .collect();
+        let (bias, mut out) = (vec![Block::ZERO; blocks], vec![Block::ZERO; blocks * ITEMS]);
         for kernels in levels() {
             let read = |ahead, near| {
                 let (table, width, ids) = (as_floats(&table), blocks * LANES, black_box(&sets.ids));
@@ -200,7 +208,12 @@ fn rows(rounds: usize) {
                 };
             };
             let table = tagomatic::weights::Matrix::F32(&table);
-            let mut bag = || kernels.sum_bags(&table, &bias, Activation::Identity, bags, black_box(&mut out)).unwrap();
+            let mut bag = || {
+                for bags in &portions {
+                    let out = black_box(&mut out[..blocks * bags.len()]);
+                    kernels.sum_bags(&table, &bias, Activation::Identity, *bags, out).unwrap();
+                }
+            };
             let times = interleaved(
                 rounds.min(11),
                 [

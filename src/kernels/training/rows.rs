@@ -99,9 +99,8 @@ fn dot_with<S: Simd, const N: usize>(
     partial_sums: &mut [Block],
 ) {
     for (&id, sums) in ids.iter().zip(partial_sums) {
-        let start = id as usize * rows.stride + rows.first;
         let mut sum = if begins { s.splat(0.0) } else { s.load(sums) };
-        for (a, x) in rows.blocks[start..start + N].iter().zip(x) {
+        for (a, x) in rows.part::<N>(id, 0).iter().zip(x) {
             sum = s.add(sum, s.mul(s.load(a), x));
         }
         s.store(sum, sums);
