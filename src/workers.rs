@@ -33,7 +33,7 @@ impl Workers {
     }
 
     /// These for work on `items` items of `cost` each again and again: if that is worth it, to be [awake](Self::keep_awake) and to divide finer.
-    pub(crate) fn for_repeated(self, items: usize, cost: usize) -> Self {
+    pub(crate) fn awake_for(self, items: usize, cost: usize) -> Self {
         if self.divides(items, cost) { Workers { grain: self.grain / Self::FINER, awake: true, ..self } } else { self }
     }
 

@@ -1,4 +1,4 @@
-//! Lazy decay of the rows of W1: a row that no mini-batch touches is not written; when it is next read, all the decay that it
+//! Lazy decay of the rows of W1, and of W2 where its rows are outputs: a row that no mini-batch touches is not written; when it is next read, all the decay that it
 //! missed is applied at once.
 //!
 //! What a run of steps without a gradient does depends on the mode:
@@ -124,7 +124,7 @@ impl LazyDecay {
         })
     }
 
-    /// Passes over the log and the marks; its kind follows from the configuration.
+    /// Writes or reads the log and the marks; its kind follows from the configuration.
     pub(super) fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
         const PART: &str = "decay clocks";
         let is_rate = |x: f64| x.is_finite() && x >= 0.0;

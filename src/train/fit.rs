@@ -119,7 +119,7 @@ impl FitState {
 }
 
 impl FitState {
-    /// Passes over all of it. `trainer` is the one whose fit it is, its own state passed over before.
+    /// Writes or reads all of it. `trainer` is the one whose fit it is, with its own state written or read before.
     pub(super) fn visit(&mut self, codec: &mut dyn Codec, trainer: &Trainer) -> Result<()> {
         visit_epochs(codec, &mut self.epochs, &mut self.best_epoch)?;
         let network = &trainer.network;
@@ -142,7 +142,7 @@ impl FitState {
     }
 }
 
-/// Passes over what is told of finished epochs.
+/// Writes or reads what is told of finished epochs.
 pub(super) fn visit_epochs(codec: &mut dyn Codec, epochs: &mut Vec<EpochReport>, best: &mut u32) -> Result<()> {
     codec.list("epochs", epochs, |codec, epoch| epoch.visit(codec))?;
     codec.u32("best epoch", best, |best| best as usize <= epochs.len())
@@ -382,7 +382,7 @@ impl Trainer {
             // Some pairs for each keyword or tag.
             OutputForm::Rows | OutputForm::Tied => row * keywords,
         };
-        self.workers.for_repeated(self.config.batch.min(dataset.len()), keywords * (Loader::COST + row) + outputs)
+        self.workers.awake_for(self.config.batch.min(dataset.len()), keywords * (Loader::COST + row) + outputs)
     }
 
     /// Steps through the samples that are left in the order, and counts them in `sums`; of each, only the planned pairs count.

@@ -105,7 +105,7 @@ impl Sums {
         Ok(if rowwise { Sums::EachRow(sums) } else { Sums::EachWeight(sums) })
     }
 
-    /// Passes over them.
+    /// Writes or reads them.
     pub(super) fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
         match self {
             // They may overflow; that freezes the weight.
@@ -268,7 +268,7 @@ impl Optimizer {
         }
     }
 
-    /// Passes over sums and clocks; which there are follows from the configuration.
+    /// Writes or reads sums and clocks; which there are follows from the configuration.
     pub(super) fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
         self.w1.visit(codec)?;
         self.b1.visit(codec)?;

@@ -94,7 +94,7 @@ impl Parameters {
         Ok(parameters)
     }
 
-    /// Passes over all values, which must be fit for a model.
+    /// Writes or reads all values, which must be fit for a model.
     pub(super) fn visit(&mut self, codec: &mut dyn Codec, network: &Network) -> Result<()> {
         const PART: &str = "weights";
         for part in [&mut self.w1, &mut self.b1, &mut self.w2, &mut self.b2] {

@@ -22,7 +22,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Passes over all of it.
+    /// Writes or reads all of it.
     pub(super) fn visit(&mut self, codec: &mut dyn Codec, network: &Network) -> Result<()> {
         codec.u64("step", &mut self.step, |step| step < u64::MAX / 2)?;
         codec.u32("epoch", &mut self.epoch, |epoch| epoch < u32::MAX / 2)?;

@@ -121,7 +121,7 @@ impl Table {
         sums.spread(weights.len(), |place| place / (self.size.width * LANES))
     }
 
-    /// Passes over sums and clocks; which there are follows from the configuration.
+    /// Writes or reads sums and clocks; which there are follows from the configuration.
     pub(super) fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
         self.sums.visit(codec)?;
         self.lazy.as_mut().map_or(Ok(()), |lazy| lazy.visit(codec))

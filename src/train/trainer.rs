@@ -486,7 +486,7 @@ impl Trainer {
         .to_model()
     }
 
-    /// Passes over the state.
+    /// Writes or reads the state.
     pub(super) fn visit(&mut self, codec: &mut dyn Codec) -> Result<()> {
         self.state.visit(codec, &self.network)
     }

@@ -68,6 +68,7 @@ impl Update<'_> {
             Outputs::Listed(pairs) if tied => self.tied_rows(w1, &pairs.by_row, pairs.gradients(&self.pass.delta)),
             _ => self.rows_of_w1(w1),
         };
+        // Rows of W1 that are worth dividing are worth a thread beside the output layer, however small that is.
         let (output_layer, first_layer) = if self.divides_rows(0..self.keywords.by_row.rows.len()) {
             self.workers.join(output_layer, first_layer)
         } else {
