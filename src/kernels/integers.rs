@@ -315,13 +315,14 @@ impl<'a, const ITEMS: usize> Rounded<'a, ITEMS> {
     }
 }
 
-/// The clamp of the scores that are to be made of the logits that [`IntegerPanels`] write: by a kernel of its own, which stands in the
-/// program once.
+/// Makes scores of the logits that [`IntegerPanels`] wrote for `items` items, if scores are wanted: by a kernel of its own, which stands in
+/// the program once.
 #[inline]
-pub(super) fn eps_still_to_apply(weights: &Matrix<'_>, answer: Answer) -> Option<f32> {
-    match (weights, answer) {
-        (Matrix::I8 { .. }, Answer::Score { eps }) => Some(eps),
-        _ => None,
+pub(super) fn score(weights: &Matrix<'_>, items: usize, answers: &mut Answers<'_>, mut sigmoid: impl FnMut(f32, &mut [f32])) {
+    let (Matrix::I8 { .. }, Answer::Score { eps }) = (weights, answers.answer) else { return };
+    match answers.of_items(items) {
+        Some(floats) => sigmoid(eps, floats),
+        None => (0..items).for_each(|item| sigmoid(eps, answers.of_item(item, 0))),
     }
 }
 

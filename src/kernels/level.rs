@@ -24,7 +24,7 @@ pub enum Level {
     Portable,
     /// x86-64 with AVX2 and F16C: every CPU that has the one has the other.
     Avx2,
-    /// x86-64 with AVX-512 F, BW, VL and DQ.
+    /// x86-64 with AVX-512 F, BW, VL and DQ; VNNI is used where it is there.
     Avx512,
 }
 

@@ -22,6 +22,8 @@ mod scalar;
 mod select;
 mod sigmoid;
 mod simd;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
 /// Calls `$make` with the name, level, token and instructions of each level that is compiled from the bodies.
 macro_rules! for_each_level {
@@ -33,7 +35,7 @@ macro_rules! for_each_level {
         $make!(
             AVX512,
             Level::Avx512,
-            simd::avx512::Avx512::new(),
+            simd::avx512::Avx512::<false>::new(),
             #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
         );
     };
@@ -142,21 +144,13 @@ macro_rules! level {
             $(#[$features])?
             fn panels_sparse(panels: Panels<&Matrix<'_>>, active: ActiveLists<'_>, bias: &[Block], answers: &mut Answers<'_>) {
                 output::sparse($token, panels, active, bias, answers);
-                score(panels.weights, active.starts.len().saturating_sub(1), answers);
+                let items = active.starts.len().saturating_sub(1);
+                integers::score(panels.weights, items, answers, |eps, floats| sigmoid(eps, floats));
             }
             $(#[$features])?
             fn panels_dense(panels: Panels<&Matrix<'_>>, hidden: HiddenRows<'_>, bias: &[Block], answers: &mut Answers<'_>) {
                 output::dense($token, panels, hidden, bias, answers);
-                score(panels.weights, hidden.items, answers);
-            }
-            /// Makes scores of the logits of `items` items where that is still to be done.
-            $(#[$features])?
-            fn score(weights: &Matrix<'_>, items: usize, answers: &mut Answers<'_>) {
-                let Some(eps) = integers::eps_still_to_apply(weights, answers.answer) else { return };
-                match answers.of_items(items) {
-                    Some(floats) => sigmoid(eps, floats),
-                    None => (0..items).for_each(|item| sigmoid(eps, answers.of_item(item, 0))),
-                }
+                integers::score(panels.weights, hidden.items, answers, |eps, floats| sigmoid(eps, floats));
             }
             $(#[$features])?
             fn tag_major(tags: TagMajor<'_>, hidden: HiddenRows<'_>, answers: &mut Answers<'_>) {
@@ -219,6 +213,8 @@ impl Kernels {
             Level::Portable => &PORTABLE,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => &AVX2,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 if vnni::is_available() => &vnni::AVX512,
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => &AVX512,
             #[cfg(not(target_arch = "x86_64"))]

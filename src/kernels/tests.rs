@@ -32,8 +32,17 @@ pub(super) fn bits(blocks: &[Block]) -> Vec<u32> {
     as_floats(blocks).iter().map(|x| if x.is_nan() { 0x7FC0_0000 } else { x.to_bits() }).collect()
 }
 
+/// Those of each level, the lowest first, and last what CPUs of the highest without VNNI use.
+fn levels() -> impl Iterator<Item = Kernels> {
+    #[cfg(target_arch = "x86_64")]
+    let plain = Level::Avx512.is_available().then_some(Kernels { table: &AVX512 });
+    #[cfg(not(target_arch = "x86_64"))]
+    let plain = None;
+    Level::available().map(|level| Kernels::at(level).unwrap()).chain(plain)
+}
+
 fn others() -> impl Iterator<Item = Kernels> {
-    Level::available().skip(1).map(|level| Kernels::at(level).unwrap())
+    levels().skip(1)
 }
 
 fn scalar() -> Kernels {
@@ -143,7 +152,7 @@ fn output_layers_are_the_same_bits_on_every_level_sparse_and_dense() {
                         floats.into_iter().map(f32::to_bits).collect::<Vec<_>>()
                     };
                     let expected = run(scalar(), 0);
-                    for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+                    for kernels in levels() {
                         for form in 0..3 {
                             assert_eq!(run(kernels, form), expected, "{}, form {form}", kernels.level());
                         }
@@ -188,7 +197,7 @@ fn skipping_zero_weights_changes_no_bit() {
     let table: Vec<Block> = table.iter().map(|b| Block(b.0.map(|x| if x.abs() < 1e20 { x } else { -0.0 }))).collect();
     let mut init = noise(2, 5, false);
     init[0] = Block([-0.0; LANES]);
-    for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+    for kernels in levels() {
         let rows = Rows::new(&table, 5);
         let (mut all, mut some) = (zeroed(5 * LANES), zeroed(5 * LANES));
         kernels.weighted_sum_rows(rows, Some(&init), &[0, 1, 2, 3, 4, 5], &[0.0, 2.0, 0.0, 0.0, -3.0, 0.0], &mut all).unwrap();
@@ -343,7 +352,7 @@ fn steps_on_bags_are_steps_on_each_row_with_their_sum() {
             let rows = SteppedRows { ids, first: 5, width };
             kernels.adagrad_bags(&step, rows, &terms, sets, &mut w, &mut grown).map(|()| [bits(&w), bits(&grown)])
         };
-        for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+        for kernels in levels() {
             let (mut w, mut grown) = (weights.clone(), squares.clone());
             for (row, (set, _)) in [2, 11, 0, 6].into_iter().zip(sets.iter()) {
                 let mut gradient = noise(4, width, false);
@@ -428,7 +437,7 @@ fn steps_never_make_nan_of_finite_numbers() {
 fn wrong_lengths_and_ids_are_errors_at_every_level() {
     let table = zeroed(4 * LANES);
     let block = &table[..1];
-    for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+    for kernels in levels() {
         let rows = Rows::new(&table, 2);
         let mut out = zeroed(2 * LANES);
         let init = out.clone();
@@ -516,7 +525,7 @@ fn wrong_lengths_and_ids_are_errors_at_every_level() {
 
 #[test]
 fn nan_is_never_swallowed() {
-    for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+    for kernels in levels() {
         let mut block = [Block([f32::NAN; LANES])];
         let mut h = [Block::ZERO];
         for activation in ACTIVATIONS {

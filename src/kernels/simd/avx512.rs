@@ -14,22 +14,32 @@ use bytemuck::cast;
 use super::Simd;
 use crate::aligned::{Block, I8Block, LANES};
 
-/// Proof that the CPU has AVX-512 F, BW, VL and DQ, and POPCNT, which came before them.
+/// Proof that the CPU has AVX-512 F, BW, VL and DQ, and POPCNT, which came before them; and if `VNNI`, that it has that too.
 ///
-/// SAFETY of every block in this file: an `Avx512` is only made by [`Avx512::new`], which can only be called safely from a
+/// SAFETY of every block in this file: an `Avx512` is only made by one of its `new`, which can only be called safely from a
 /// function that enables these features itself; such a function runs only after detection. The intrinsics used here touch no
 /// memory, except `loadu` and `storeu`, whose 64 bytes (of 8 and 16 bits 32, of 64 bits one half of 16), or those that a mask leaves of
 /// them, lie inside arrays.
 #[derive(Clone, Copy)]
-pub(in crate::kernels) struct Avx512(());
+pub(in crate::kernels) struct Avx512<const VNNI: bool>(());
 
-impl Avx512 {
+impl Avx512<false> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
     pub(in crate::kernels) fn new() -> Self {
         Avx512(())
     }
+}
 
+impl Avx512<true> {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,popcnt")]
+    pub(in crate::kernels) fn with_vnni() -> Self {
+        Avx512(())
+    }
+}
+
+impl<const VNNI: bool> Avx512<VNNI> {
     /// The sums of tags 0 to 15 and 16 to 31, of what [`Simd::interleave`] has put apart.
     #[inline(always)]
     fn in_order(self, [low, high]: [__m512i; 2]) -> [__m512i; 2] {
@@ -53,7 +63,7 @@ fn first_lanes(floats: &[f32]) -> __mmask16 {
     (1_u16 << (floats.len() % LANES)) - 1
 }
 
-impl Simd for Avx512 {
+impl<const VNNI: bool> Simd for Avx512<VNNI> {
     type F = __m512;
     type M = __mmask16;
     type Shorts = __m512i;
@@ -123,6 +133,9 @@ impl Simd for Avx512 {
     fn add_products(self, sums: [__m512i; 2], weights: [__m512i; 2], q: [i16; 2]) -> [__m512i; 2] {
         unsafe {
             let q = _mm512_set1_epi32(cast(q));
+            if VNNI {
+                return [_mm512_dpwssd_epi32(sums[0], weights[0], q), _mm512_dpwssd_epi32(sums[1], weights[1], q)];
+            }
             [
                 _mm512_add_epi32(sums[0], _mm512_madd_epi16(weights[0], q)),
                 _mm512_add_epi32(sums[1], _mm512_madd_epi16(weights[1], q)),

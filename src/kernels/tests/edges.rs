@@ -6,10 +6,6 @@ use super::super::simd::portable::Portable;
 use super::*;
 use crate::network::{Network, OutputLayout, Pooling, Shape, StoredWeights, Weights};
 
-fn levels() -> impl Iterator<Item = Kernels> {
-    Level::available().map(|level| Kernels::at(level).unwrap())
-}
-
 #[test]
 fn operands_of_other_lengths_are_errors_at_every_level() {
     let blocks = zeroed(3 * LANES);

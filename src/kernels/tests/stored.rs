@@ -62,7 +62,7 @@ fn sums_of_integers_are_exact() {
         for count in [0, 1, 255, 256, 257, 258, 259, 512, 513, 1000] {
             let starts = [0, count];
             let sets = Sets::new(&ids[..count], &starts).unwrap();
-            for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+            for kernels in levels() {
                 let mut out = [Block::ZERO];
                 let matrix = Matrix::I8 { weights: &weights, scales: &scales };
                 kernels.sum_bags(&matrix, &init, Activation::Identity, sets, &mut out).unwrap();
@@ -134,7 +134,7 @@ fn products_of_integers_are_exact() {
                     );
                 }
             }
-            for kernels in Level::available().map(|level| Kernels::at(level).unwrap()) {
+            for kernels in levels() {
                 for dense in [false, true] {
                     let bits = |floats: Vec<f32>| {
                         floats.into_iter().map(|z| if z.is_nan() { f32::NAN } else { z }.to_bits()).collect::<Vec<_>>()
